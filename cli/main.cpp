@@ -1,0 +1,54 @@
+// The bib command: reads the command line, runs one verb, turns errors into one line and an exit code.
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "bib/error.h"
+#include "cli/verbs.h"
+
+namespace {
+
+using namespace bib;
+
+int fail(int code, const char* what) {
+  std::fprintf(stderr, "bib: error: %s\n", what);
+  return code;
+}
+
+int run(const cli::Action& action) {
+  namespace code = cli::exit_code;
+  try {
+    return action();
+  } catch (const cli::GateFailed& e) {
+    return fail(code::gate, e.what());
+  } catch (const cli::UsageError& e) {
+    return fail(code::usage, e.what());
+  } catch (const DataError& e) {
+    return fail(code::bad_data, e.what());
+  } catch (const ModelError& e) {
+    return fail(code::bad_model, e.what());
+  } catch (const DeviceError& e) {
+    return fail(code::no_device, e.what());
+  } catch (const std::bad_alloc&) {
+    return fail(code::failed, "out of memory");
+  } catch (const std::exception& e) {
+    return fail(code::failed, e.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("bib trains, evaluates, runs and serves named-entity recognition and text classification models.",
+               "bib");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "bib " BIB_VERSION);
+  cli::Action action;
+  cli::add_info(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? cli::exit_code::ok : cli::exit_code::usage;
+  }
+  return run(action);
+}

@@ -1,0 +1,22 @@
+# Compiles each *.simd.cpp once per instruction set, in a namespace of the set's name (cpu/vec.h), into `target`.
+# Always optimised: without inlining, shared inline functions could be emitted with instructions the CPU may lack.
+function(bib_add_isa_sources target)
+  if(NOT ARGN)
+    return()
+  endif()
+  set(flags_base -march=x86-64-v2)
+  set(flags_avx2 -march=x86-64-v3)
+  set(flags_avx512 -march=x86-64-v4 -mprefer-vector-width=512)
+  foreach(isa base avx2 avx512)
+    add_library(${target}_${isa} OBJECT ${ARGN})
+    target_compile_definitions(${target}_${isa} PRIVATE BIB_ISA=${isa} BIB_CUDA=0)
+    if(BIB_DOUBLE)
+      target_compile_definitions(${target}_${isa} PRIVATE BIB_REAL=double)
+    endif()
+    target_include_directories(${target}_${isa} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
+    target_compile_options(${target}_${isa} PRIVATE ${flags_${isa}} -O3 -ffp-contract=fast -fno-math-errno
+                           -fno-trapping-math -Wno-psabi)
+    target_link_libraries(${target}_${isa} PRIVATE bib_options)
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${target}_${isa}>)
+  endforeach()
+endfunction()

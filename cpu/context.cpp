@@ -1,0 +1,62 @@
+// Context, thread count and copies.
+#include "bib/context.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include "bib/cuda_backend.h"
+#include "cpu/isa.h"
+
+namespace bib {
+
+Context::Context(ContextOptions options) : options_(options), arena_(options.device) {
+  if (options_.threads <= 0) options_.threads = available_threads();
+  const char* careful = std::getenv("BIB_CAREFUL");
+  careful_ = careful && *careful == '1';
+  if (options_.device == Device::cuda) cuda_.reset(make_cuda_state(options_.device_index, options_.math));
+}
+
+void Context::wait() {
+  if (cuda_) cuda_wait(*cuda_);
+}
+
+int available_threads() {
+  int threads = 1;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = std::max(1, CPU_COUNT(&set));
+  std::ifstream quota("/sys/fs/cgroup/cpu.max");  // "max 100000" or "200000 100000"
+  double limit = 0, period = 0;
+  if (quota >> limit >> period && limit > 0 && period > 0) {
+    threads = std::min(threads, std::max(1, static_cast<int>(std::ceil(limit / period))));
+  }
+  return threads;
+}
+
+const char* cpu_isa_name() { return isa_name(isa()); }
+
+void copy_bytes(Context& ctx, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes) {
+  if (bytes == 0) return;
+  if (to_device == Device::cpu && from_device == Device::cpu) {
+    std::memcpy(to, from, bytes);
+  } else {
+    expect(ctx.device() == Device::cuda, "copy: device memory needs a context of that device");
+    cuda_copy(ctx.cuda(), to, to_device, from, from_device, bytes);
+  }
+}
+
+void zero_bytes(Context& ctx, void* p, std::size_t bytes) {
+  if (bytes == 0) return;
+  if (ctx.device() == Device::cpu) {
+    std::memset(p, 0, bytes);
+  } else {
+    cuda_zero(ctx.cuda(), p, bytes);
+  }
+}
+
+}  // namespace bib

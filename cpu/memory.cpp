@@ -1,0 +1,85 @@
+// Device memory, arena growth and argument messages.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "bib/arena.h"
+#include "bib/cuda_backend.h"
+
+namespace bib {
+
+namespace {
+constexpr std::size_t alignment = 256;      // of a block: what cudaMalloc gives
+constexpr std::size_t slot_alignment = 64;  // of a tensor: one cache line, one AVX-512 register
+constexpr std::size_t smallest_block = std::size_t{1} << 20;
+
+std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+}  // namespace
+
+void* allocate_bytes(Device device, std::size_t bytes) {
+  if (device == Device::cuda) return cuda_allocate(bytes);
+  void* p = std::aligned_alloc(alignment, round_up(bytes ? bytes : 1, alignment));
+  if (!p) throw std::runtime_error("out of memory: " + std::to_string(bytes >> 20) + " MiB asked for");
+  return p;
+}
+
+void free_bytes(Device device, void* p) noexcept {
+  if (device == Device::cuda) {
+    cuda_free(p);
+  } else {
+    std::free(p);
+  }
+}
+
+Arena::~Arena() {
+  for (Block& block : blocks_) free_bytes(device_, block.data);
+}
+
+void* Arena::take(std::size_t bytes) {
+  bytes = round_up(bytes, slot_alignment);
+  while (current_ < blocks_.size() && blocks_[current_].size - blocks_[current_].used < bytes) {
+    if (++current_ < blocks_.size()) blocks_[current_].used = 0;
+  }
+  if (current_ == blocks_.size()) {
+    const std::size_t last = blocks_.empty() ? smallest_block : blocks_.back().size;
+    const std::size_t size = round_up(std::max(bytes, last * 3 / 2), alignment);
+    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, size)), size, 0});
+  }
+  Block& block = blocks_[current_];
+  void* p = block.data + block.used;
+  block.used += bytes;
+  std::size_t in_use = 0;
+  for (std::size_t i = 0; i <= current_; ++i) in_use += blocks_[i].used;
+  high_water_ = std::max(high_water_, in_use);
+  return p;
+}
+
+void Arena::rewind(Mark to) noexcept {
+  current_ = to.block;
+  if (current_ < blocks_.size()) blocks_[current_].used = to.used;
+}
+
+void Arena::reset() {
+  if (blocks_.size() > 1) {
+    const std::size_t total = bytes_reserved();
+    for (Block& block : blocks_) free_bytes(device_, block.data);
+    blocks_.clear();
+    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, total)), total, 0});
+  }
+  rewind({});
+}
+
+std::size_t Arena::bytes_reserved() const {
+  std::size_t total = 0;
+  for (const Block& block : blocks_) total += block.size;
+  return total;
+}
+
+std::string shape_text(const int* shape, int rank) {
+  std::string text = "[";
+  for (int i = 0; i < rank; ++i) text += (i ? "," : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+}  // namespace bib

@@ -1,0 +1,41 @@
+// Work split into chunks whose bounds depend on the problem alone, never on the thread count: same bits for any count.
+#pragma once
+#include <exception>
+
+#include "bib/context.h"
+
+namespace bib {
+
+/// Calls f(i) for i in 0..n-1 on the context's threads, each i exactly once; i fixes what is computed and in which
+/// order. The first exception is rethrown on the calling thread.
+template <class F>
+void parallel_for(Context& ctx, int n, F&& f) {
+  const int threads = ctx.threads() < n ? ctx.threads() : n;
+  if (threads <= 1) {
+    for (int i = 0; i < n; ++i) f(i);
+    return;
+  }
+  std::exception_ptr error;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int i = 0; i < n; ++i) {
+    try {
+      f(i);
+    } catch (...) {
+#pragma omp critical(bib_parallel_error)
+      if (!error) error = std::current_exception();
+    }
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+/// Chunks [begin,end) of 0..n-1, `grain` long but for the last.
+template <class F>
+void parallel_chunks(Context& ctx, std::int64_t n, std::int64_t grain, F&& f) {
+  const int chunks = static_cast<int>((n + grain - 1) / grain);
+  parallel_for(ctx, chunks, [&](int i) {
+    const std::int64_t begin = i * grain, end = begin + grain < n ? begin + grain : n;
+    f(begin, end);
+  });
+}
+
+}  // namespace bib

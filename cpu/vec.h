@@ -1,0 +1,136 @@
+// One vector type per instruction set, on the compilers' vector extensions: +, -, *, / and comparisons work on it as on
+// a scalar, and a*b+c becomes one FMA where the set has it. Included only by *.simd.cpp; everything lives in a
+// namespace of the set's name and is always inlined, so that no code of a richer set can leak into another.
+#pragma once
+#include "bib/real.h"
+
+#ifndef BIB_ISA
+#error "only for *.simd.cpp, which CMakeLists.txt compiles once per instruction set"
+#endif
+#define BIB_INLINE static inline __attribute__((always_inline))
+
+namespace bib::BIB_ISA {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32;
+#else
+constexpr int vector_bytes = 16;
+#endif
+constexpr int lanes = vector_bytes / static_cast<int>(sizeof(real));
+
+template <int Bytes>
+struct IntegerOf;
+template <>
+struct IntegerOf<4> {
+  using type = int;
+};
+template <>
+struct IntegerOf<8> {
+  using type = long long;
+};
+using integer = IntegerOf<sizeof(real)>::type;
+
+typedef real vec __attribute__((vector_size(vector_bytes)));
+typedef integer ivec __attribute__((vector_size(vector_bytes)));  // also the result of a comparison: 0 or -1 per lane
+
+BIB_INLINE vec load(const real* p) {
+  vec v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+BIB_INLINE void store(real* p, vec v) { __builtin_memcpy(p, &v, sizeof v); }
+BIB_INLINE vec splat(real x) { return vec{} + x; }
+BIB_INLINE vec choose(ivec mask, vec yes, vec no) { return mask ? yes : no; }
+BIB_INLINE vec max(vec a, vec b) { return a > b ? a : b; }
+BIB_INLINE vec min(vec a, vec b) { return a < b ? a : b; }
+
+/// The first n lanes from p, the others `rest`; n may exceed lanes.
+BIB_INLINE vec load_some(const real* p, int n, real rest = 0) {
+  if (n >= lanes) return load(p);
+  vec v = splat(rest);
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+BIB_INLINE void store_some(real* p, vec v, int n) {
+  if (n >= lanes) return store(p, v);
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+
+/// Sum and maximum over the lanes, pairwise: the order is fixed per instruction set.
+BIB_INLINE real sum(vec v) {
+  real part[lanes];
+  store(part, v);
+  for (int width = lanes / 2; width; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] += part[i + width];
+  return part[0];
+}
+BIB_INLINE real largest(vec v) {
+  real part[lanes];
+  store(part, v);
+  for (int width = lanes / 2; width; width /= 2)
+    for (int i = 0; i < width; ++i) part[i] = part[i] > part[i + width] ? part[i] : part[i + width];
+  return part[0];
+}
+
+/// e^x. float: range reduction by log 2 and a degree-6 polynomial (Cephes expf), 2 ulp; 0 below -87.3, so exp(-inf) =
+/// 0; arguments above 88 are taken as 88. double: the C library's, lane by lane (that build checks gradients, not
+/// speed).
+BIB_INLINE vec exp(vec x) {
+  if constexpr (sizeof(real) == 8) {
+    vec y;
+    for (int i = 0; i < lanes; ++i) y[i] = __builtin_exp(x[i]);
+    return y;
+  } else {
+    const ivec tiny = x < splat(real(-87.3));
+    x = min(max(x, splat(real(-87.3))), splat(real(88)));
+    const vec magic = splat(real(12582912));  // 1.5 * 2^23: adding it rounds to an integer held in the low bits
+    const vec shifted = x * real(1.44269504088896341) + magic;
+    const vec n = shifted - magic;
+    vec r = x - n * real(0.693359375);
+    r = r - n * real(-2.12194440e-4);
+    vec p = splat(real(1.9875691500e-4));
+    p = p * r + real(1.3981999507e-3);
+    p = p * r + real(8.3334519073e-3);
+    p = p * r + real(4.1665795894e-2);
+    p = p * r + real(1.6666665459e-1);
+    p = p * r + real(5.0000001201e-1);
+    p = p * (r * r) + r + real(1);
+    ivec bits;
+    __builtin_memcpy(&bits, &shifted, sizeof bits);
+    ivec scale_bits = (bits << 23) + (127 << 23);  // the magic's own bits fall off the top
+    vec scale;
+    __builtin_memcpy(&scale, &scale_bits, sizeof scale);
+    return choose(tiny, vec{}, p * scale);
+  }
+}
+
+/// tanh. float: odd rational function of degree 13 over 6, clamped where tanh rounds to 1; 4 ulp.
+BIB_INLINE vec tanh(vec x) {
+  if constexpr (sizeof(real) == 8) {
+    vec y;
+    for (int i = 0; i < lanes; ++i) y[i] = __builtin_tanh(x[i]);
+    return y;
+  } else {
+    x = min(max(x, splat(real(-7.90531110763549805))), splat(real(7.90531110763549805)));
+    const vec s = x * x;
+    vec p = splat(real(-2.76076847742355e-16));
+    p = p * s + real(2.00018790482477e-13);
+    p = p * s + real(-8.60467152213735e-11);
+    p = p * s + real(5.12229709037114e-08);
+    p = p * s + real(1.48572235717979e-05);
+    p = p * s + real(6.37261928875436e-04);
+    p = p * s + real(4.89352455891786e-03);
+    vec q = splat(real(1.19825839466702e-06));
+    q = q * s + real(1.18534705686654e-04);
+    q = q * s + real(2.26843463243900e-03);
+    q = q * s + real(4.89352518554385e-03);
+    return x * p / q;
+  }
+}
+
+/// 1 / (1 + e^-x), by tanh, so that the two gates of a cell share one routine.
+BIB_INLINE vec sigmoid(vec x) { return tanh(x * real(0.5)) * real(0.5) + real(0.5); }
+
+}  // namespace bib::BIB_ISA

@@ -1,0 +1,107 @@
+// Context: what an op needs to run on one device from one thread. Not shared between threads; models are const and
+// shared.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bib/arena.h"
+#include "bib/expect.h"
+#include "bib/view.h"
+
+namespace bib {
+
+/// strict: fp32 throughout. fast: bf16 or tf32 products with fp32 accumulation where the device gains from it.
+enum class Math : std::uint8_t { strict, fast };
+
+/// BIB_CUDA is set by CMake for the library and everything that links it: 1 when kernels/ is compiled in.
+inline constexpr bool has_cuda = BIB_CUDA;
+
+struct CudaState;  // stream, cuBLAS handle; defined in kernels/
+void destroy_cuda_state(CudaState*) noexcept;
+struct CudaStateDeleter {
+  void operator()(CudaState* p) const noexcept { destroy_cuda_state(p); }
+};
+
+struct ContextOptions {
+  Device device = Device::cpu;
+  int device_index = 0;
+  int threads = 0;  // 0: as many as this process may use (affinity and cgroup quota)
+  Math math = Math::strict;
+};
+
+class Context {
+ public:
+  /// Throws std::runtime_error when the device is missing or the library was built without it.
+  explicit Context(ContextOptions options = {});
+
+  Device device() const { return options_.device; }
+  int device_index() const { return options_.device_index; }
+  int threads() const { return options_.threads; }
+  Math math() const { return options_.math; }
+  Arena& arena() { return arena_; }
+  CudaState& cuda() { return *cuda_; }
+
+  /// Blocks until everything enqueued on the device is done; reports its errors. Nothing to do on the CPU.
+  void wait();
+  /// BIB_CAREFUL=1: wait after every op, so that a device error surfaces at the op that made it.
+  bool careful() const { return careful_; }
+
+ private:
+  ContextOptions options_;
+  bool careful_ = false;
+  std::unique_ptr<CudaState, CudaStateDeleter> cuda_;
+  Arena arena_;
+};
+
+/// Threads this process may use: CPU affinity bounded by the cgroup CPU quota, at least 1.
+int available_threads();
+
+/// What a machine offers. `cuda` is false with the reason in `why` when there is no usable GPU.
+struct DeviceInfo {
+  bool cuda = false;
+  std::string why;
+  std::string name;
+  int compute_major = 0, compute_minor = 0;
+  std::size_t memory_total = 0, memory_free = 0;
+};
+DeviceInfo cuda_info(int device_index = 0);
+
+/// The instruction set the CPU kernels run with: "base" (x86-64-v2), "avx2", "avx512" (BIB_CPU_ISA overrides).
+const char* cpu_isa_name();
+
+/// Copies in stream order; host memory may be reused when this returns. Sizes must agree.
+void copy_bytes(Context& ctx, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);
+void zero_bytes(Context& ctx, void* p, std::size_t bytes);
+
+template <class T, int R>
+void zero(Context& ctx, View<T, R> v) {
+  zero_bytes(ctx, v.data, sizeof(T) * static_cast<std::size_t>(v.size()));
+}
+
+template <class T, int R>
+void copy(Context& ctx, View<T, R> to, View<const T, R> from) {
+  expect(to.shape == from.shape, "copy: shapes differ");
+  copy_bytes(ctx, to.data, to.device, from.data, from.device, sizeof(T) * static_cast<std::size_t>(to.size()));
+}
+
+/// Host values as a tensor on the context's device, in its arena.
+template <class T, int R>
+View<T, R> upload(Context& ctx, std::span<const T> host, std::array<int, R> shape) {
+  View<T, R> v = ctx.arena().make<T, R>(shape);
+  expect(static_cast<std::int64_t>(host.size()) == v.size(), "upload: size and shape differ");
+  copy_bytes(ctx, v.data, v.device, host.data(), Device::cpu, host.size_bytes());
+  return v;
+}
+
+/// A tensor's values on the host (waits for the device).
+template <class T, int R>
+std::vector<std::remove_const_t<T>> download(Context& ctx, View<T, R> v) {
+  std::vector<std::remove_const_t<T>> host(static_cast<std::size_t>(v.size()));
+  copy_bytes(ctx, host.data(), Device::cpu, v.data, v.device, host.size() * sizeof(T));
+  ctx.wait();
+  return host;
+}
+
+}  // namespace bib

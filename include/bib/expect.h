@@ -1,0 +1,34 @@
+// Argument checks: what the caller got wrong becomes std::invalid_argument with a message that names it.
+#pragma once
+#include <array>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace bib {
+
+inline void expect(bool condition, std::string_view what) {
+  if (!condition) [[unlikely]]
+    throw std::invalid_argument(std::string(what));
+}
+
+std::string shape_text(const int* shape, int rank);
+
+/// Throws std::invalid_argument "op: operand is [2,3], expected [2,4]" unless the view has exactly this shape.
+template <class V>
+void expect_shape(std::string_view op, std::string_view operand, const V& view, std::array<int, V::rank> expected) {
+  if (view.shape == expected && (view.data != nullptr || view.size() == 0)) [[likely]]
+    return;
+  throw std::invalid_argument(std::string(op) + ": " + std::string(operand) + " is " + (view.data ? "" : "(null) ") +
+                              shape_text(view.shape.data(), V::rank) + ", expected " +
+                              shape_text(expected.data(), V::rank));
+}
+
+/// As expect_shape, for an operand that may be left out: an empty View (data == nullptr) passes.
+template <class V>
+void expect_shape_or_none(std::string_view op, std::string_view operand, const V& view,
+                          std::array<int, V::rank> expected) {
+  if (view.data) expect_shape(op, operand, view, expected);
+}
+
+}  // namespace bib

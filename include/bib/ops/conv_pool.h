@@ -1,0 +1,69 @@
+// Convolution, ReLU and max over time in one op (TextCNN; Kim, EMNLP 2014): the [P,B,F] activations are never stored.
+//   y[b, column+f] = max(0, b[f] + max_p sum_{w,c} x[p+w-pad, b, c] w[w,c,f])
+//   p = 0 .. max(1, lengths[b] + 2 pad - W + 1) - 1,   and steps outside 0..lengths[b]-1 read zeros,
+// so a sequence shorter than the window still gives one position, and what stands in padded steps never matters.
+// Ties go to the earliest position. ReLU commutes with max, so it is applied once per (b,f).
+// Backward touches only the winning positions: 1/P of the dense work.
+#pragma once
+#include <tuple>
+
+#include "bib/context.h"
+
+namespace bib {
+
+struct ConvPoolForward {
+  static constexpr std::string_view name = "conv_pool_forward";
+  View<const real, 3> x;       // [T,B,C]
+  View<const int, 1> lengths;  // [B]  0..T
+  View<const real, 3> w;       // [W,C,F]
+  View<const real, 1> b;       // [F]
+  View<real, 2> y;             // [B,Y]  writes columns column..column+F-1 only
+  View<int, 2> where;          // [B,F]  winning position p; -1 where ReLU cut it off. May be left out
+  int pad = 0;
+  int column = 0;
+  static auto operands(auto& o) { return std::tie(o.x, o.lengths, o.w, o.b, o.y, o.where); }
+  void check() const {
+    const int B = x.dim(1), F = w.dim(2);
+    expect_shape(name, "lengths", lengths, {B});
+    expect_shape(name, "w", w, {w.dim(0), x.dim(2), F});
+    expect_shape(name, "b", b, {F});
+    expect_shape(name, "y", y, {B, y.dim(1)});
+    expect_shape_or_none(name, "where", where, {B, F});
+    expect(column >= 0 && column + F <= y.dim(1), "conv_pool_forward: column block exceeds y");
+    expect(pad >= 0 && pad < w.dim(0), "conv_pool_forward: pad must be less than the window");
+  }
+};
+
+struct ConvPoolBackward {
+  static constexpr std::string_view name = "conv_pool_backward";
+  View<const real, 3> x;  // as in forward
+  View<const int, 1> lengths;
+  View<const real, 3> w;
+  View<const int, 2> where;  // [B,F]
+  View<const real, 2> d_y;   // [B,Y]  reads columns column..column+F-1
+  View<real, 3> d_x;         // [T,B,C]  =, or += where add_d_x is set. May be left out
+  View<real, 3> d_w;         // [W,C,F]  +=
+  View<real, 1> d_b;         // [F]      +=
+  int pad = 0;
+  int column = 0;
+  bool add_d_x = false;  // several windows read the same x: the first writes d_x, the others add to it
+  static auto operands(auto& o) { return std::tie(o.x, o.lengths, o.w, o.where, o.d_y, o.d_x, o.d_w, o.d_b); }
+  void check() const {
+    const int B = x.dim(1), F = w.dim(2);
+    expect_shape(name, "lengths", lengths, {B});
+    expect_shape(name, "w", w, {w.dim(0), x.dim(2), F});
+    expect_shape(name, "where", where, {B, F});
+    expect_shape(name, "d_y", d_y, {B, d_y.dim(1)});
+    expect(column >= 0 && column + F <= d_y.dim(1), "conv_pool_backward: column block exceeds d_y");
+    expect_shape_or_none(name, "d_x", d_x, x.shape);
+    expect_shape(name, "d_w", d_w, w.shape);
+    expect_shape(name, "d_b", d_b, {F});
+  }
+};
+
+void on_cpu(Context&, const ConvPoolForward&);
+void on_cuda(Context&, const ConvPoolForward&);
+void on_cpu(Context&, const ConvPoolBackward&);
+void on_cuda(Context&, const ConvPoolBackward&);
+
+}  // namespace bib

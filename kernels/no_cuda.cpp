@@ -1,0 +1,21 @@
+// Compiled in place of the CUDA sources when bib is built without CUDA: says so, and never pretends.
+#include "bib/cuda_backend.h"
+#include "bib/error.h"
+
+namespace bib {
+namespace {
+[[noreturn]] void no_cuda() {
+  throw DeviceError("this bib was built without CUDA: use --device cpu, or build where nvcc is installed");
+}
+}  // namespace
+
+CudaState* make_cuda_state(int, Math) { no_cuda(); }
+void destroy_cuda_state(CudaState*) noexcept {}
+void* cuda_allocate(std::size_t) { no_cuda(); }
+void cuda_free(void*) noexcept {}
+void cuda_copy(CudaState&, void*, Device, const void*, Device, std::size_t) { no_cuda(); }
+void cuda_zero(CudaState&, void*, std::size_t) { no_cuda(); }
+void cuda_wait(CudaState&) { no_cuda(); }
+DeviceInfo cuda_info(int) { return {.cuda = false, .why = "built without CUDA"}; }
+
+}  // namespace bib

@@ -1,0 +1,54 @@
+// Text as units with byte ranges in the original: decoding never fails and never loses a byte.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bib/document.h"
+
+namespace bib {
+
+/// How offsets are counted. Internally everything is in bytes.
+enum class OffsetUnit { codepoint, utf16, byte };
+
+struct CodePoint {
+  char32_t value = 0;  // U+FFFD for an invalid byte
+  ByteRange bytes;
+};
+
+/// Every code point; each byte that is not part of valid UTF-8 becomes one U+FFFD of one byte.
+std::vector<CodePoint> decode(std::string_view text);
+
+void append_utf8(std::string& to, char32_t c);
+
+/// One user-visible character: a code point with the combining marks that follow it; decomposed Hangul (L V T) is one
+/// syllable. `value` is the composed (NFC) code point, or the base where no composed one exists. Ranges tile the text.
+std::vector<CodePoint> characters(std::string_view text);
+
+/// Words: maximal runs without white space. Ranges exclude the white space.
+std::vector<ByteRange> words(std::string_view text);
+
+/// Hangul syllable U+AC00..U+D7A3 as indices of its jamo: lead 0..18, vowel 0..20, tail 0..27 (0 = none).
+struct Jamo {
+  int lead = -1, vowel = -1, tail = -1;  // all -1: not a Hangul syllable
+};
+Jamo jamo(char32_t syllable);
+
+bool is_space(char32_t c);
+bool is_valid_utf8(std::string_view text);
+
+/// Byte offsets to another unit and back. Build once per text; O(1) or O(log n) per offset.
+class OffsetMap {
+ public:
+  OffsetMap(std::string_view text, OffsetUnit unit);
+  std::size_t from_byte(std::size_t byte) const;  // a byte inside a code point counts as its start
+  std::size_t to_byte(std::size_t offset) const;  // clamps to the text's end
+  std::size_t length() const;                     // of the text, in the unit
+ private:
+  OffsetUnit unit_;
+  std::size_t bytes_ = 0;
+  std::vector<std::uint32_t> starts_;  // byte at which each unit begins
+};
+
+}  // namespace bib
