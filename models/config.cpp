@@ -1,0 +1,261 @@
+// Config as TOML: written from, and read through, the one field table in include/bib/config.h.
+#include "bib/config.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include "bib/error.h"
+
+namespace bib {
+namespace {
+
+// Names of the enumerations, in the order of their values.
+constexpr const char* names_of(Task) { return "ner tc"; }
+constexpr const char* names_of(Unit) { return "syllable word"; }
+constexpr const char* names_of(TagScheme) { return "iob2 bioes"; }
+constexpr const char* names_of(Optimizer) { return "adam sgd"; }
+constexpr const char* names_of(Schedule) { return "constant linear cosine"; }
+
+std::vector<std::string> split(const char* names) {
+  std::istringstream in(names);
+  std::vector<std::string> out;
+  for (std::string name; in >> name;) out.push_back(name);
+  return out;
+}
+
+/// The shortest text that reads back as the same number.
+std::string number(float x) {
+  char buffer[32];
+  std::string text(buffer, std::to_chars(buffer, buffer + sizeof buffer, x).ptr);
+  if (text.find_first_of(".en") == std::string::npos) text += ".0";
+  return text;
+}
+
+template <class T>
+std::string to_text(const T& x) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return x ? "true" : "false";
+  } else if constexpr (std::is_enum_v<T>) {
+    return '"' + split(names_of(x))[static_cast<std::size_t>(x)] + '"';
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    std::ostringstream out;
+    out << toml::node_view<const toml::node>(toml::value<std::string>(x));
+    return out.str();
+  } else if constexpr (std::is_same_v<T, std::vector<int>>) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < x.size(); ++i) text += (i ? ", " : "") + std::to_string(x[i]);
+    return text + "]";
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return number(x);
+  } else {
+    return std::to_string(x);
+  }
+}
+
+/// Where a node stands, as "file:line".
+std::string place(const std::string& file, const toml::node& node) {
+  return file + ":" + std::to_string(node.source().begin.line);
+}
+
+[[noreturn]] void refuse(const std::string& where, const std::string& key, const std::string& what) {
+  throw DataError(where + ": error: " + key + " " + what);
+}
+
+template <class T>
+void assign(T& to, const toml::node& node, const std::string& where, const std::string& key) {
+  if constexpr (std::is_same_v<T, bool>) {
+    const auto v = node.value_exact<bool>();
+    if (!v) refuse(where, key, "must be true or false");
+    to = *v;
+  } else if constexpr (std::is_enum_v<T>) {
+    const auto v = node.value_exact<std::string>();
+    const std::vector<std::string> names = split(names_of(to));
+    const auto at = v ? std::find(names.begin(), names.end(), *v) : names.end();
+    if (at == names.end()) {
+      std::string allowed;
+      for (const std::string& name : names) allowed += (allowed.empty() ? "\"" : ", \"") + name + "\"";
+      refuse(where, key, "must be one of " + allowed);
+    }
+    to = static_cast<T>(at - names.begin());
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    const auto v = node.value_exact<std::string>();
+    if (!v) refuse(where, key, "must be a string in quotes");
+    to = *v;
+  } else if constexpr (std::is_same_v<T, std::vector<int>>) {
+    const toml::array* array = node.as_array();
+    if (!array) refuse(where, key, "must be a list of whole numbers, such as [1, 2, 3]");
+    to.clear();
+    for (const toml::node& item : *array) assign(to.emplace_back(), item, where, key);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    const auto v = node.value<double>();
+    if (!v || node.is_boolean() || !std::isfinite(*v)) refuse(where, key, "must be a number");
+    to = static_cast<T>(*v);
+  } else {
+    const auto v = node.value_exact<std::int64_t>();
+    if (!v) refuse(where, key, "must be a whole number");
+    if (*v < 0 || *v > static_cast<std::int64_t>(std::numeric_limits<int>::max())) {
+      refuse(where, key, "must be between 0 and 2147483647");
+    }
+    to = static_cast<T>(*v);
+  }
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string nearest_key(Config& config, const std::string& key) {
+  std::string best;
+  std::size_t distance = std::max<std::size_t>(3, key.size() / 2);
+  visit(config, [&](const char* section, const char* name, auto&, const char*) {
+    const std::size_t d = edit_distance(key, name);
+    if (d < distance) {
+      distance = d;
+      best = std::string(section) + (*section ? "." : "") + name;
+    }
+  });
+  return best.empty() ? "" : "; did you mean " + best + "?";
+}
+
+/// Sets the field of this name; an empty section matches any. False when there is none.
+bool set_node(Config& config, const std::string& section, const std::string& key, const toml::node& node,
+              const std::string& where) {
+  bool found = false;
+  visit(config, [&](const char* s, const char* k, auto& field, const char*) {
+    if (found || key != k || (!section.empty() && section != s)) return;
+    found = true;
+    assign(field, node, where, section.empty() ? key : section + "." + key);
+  });
+  return found;
+}
+
+toml::table parse(std::string_view text, const std::string& file) {
+  try {
+    return toml::parse(text, file);
+  } catch (const toml::parse_error& e) {
+    throw DataError(file + ":" + std::to_string(e.source().begin.line) + ":" + std::to_string(e.source().begin.column) +
+                    ": error: " + std::string(e.description()));
+  }
+}
+
+}  // namespace
+
+Config default_config(Task task, Unit unit) {
+  Config c;
+  c.task = task;
+  c.unit = unit;
+  if (unit == Unit::word) {
+    c.syllable = c.bigram = c.trigram = c.jamo = 0;
+    c.word = 100;
+    c.characters = 30;
+    c.zero_digits = true;
+  }
+  return c;
+}
+
+void check(const Config& c) {
+  const auto require = [](bool ok, const std::string& what) {
+    if (!ok) throw DataError("configuration: error: " + what);
+  };
+  const auto rate = [&](const char* name, float x) {
+    require(x >= 0 && x < 1, std::string(name) + " is " + number(x) + "; it must be at least 0 and below 1");
+  };
+  require(c.epochs >= 1, "epochs is 0; at least 1 pass over the data is needed");
+  require(c.batch >= 1 && c.batch <= 65536, "batch is " + std::to_string(c.batch) + "; it must be 1 to 65536");
+  require(c.train_rate > 0 && c.train_rate < 1,
+          "train_rate is " + number(c.train_rate) +
+              "; it is the share of the data to train on, above 0 and below 1 (the rest is the dev set)");
+  require(c.hidden >= 1 && c.hidden <= 8192, "hidden is " + std::to_string(c.hidden) + "; it must be 1 to 8192");
+  require(c.layers >= 1 && c.layers <= 16, "layers is " + std::to_string(c.layers) + "; it must be 1 to 16");
+  require(c.filters >= 1 && c.filters <= 65536, "filters must be 1 to 65536");
+  require(!c.windows.empty(), "windows is empty; name at least one width, such as [2, 3]");
+  for (int w : c.windows) require(w >= 1 && w <= 64, "windows holds " + std::to_string(w) + "; widths are 1 to 64");
+  require(c.nested == "outermost" || c.nested == "innermost", "nested must be \"outermost\" or \"innermost\"");
+  require(c.lr > 0, "lr is " + number(c.lr) + "; it must be above 0");
+  require(c.min_count >= 1, "min_count is 0; it must be at least 1");
+  rate("dropout_input", c.dropout_input);
+  rate("dropout_recurrent", c.dropout_recurrent);
+  rate("dropout_output", c.dropout_output);
+  rate("unknown_rate", c.unknown_rate);
+  rate("ema", c.ema);
+  rate("momentum", c.momentum);
+  require(c.clip >= 0 && c.weight_decay >= 0, "clip and weight_decay must not be negative");
+  for (int dim : {c.syllable, c.bigram, c.trigram, c.word, c.jamo, c.shape, c.affix, c.characters}) {
+    require(dim <= 4096, "an embedding size of " + std::to_string(dim) + " is beyond 4096");
+  }
+  const bool syllables = c.unit == Unit::syllable;
+  require(syllables ? c.syllable + c.bigram + c.trigram + c.word + c.jamo + c.shape > 0
+                    : c.word + c.shape + c.affix + c.characters > 0,
+          "every feature is off; give at least one an embedding size");
+  require(c.characters == 0 || (c.character_filters >= 1 && c.character_window >= 1 && c.character_window <= 16),
+          "character_filters must be at least 1 and character_window 1 to 16");
+}
+
+std::string to_toml(const Config& config) {
+  std::string text, open;
+  visit(config, [&](const char* section, const char* key, const auto& field, const char* help) {
+    if (open != section) {
+      open = section;
+      text += "\n[" + open + "]\n";
+    }
+    std::string line = std::string(key) + " = " + to_text(field);
+    line.append(line.size() < 28 ? 28 - line.size() : 1, ' ');
+    text += line + "# " + help + "\n";
+  });
+  return text;
+}
+
+Config from_toml(std::string_view text, const std::string& file, Config config) {
+  const toml::table root = parse(text, file);
+  for (const auto& [key, node] : root) {
+    const std::string name(key.str());
+    if (const toml::table* section = node.as_table()) {
+      for (const auto& [inner_key, inner] : *section) {
+        const std::string inner_name(inner_key.str());
+        if (set_node(config, name, inner_name, inner, place(file, inner))) continue;
+        refuse(place(file, inner), name + "." + inner_name, "is not a setting" + nearest_key(config, inner_name));
+      }
+    } else if (!set_node(config, "", name, node, place(file, node))) {
+      refuse(place(file, node), name, "is not a setting" + nearest_key(config, name));
+    }
+  }
+  return config;
+}
+
+void set_field(Config& config, std::string_view assignment) {
+  const std::string where = "--set " + std::string(assignment);
+  const std::size_t equals = assignment.find('=');
+  if (equals == std::string_view::npos) throw DataError(where + ": error: write key=value");
+  std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1)), section;
+  if (const std::size_t dot = key.find('.'); dot != std::string::npos) {
+    section = key.substr(0, dot);
+    key = key.substr(dot + 1);
+  }
+  toml::table line;
+  try {
+    line = toml::parse("x = " + value);
+  } catch (const toml::parse_error&) {  // a bare word, as a shell user writes it
+    line.insert("x", value);
+  }
+  if (!set_node(config, section, key, *line.get("x"), where)) {
+    throw DataError(where + ": error: " + key + " is not a setting" + nearest_key(config, key));
+  }
+}
+
+}  // namespace bib
