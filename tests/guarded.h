@@ -1,0 +1,41 @@
+// Test memory on any device, with guard words on both sides that must survive every op.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "bib/context.h"
+
+namespace bib::test {
+
+class Guarded {
+ public:
+  Guarded(Context& ctx, std::size_t bytes) : ctx_(ctx), bytes_(bytes) {
+    base_ = static_cast<std::byte*>(allocate_bytes(ctx.device(), bytes + 2 * guard));
+    const std::vector<std::byte> all(bytes + 2 * guard, pattern);
+    copy_bytes(ctx_, base_, ctx_.device(), all.data(), Device::cpu, all.size());
+    ctx_.wait();
+  }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  ~Guarded() { free_bytes(ctx_.device(), base_); }
+
+  void* data() const { return base_ + guard; }
+
+  bool intact() const {
+    std::vector<std::byte> sides(2 * guard);
+    copy_bytes(ctx_, sides.data(), Device::cpu, base_, ctx_.device(), guard);
+    copy_bytes(ctx_, sides.data() + guard, Device::cpu, base_ + guard + bytes_, ctx_.device(), guard);
+    ctx_.wait();
+    return std::all_of(sides.begin(), sides.end(), [](std::byte b) { return b == pattern; });
+  }
+
+ private:
+  static constexpr std::size_t guard = 256;         // keeps the data aligned as allocate_bytes aligns
+  static constexpr auto pattern = std::byte{0xA5};  // neither 0 nor a plausible float
+  Context& ctx_;
+  std::size_t bytes_;
+  std::byte* base_;
+};
+
+}  // namespace bib::test
