@@ -23,7 +23,8 @@ std::vector<CodePoint> decode(std::string_view text);
 void append_utf8(std::string& to, char32_t c);
 
 /// One user-visible character: a code point with the combining marks that follow it; decomposed Hangul (L V T) is one
-/// syllable. `value` is the composed (NFC) code point, or the base where no composed one exists. Ranges tile the text.
+/// syllable. `value` is the first code point of its NFC form: the composed one, or the base where none exists. Marks do
+/// not join white space, controls or invalid bytes. Ranges tile the text.
 std::vector<CodePoint> characters(std::string_view text);
 
 /// Words: maximal runs without white space. Ranges exclude the white space.
@@ -37,13 +38,15 @@ Jamo jamo(char32_t syllable);
 
 bool is_space(char32_t c);
 bool is_valid_utf8(std::string_view text);
+/// The first byte at or after `from` (a code point's start) that is not part of valid UTF-8; npos if there is none.
+std::size_t find_invalid_utf8(std::string_view text, std::size_t from = 0);
 
 /// Byte offsets to another unit and back. Build once per text; O(1) or O(log n) per offset.
 class OffsetMap {
  public:
   OffsetMap(std::string_view text, OffsetUnit unit);
   std::size_t from_byte(std::size_t byte) const;  // a byte inside a code point counts as its start
-  std::size_t to_byte(std::size_t offset) const;  // clamps to the text's end
+  std::size_t to_byte(std::size_t offset) const;  // clamps to the text's end; half a surrogate pair: its start
   std::size_t length() const;                     // of the text, in the unit
  private:
   OffsetUnit unit_;
