@@ -2,16 +2,13 @@
 #include "bib/ops/linear.h"
 
 #include "cpu/gemm.h"
-#include "cpu/parallel.h"
+#include "cpu/rows.h"
 
 namespace bib {
 
 void on_cpu(Context& ctx, const LinearForward& op) {
   const int N = op.x.dim(0), I = op.x.dim(1), O = op.w.dim(0);
-  parallel_chunks(ctx, N, 256, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n)
-      for (int o = 0; o < O; ++o) op.y[n][o] = op.b[o];
-  });
+  repeat_row(ctx, op.b, op.y);
   gemm(ctx, {.transpose_b = true,
              .m = N,
              .n = O,
@@ -28,8 +25,16 @@ void on_cpu(Context& ctx, const LinearForward& op) {
 void on_cpu(Context& ctx, const LinearBackward& op) {
   const int N = op.x.dim(0), I = op.x.dim(1), O = op.w.dim(0);
   if (op.d_x) {
-    gemm(ctx,
-         {.m = N, .n = I, .k = O, .a = op.d_y.data, .lda = O, .b = op.w.data, .ldb = I, .c = op.d_x.data, .ldc = I});
+    gemm(ctx, {.m = N,
+               .n = I,
+               .k = O,
+               .a = op.d_y.data,
+               .lda = O,
+               .b = op.w.data,
+               .ldb = I,
+               .beta = 0,
+               .c = op.d_x.data,
+               .ldc = I});
   }
   gemm(ctx, {.transpose_a = true,
              .m = O,
@@ -42,8 +47,7 @@ void on_cpu(Context& ctx, const LinearBackward& op) {
              .beta = 1,
              .c = op.d_w.data,
              .ldc = I});
-  for (int n = 0; n < N; ++n)
-    for (int o = 0; o < O; ++o) op.d_b[o] += op.d_y[n][o];
+  add_rows(ctx, op.d_y, op.d_b);
 }
 
 }  // namespace bib

@@ -1,0 +1,150 @@
+// Fused convolution, ReLU and max over time. Each sequence is packed once into contiguous rows with its halo of zeros;
+// the forward product and both gradients read windows of these rows.
+#include "bib/ops/conv_pool.h"
+
+#include <algorithm>
+
+#include "cpu/conv_pool.simd.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+
+namespace bib {
+
+namespace {
+
+constexpr int sequences_per_task = 4, filters_per_task = 16;
+
+const ConvPoolSimd& simd() { return select(base::conv_pool, avx2::conv_pool, avx512::conv_pool); }
+
+/// Sequence b as rows first[b] .. first[b+1]-1 of [.,C]: `pad` rows of zeros, its steps, zeros up to at least a window.
+struct Packed {
+  int W, C, pad;
+  View<int, 1> first;  // [B+1]
+  View<real, 2> rows;
+
+  int positions(int b) const { return first[b + 1] - first[b] - W + 1; }
+  real* sequence(int b) const { return rows[first[b]].data; }
+};
+
+Packed make_packed(Arena& arena, View<const int, 1> lengths, int W, int C, int pad) {
+  const int B = lengths.dim(0);
+  Packed packed{.W = W, .C = C, .pad = pad, .first = arena.make<int, 1>({B + 1}), .rows = {}};
+  packed.first[0] = 0;
+  for (int b = 0; b < B; ++b) packed.first[b + 1] = packed.first[b] + std::max(lengths[b] + 2 * pad, W);
+  packed.rows = arena.make<real, 2>({packed.first[B], C});
+  return packed;
+}
+
+void pack_sequence(const Packed& packed, View<const real, 3> x, int length, int b) {
+  real* to = packed.sequence(b);
+  real* const end = packed.sequence(b + 1);
+  to = std::fill_n(to, packed.pad * packed.C, real(0));
+  for (int t = 0; t < length; ++t) to = std::copy_n(x[t][b].data, packed.C, to);
+  std::fill(to, end, real(0));
+}
+
+/// Filters of one panel side by side: [K,F] -> [K,width], columns f.. and zeros behind the last.
+void pack_panel(View<const real, 2> w, int f, int width, real* to) {
+  const int columns = std::min(width, w.dim(1) - f);
+  for (int k = 0; k < w.dim(0); ++k, to += width) {
+    std::copy_n(w[k].data + f, columns, to);
+    std::fill(to + columns, to + width, real(0));
+  }
+}
+
+}  // namespace
+
+void on_cpu(Context& ctx, const ConvPoolForward& op) {
+  const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
+  const ConvPoolSimd& loops = simd();
+  const int panels = (F + loops.panel - 1) / loops.panel;
+  const auto width = [&](int panel) {
+    const int left = F - panel * loops.panel;
+    return std::min(loops.panel, (left + loops.lanes - 1) / loops.lanes * loops.lanes);
+  };
+  ArenaScope scratch(ctx.arena());
+  const Packed packed = make_packed(ctx.arena(), op.lengths, W, C, op.pad);
+  const auto filters = ctx.arena().make<real, 3>({panels, K, loops.panel});
+  const auto best = ctx.arena().make<real, 3>({B, panels, loops.panel});
+  const auto where = ctx.arena().make<int, 3>({B, panels, loops.panel});
+  const auto w = op.w.reshaped<2>({K, F});
+  parallel_for(ctx, panels + B, [&](int i) {
+    if (i < panels) return pack_panel(w, i * loops.panel, width(i), filters[i].data);
+    pack_sequence(packed, op.x, op.lengths[i - panels], i - panels);
+  });
+
+  const int groups = (B + sequences_per_task - 1) / sequences_per_task;
+  parallel_for(ctx, groups * panels, [&](int i) {
+    const int group = i / panels, panel = i % panels;
+    const int end = std::min(B, (group + 1) * sequences_per_task);
+    for (int b = group * sequences_per_task; b < end; ++b) {
+      real* top = best[b][panel].data;
+      int* at = where[b][panel].data;
+      loops.best(packed.sequence(b), packed.positions(b), C, K, filters[panel].data, width(panel), top, at);
+      for (int f = panel * loops.panel; f < std::min(F, (panel + 1) * loops.panel); ++f, ++top, ++at) {
+        const real y = *top + op.b[f];
+        const bool cut = y <= 0;
+        op.y[b][op.column + f] = cut ? real(0) : y;
+        if (op.where) op.where[b][f] = cut ? -1 : *at;
+      }
+    }
+  });
+}
+
+void on_cpu(Context& ctx, const ConvPoolBackward& op) {
+  const int T = op.x.dim(0), B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
+  const ConvPoolSimd& loops = simd();
+  ArenaScope scratch(ctx.arena());
+  const Packed packed = make_packed(ctx.arena(), op.lengths, W, C, op.pad);
+  const auto d_packed = ctx.arena().make<real, 2>(packed.rows.shape);
+  const auto w_rows = ctx.arena().make<real, 2>({F, K});  // a filter's weights side by side, as its window of x is
+  const auto d_w_rows = ctx.arena().make<real, 2>({F, K});
+  const int chunks = (F + filters_per_task - 1) / filters_per_task;
+  parallel_for(ctx, chunks + B, [&](int i) {
+    if (i >= chunks) return pack_sequence(packed, op.x, op.lengths[i - chunks], i - chunks);
+    const int begin = i * filters_per_task, end = std::min(F, begin + filters_per_task);
+    for (int k = 0; k < K; ++k)
+      for (int f = begin; f < end; ++f) w_rows[f][k] = op.w.data[std::int64_t{k} * F + f];
+  });
+
+  const auto filter_gradients = [&](int begin, int end) {
+    for (int f = begin; f < end; ++f) {
+      real* d_w = std::fill_n(d_w_rows[f].data, K, real(0)) - K;
+      real d_b = 0;
+      for (int b = 0; b < B; ++b) {
+        if (op.where[b][f] < 0) continue;
+        const real d = op.d_y[b][op.column + f];
+        loops.add(d, packed.sequence(b) + std::int64_t{op.where[b][f]} * C, d_w, K);
+        d_b += d;
+      }
+      op.d_b[f] += d_b;
+    }
+    for (int k = 0; k < K; ++k)
+      for (int f = begin; f < end; ++f) op.d_w.data[std::int64_t{k} * F + f] += d_w_rows[f][k];
+  };
+  const auto input_gradient = [&](int b) {
+    real* d_x = d_packed.data + std::int64_t{packed.first[b]} * C;
+    std::fill_n(d_x, std::int64_t{packed.first[b + 1] - packed.first[b]} * C, real(0));
+    for (int f = 0; f < F; ++f) {
+      if (op.where[b][f] < 0) continue;
+      loops.add(op.d_y[b][op.column + f], w_rows[f].data, d_x + std::int64_t{op.where[b][f]} * C, K);
+    }
+    d_x += std::int64_t{op.pad} * C;
+    for (int t = 0; t < T; ++t, d_x += C) {
+      real* to = op.d_x[t][b].data;
+      if (t >= op.lengths[b]) {
+        if (!op.add_d_x) std::fill_n(to, C, real(0));
+      } else if (op.add_d_x) {
+        loops.add(1, d_x, to, C);
+      } else {
+        std::copy_n(d_x, C, to);
+      }
+    }
+  };
+  parallel_for(ctx, chunks + (op.d_x ? B : 0), [&](int i) {
+    if (i >= chunks) return input_gradient(i - chunks);
+    filter_gradients(i * filters_per_task, std::min(F, (i + 1) * filters_per_task));
+  });
+}
+
+}  // namespace bib

@@ -1,0 +1,24 @@
+// The inner loop of the moving average, compiled per instruction set.
+#pragma once
+#include <cstdint>
+
+#include "bib/real.h"
+
+namespace bib {
+
+struct EmaSimd {
+  /// average = keep average + add value, but exactly value where the two agree.
+  void (*update)(real keep, real add, std::int64_t n, const real* value, real* average);
+};
+
+namespace base {
+extern const EmaSimd ema;
+}
+namespace avx2 {
+extern const EmaSimd ema;
+}
+namespace avx512 {
+extern const EmaSimd ema;
+}
+
+}  // namespace bib
