@@ -33,6 +33,8 @@ enum class Writes {
 ///                                    the same answer, and that gradients of a batch are the sums of its sequences'
 ///   static constexpr bool exact = true          sums and products only: on small integers, equality to the last bit
 ///   static constexpr double looseness = 4       factor on the tolerance, with the reason beside it
+///   static constexpr double magnitude = 1       size of the terms, where the result may cancel to far less (a loss
+///                                    that is a difference of logarithms); without it, the result's own rms counts
 ///   static double flops(const Shape&)           for GFLOP/s
 ///   static double bytes(const Op&)              where less than all operands is moved (rows of a table)
 /// };

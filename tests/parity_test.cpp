@@ -1,0 +1,42 @@
+// Every op, every sample: CUDA against the CPU. Built against any library whose cuda device works: the GPU's, or the
+// emulator's.
+#include "tests/op_test.h"
+
+namespace bib::test {
+namespace {
+
+template <class Op>
+class Parity : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  }
+};
+TYPED_TEST_SUITE(Parity, SampledTypes, OpName);
+
+template <class Op>
+Worst worst_of_all_shapes(bool whole) {
+  Context cpu, cuda({.device = Device::cuda});
+  Worst worst;
+  for_each_shape<Op>(cuda, whole, [&](Maker&, const Op& op, const auto& shape) {
+    const double allowed = whole ? 0 : tolerance<Op>(shape);
+    const Worst found =
+        compare(op, checked_run(cuda, op, Prefill::random), checked_run(cpu, op, Prefill::random), allowed);
+    EXPECT_TRUE(found.ok()) << found.text();
+    worst.take(found);
+  });
+  return worst;
+}
+
+TYPED_TEST(Parity, cuda_gives_the_answer_of_the_cpu) {
+  report("cpu", TypeParam::name, worst_of_all_shapes<TypeParam>(false));
+}
+
+template <class Op>
+class ParityOfIntegers : public Parity<Op> {};
+TYPED_TEST_SUITE(ParityOfIntegers, ExactTypes, OpName);
+
+TYPED_TEST(ParityOfIntegers, is_exact) { worst_of_all_shapes<TypeParam>(true); }
+
+}  // namespace
+}  // namespace bib::test
