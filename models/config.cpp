@@ -17,7 +17,7 @@ namespace {
 // Names of the enumerations, in the order of their values.
 constexpr const char* names_of(Task) { return "ner tc"; }
 constexpr const char* names_of(Unit) { return "syllable word"; }
-constexpr const char* names_of(TagScheme) { return "iob2 bioes"; }
+constexpr const char* names_of(Scheme) { return "iob1 iob2 bioes bilou"; }
 constexpr const char* names_of(Optimizer) { return "adam sgd"; }
 constexpr const char* names_of(Schedule) { return "constant linear cosine"; }
 

@@ -11,7 +11,8 @@ namespace bib {
 
 enum class Task { ner, tc };
 enum class Unit { syllable, word };  // what one time step is: a character (Hangul: a syllable) or a word
-enum class TagScheme { iob2, bioes };
+/// How an entity becomes tags (models/tags.h).
+enum class Scheme { iob1, iob2, bioes, bilou };
 enum class Optimizer { adam, sgd };
 enum class Schedule { constant, linear, cosine };
 
@@ -39,7 +40,7 @@ struct Config {
   // NER: BiLSTM-CRF
   int hidden = 160;  // per direction
   int layers = 1;
-  TagScheme scheme = TagScheme::iob2;
+  Scheme scheme = Scheme::iob2;
 
   // TC: TextCNN
   std::vector<int> windows{1, 2, 3, 4};
@@ -95,7 +96,7 @@ void visit(C& c, F&& f) {
   f("features", "vectors", c.vectors, "pretrained vectors, .vec or .bin");
   f("model", "hidden", c.hidden, "LSTM units per direction");
   f("model", "layers", c.layers, "LSTM layers");
-  f("model", "scheme", c.scheme, "tag scheme: iob2 or bioes");
+  f("model", "scheme", c.scheme, "tag scheme: iob1, iob2, bioes or bilou");
   f("model", "windows", c.windows, "TextCNN window widths");
   f("model", "filters", c.filters, "TextCNN filters per window");
   f("model", "multilabel", c.multilabel, "any number of labels per document");

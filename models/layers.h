@@ -1,0 +1,88 @@
+// Layers: parameters, a forward that returns what backward needs, a backward. Plain structs; models call them in order,
+// then in reverse. The gradient of an activation is overwritten, of a parameter accumulated (docs/numerics.md).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "bib/ops.h"
+#include "models/batch.h"
+#include "models/parameters.h"
+
+namespace bib {
+
+/// The gradient of the rows of a table that a batch used.
+struct TableGradient {
+  Table table;
+  View<const int, 1> rows;  // [U]
+  View<real, 2> d_rows;     // [U,E]
+};
+using TableGradients = std::vector<TableGradient>;
+
+/// Every channel's embedding side by side, then the character convolution of each word: x [T,B,columns].
+struct FeatureEmbedding {
+  struct Saved {
+    View<real, 3> x;           // [T,B,columns]
+    View<real, 3> characters;  // [character_T,W,E]
+    View<int, 2> where;        // [W,F]
+  };
+  std::vector<Table> tables;  // per channel
+  std::vector<int> dims;
+  int columns = 0;
+  Table characters;      // [characters,E]
+  Param<3> filters;      // [window,E,F]
+  Param<1> filter_bias;  // [F]
+  int filter_count = 0, pad = 0;
+
+  static FeatureEmbedding add(Parameters& p, const Config& config, const Features& features);
+  Saved forward(Context&, const DeviceBatch& batch, bool train) const;
+  void backward(Context&, const DeviceBatch& batch, const Saved&, View<const real, 3> d_x, TableGradients& out) const;
+};
+
+struct Linear {
+  Param<2> w;  // [O,I]
+  Param<1> b;  // [O]
+
+  static Linear add(Parameters& p, const std::string& name, int inputs, int outputs);
+  View<real, 2> forward(Context&, View<const real, 2> x) const;                            // [N,O]
+  View<real, 2> backward(Context&, View<const real, 2> x, View<const real, 2> d_y) const;  // d_x
+};
+
+/// One bidirectional layer.
+struct BiLstm {
+  struct Saved {
+    View<const real, 3> x, h_mask;
+    View<real, 3> h;         // [T,B,2H]
+    View<real, 4> gates, c;  // only when training
+  };
+  Param<3> w_x, w_h;  // [2,4H,I] [2,4H,H]
+  Param<2> b;         // [2,4H]
+  int hidden = 0;
+
+  static BiLstm add(Parameters& p, const std::string& name, int inputs, int hidden);
+  Saved forward(Context&, View<const real, 3> x, View<const int, 1> lengths, View<const real, 3> h_mask,
+                bool train) const;
+  View<real, 3> backward(Context&, const Saved&, View<const int, 1> lengths, View<const real, 3> d_h) const;  // d_x
+};
+
+/// One convolution with ReLU and max over time per window, their outputs side by side: [B, windows*F].
+struct ConvPools {
+  struct Saved {
+    View<real, 2> y;                  // [B, windows*F]
+    std::vector<View<int, 2>> where;  // per window [B,F]
+  };
+  std::vector<Param<3>> w;
+  std::vector<Param<1>> b;
+  std::vector<int> windows;
+  int filters = 0;
+
+  static ConvPools add(Parameters& p, const std::string& name, int inputs, const std::vector<int>& windows,
+                       int filters);
+  Saved forward(Context&, View<const real, 3> x, View<const int, 1> lengths, bool train) const;
+  View<real, 3> backward(Context&, const Saved&, View<const real, 3> x, View<const int, 1> lengths,
+                         View<const real, 2> d_y) const;  // d_x
+};
+
+/// Dropout in place; a rate of 0 does nothing. Backward is the same call on the gradient.
+void dropout_in_place(Context&, View<real, 3> x, float rate, bool variational, RandomKey key);
+
+}  // namespace bib

@@ -1,0 +1,62 @@
+#include "models/text_cnn.h"
+
+namespace bib {
+namespace {
+
+// Streams of random numbers within one training step.
+constexpr std::uint32_t input_stream = 1, output_stream = 2;
+
+RandomKey with_stream(RandomKey key, std::uint32_t stream) {
+  key.stream = stream;
+  return key;
+}
+
+View<real, 3> one_step(View<real, 2> v) { return v.reshaped<3>({1, v.dim(0), v.dim(1)}); }
+
+}  // namespace
+
+TextCnn TextCnn::add(Parameters& p, const Config& config, const Features& features, int class_count) {
+  TextCnn m;
+  m.features = FeatureEmbedding::add(p, config, features);
+  m.pools = ConvPools::add(p, "convolution", m.features.columns, config.windows, config.filters);
+  m.project = Linear::add(p, "project", config.filters * static_cast<int>(config.windows.size()), class_count);
+  m.dropout_input = config.dropout_input;
+  m.dropout_output = config.dropout_output;
+  return m;
+}
+
+TextCnn::Saved TextCnn::scores(Context& ctx, const DeviceBatch& batch, bool train, RandomKey key) const {
+  Saved s;
+  s.features = features.forward(ctx, batch, train);
+  if (train) dropout_in_place(ctx, s.features.x, dropout_input, false, with_stream(key, input_stream));
+  s.pools = pools.forward(ctx, s.features.x, batch.lengths, train);
+  if (train) dropout_in_place(ctx, one_step(s.pools.y), dropout_output, false, with_stream(key, output_stream));
+  s.scores = project.forward(ctx, s.pools.y);
+  return s;
+}
+
+View<real, 1> TextCnn::loss(Context& ctx, const DeviceBatch& batch, const Gold& gold, RandomKey key,
+                            TableGradients& table_gradients) const {
+  const Saved s = scores(ctx, batch, true, key);
+  const View<real, 1> loss = ctx.arena().make<real, 1>({batch.B});
+  const View<real, 2> d_scores = ctx.arena().make<real, 2>(s.scores.shape);
+  if (gold.labels) {
+    run(ctx, SoftmaxLoss{
+                 .scores = s.scores, .labels = gold.labels, .weight = gold.weight, .loss = loss, .d_scores = d_scores});
+  } else {
+    run(ctx, SigmoidLoss{.scores = s.scores,
+                         .targets = gold.targets,
+                         .weight = gold.weight,
+                         .class_weight = gold.class_weight,
+                         .loss = loss,
+                         .d_scores = d_scores});
+  }
+  const View<real, 2> d_y = project.backward(ctx, s.pools.y, d_scores);
+  dropout_in_place(ctx, one_step(d_y), dropout_output, false, with_stream(key, output_stream));
+  const View<real, 3> d_x = pools.backward(ctx, s.pools, s.features.x, batch.lengths, d_y);
+  dropout_in_place(ctx, d_x, dropout_input, false, with_stream(key, input_stream));
+  features.backward(ctx, batch, s.features, d_x, table_gradients);
+  return loss;
+}
+
+}  // namespace bib
