@@ -1,5 +1,5 @@
 // Tag schemes: encode, decode and the transition tables define the same language.
-#include "train/tags.h"
+#include "models/tags.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,7 +11,8 @@ namespace bib {
 
 enum class Task { ner, tc };
 enum class Unit { syllable, word };  // what one time step is: a character (Hangul: a syllable) or a word
-/// How an entity becomes tags (models/tags.h).
+/// How a span becomes tags. iob1: I-X, with B-X only where an entity touches one of its own type before it
+/// (CoNLL-2003); iob2: B-X I-X...; bioes: B-X I-X... E-X, and S-X for one unit; bilou: the same as B I L and U.
 enum class Scheme { iob1, iob2, bioes, bilou };
 enum class Optimizer { adam, sgd };
 enum class Schedule { constant, linear, cosine };

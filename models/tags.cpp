@@ -1,4 +1,4 @@
-#include "train/tags.h"
+#include "models/tags.h"
 
 #include <algorithm>
 #include <map>

@@ -6,13 +6,11 @@
 #include <string_view>
 #include <vector>
 
+#include "bib/config.h"
 #include "bib/document.h"
 
 namespace bib {
 
-/// How a span becomes tags. iob1: I-X, with B-X only where an entity touches one of its own type before it
-/// (CoNLL-2003); iob2: B-X I-X...; bioes: B-X I-X... E-X, and S-X for one unit; bilou: the same as B I L and U.
-enum class Scheme { iob1, iob2, bioes, bilou };
 std::string_view scheme_name(Scheme scheme);
 std::optional<Scheme> scheme_from_name(std::string_view name);
 
