@@ -31,9 +31,9 @@ void tile(const real* x, int p, int C, int K, const real* w, vec* best, ivec* wh
   for (int v = 0; v < Vectors; ++v) {
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
-      const ivec better = p + r == 0 ? ~ivec{} : sum[r][v] > best[v];  // the first stands, so that NaN is not lost
-      best[v] = choose(better, sum[r][v], best[v]);
-      where[v] = better ? ivec{} + (p + r) : where[v];
+      const ivec stays = best[v] >= sum[r][v];  // so that a sequence of NaN gives NaN
+      best[v] = choose(stays, best[v], sum[r][v]);
+      where[v] = stays ? where[v] : ivec{} + (p + r);
     }
   }
 }
@@ -44,7 +44,8 @@ void best_of(const real* x, int positions, int C, int K, const real* w, real* to
   constexpr Tile tiles[most_rows] = {tile<1, Vectors>, tile<2, Vectors>, tile<3, Vectors>,
                                      tile<4, Vectors>, tile<5, Vectors>, tile<6, Vectors>};
   vec best[Vectors];
-  ivec where[Vectors];
+  ivec where[Vectors] = {};
+  for (vec& v : best) v = splat(static_cast<real>(-__builtin_inf()));
   int rest = (positions + most_rows - 1) / most_rows;  // tiles left; all about equally high, none a stub
   for (int p = 0; p < positions; --rest) {
     const int rows = (positions - p + rest - 1) / rest;

@@ -41,7 +41,7 @@ BIB_INLINE vec load(const real* p) {
   return v;
 }
 BIB_INLINE void store(real* p, vec v) { __builtin_memcpy(p, &v, sizeof v); }
-BIB_INLINE vec splat(real x) { return vec{} + x; }
+BIB_INLINE vec splat(real x) { return x - vec{}; }  // x + 0 would be computed: it turns -0 into 0
 BIB_INLINE vec choose(ivec mask, vec yes, vec no) { return mask ? yes : no; }
 BIB_INLINE vec max(vec a, vec b) { return a > b ? a : b; }
 BIB_INLINE vec min(vec a, vec b) { return a < b ? a : b; }
