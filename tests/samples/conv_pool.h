@@ -1,0 +1,95 @@
+#pragma once
+#include "tests/harness.h"
+
+namespace bib::test {
+
+struct ConvPoolShape {
+  std::string_view name;
+  int T, B, C, W, F, pad, Y, column;
+  bool add_d_x = false;
+};
+
+template <>
+struct Samples<ConvPoolForward> {
+  static constexpr ConvPoolShape shapes[] = {{"one", 1, 1, 1, 1, 1, 0, 1, 0},
+                                             {"no_steps", 0, 2, 3, 2, 4, 0, 4, 0},
+                                             {"no_batch", 4, 0, 3, 2, 5, 1, 5, 0},
+                                             {"shorter_than_window", 3, 5, 2, 5, 3, 0, 7, 2},
+                                             {"odd_tails", 11, 7, 5, 3, 13, 1, 20, 5, true},
+                                             {"full_padding", 6, 4, 3, 4, 9, 3, 9, 0},
+                                             {"several_panels", 19, 6, 8, 2, 150, 0, 160, 7},
+                                             {"classification", 24, 10, 32, 3, 48, 1, 144, 48, true}};
+  static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
+                                            {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},
+                                            {"tc_56x64_128to128_W5", 56, 64, 128, 5, 128, 2, 128, 0},
+                                            {"one_sentence_56x1_128to128_W3", 56, 1, 128, 3, 128, 1, 128, 0}};
+  static constexpr bool exact = true;
+  static constexpr std::string_view layout[] = {"TBC", "B", "", "", "BY", "BF"};
+
+  static ConvPoolForward make(Maker& m, const ConvPoolShape& s) {
+    return {.x = m.uniform({s.T, s.B, s.C}),
+            .lengths = m.lengths(s.B, s.T),
+            .w = m.uniform({s.W, s.C, s.F}),
+            .b = m.uniform({s.F}),
+            .y = m.output({s.B, s.Y}),
+            .where = m.output<int>({s.B, s.F}),
+            .pad = s.pad,
+            .column = s.column};
+  }
+  static Writes writes(const ConvPoolForward& op, const void* output, std::int64_t i) {
+    const std::int64_t column = i % op.y.dim(1) - op.column;
+    return output != op.y.data || (column >= 0 && column < op.w.dim(2)) ? Writes::set : Writes::keep;
+  }
+  static int reduction(const ConvPoolShape& s) { return s.W * s.C; }
+  static double flops(const ConvPoolShape& s) { return 2.0 * (s.T + 2 * s.pad - s.W + 1) * s.B * s.F * s.W * s.C; }
+};
+
+template <>
+struct Samples<ConvPoolBackward> {
+  static constexpr auto& shapes = Samples<ConvPoolForward>::shapes;
+  static constexpr auto& timed = Samples<ConvPoolForward>::timed;
+  static constexpr bool exact = true;
+  static constexpr std::string_view layout[] = {"TBC", "B", "", "BF", "BY", "TBC", "", ""};
+
+  static ConvPoolBackward make(Maker& m, const ConvPoolShape& s) {
+    const ConvPoolForward f = m.run(Samples<ConvPoolForward>::make(m, s));
+    return {.x = f.x,
+            .lengths = f.lengths,
+            .w = f.w,
+            .where = f.where,
+            .d_y = m.uniform(f.y.shape),
+            .d_x = m.output(f.x.shape),
+            .d_w = m.output(f.w.shape),
+            .d_b = m.output(f.b.shape),
+            .pad = s.pad,
+            .column = s.column,
+            .add_d_x = s.add_d_x};
+  }
+  static Writes writes(const ConvPoolBackward& op, const void* output, std::int64_t) {
+    return output == op.d_x.data && !op.add_d_x ? Writes::set : Writes::add;
+  }
+  static int reduction(const ConvPoolShape& s) { return std::max(s.W * s.F, s.B); }
+  static double flops(const ConvPoolShape& s) { return 4.0 * s.B * s.F * s.W * s.C; }  // winners only
+};
+
+template <>
+struct Gradient<ConvPoolForward> {
+  static auto inputs(auto& f) { return std::tie(f.x, f.w, f.b); }
+  static auto outputs(auto& f) { return std::tie(f.y); }
+  static auto gradients(Maker& m, const ConvPoolForward& f, View<const real, 2> d_y) {
+    const ConvPoolBackward g{.x = f.x,
+                             .lengths = f.lengths,
+                             .w = f.w,
+                             .where = f.where,
+                             .d_y = d_y,
+                             .d_x = m.output(f.x.shape),
+                             .d_w = m.zeros(f.w.shape),
+                             .d_b = m.zeros(f.b.shape),
+                             .pad = f.pad,
+                             .column = f.column};
+    m.run(g);
+    return std::tuple{g.d_x, g.d_w, g.d_b};
+  }
+};
+
+}  // namespace bib::test

@@ -1,0 +1,49 @@
+#pragma once
+#include "tests/harness.h"
+
+namespace bib::test {
+
+struct DropoutShape {
+  std::string_view name;
+  int T, B, C;
+  float rate;
+  bool variational = false;
+};
+
+template <>
+struct Samples<Dropout> {
+  static constexpr DropoutShape shapes[] = {{"one", 1, 1, 1, 0.5f},
+                                            {"no_steps", 0, 2, 3, 0.5f, true},
+                                            {"no_batch", 3, 0, 4, 0.5f},
+                                            {"rate_zero", 3, 2, 5, 0},
+                                            {"odd_tails", 5, 3, 7, 0.3f},
+                                            {"odd_tails_variational", 5, 3, 7, 0.3f, true},
+                                            {"several_tasks", 11, 16, 101, 0.25f},
+                                            {"several_tasks_variational", 4, 11, 203, 0.9f, true}};
+  static constexpr DropoutShape timed[] = {{"ner_64x32x256", 64, 32, 256, 0.5f},
+                                           {"ner_64x32x256_variational", 64, 32, 256, 0.5f, true}};
+
+  static Dropout make(Maker& m, const DropoutShape& s) {
+    return {.x = m.uniform({s.T, s.B, s.C}),
+            .y = m.output({s.T, s.B, s.C}),
+            .rate = s.rate,
+            .variational = s.variational,
+            .key = {.seed = 0x123456789abcdef, .step = 7, .stream = 3}};
+  }
+  static int reduction(const DropoutShape&) { return 1; }
+};
+
+template <>
+struct Gradient<Dropout> {
+  static auto inputs(auto& f) { return std::tie(f.x); }
+  static auto outputs(auto& f) { return std::tie(f.y); }
+  static auto gradients(Maker& m, const Dropout& f, View<const real, 3> d_y) {
+    Dropout g = f;  // the same mask: same key
+    g.x = d_y;
+    g.y = m.output(d_y.shape);
+    m.run(g);
+    return std::tuple{g.y};
+  }
+};
+
+}  // namespace bib::test

@@ -1,0 +1,104 @@
+#pragma once
+#include <map>
+#include <vector>
+
+#include "tests/harness.h"
+
+namespace bib::test {
+
+struct EmbeddingShape {
+  std::string_view name;
+  int T, B, V, E, Y, column;
+};
+
+/// Which positions looked up which row: what the code that builds batches hands to EmbeddingBackward.
+struct RowIndex {
+  std::vector<int> rows, offsets, positions;
+};
+
+inline RowIndex row_index(View<const int, 2> ids) {
+  std::map<int, std::vector<int>> looked_up;
+  for (int i = 0; i < static_cast<int>(ids.size()); ++i)
+    if (ids.data[i] >= 0) looked_up[ids.data[i]].push_back(i);
+  RowIndex index;
+  index.offsets = {0};
+  for (const auto& [row, at] : looked_up) {
+    index.rows.push_back(row);
+    index.positions.insert(index.positions.end(), at.begin(), at.end());
+    index.offsets.push_back(static_cast<int>(index.positions.size()));
+  }
+  return index;
+}
+
+inline View<int, 1> on_host(Maker& m, const std::vector<int>& list) {
+  return m.values(std::array{static_cast<int>(list.size())}, std::span<const int>(list));
+}
+
+template <>
+struct Samples<EmbeddingForward> {
+  static constexpr EmbeddingShape shapes[] = {{"one", 1, 1, 1, 1, 1, 0},
+                                              {"no_tokens", 0, 3, 5, 4, 4, 0},
+                                              {"middle_columns_odd", 7, 3, 11, 5, 13, 6},
+                                              {"few_rows_many_lookups", 40, 17, 3, 8, 8, 0},
+                                              {"last_columns", 9, 4, 200, 64, 96, 32}};
+  static constexpr EmbeddingShape timed[] = {{"syllables_64x32_E64_of_128", 64, 32, 8000, 64, 128, 64},
+                                             {"bigrams_56x64_E128", 56, 64, 100000, 128, 128, 0}};
+  static constexpr bool exact = true;
+
+  static EmbeddingForward make(Maker& m, const EmbeddingShape& s) {
+    return {.ids = m.ints({s.T, s.B}, -1, s.V - 1),
+            .table = m.uniform({s.V, s.E}),
+            .y = m.output({s.T, s.B, s.Y}),
+            .column = s.column};
+  }
+  static Writes writes(const EmbeddingForward& op, const void*, std::int64_t i) {
+    const std::int64_t column = i % op.y.dim(2) - op.column;
+    return column >= 0 && column < op.table.dim(1) ? Writes::set : Writes::keep;
+  }
+  static int reduction(const EmbeddingShape&) { return 1; }
+  static double bytes(const EmbeddingForward& op) {
+    return static_cast<double>(op.ids.size()) * (sizeof(int) + 2.0 * sizeof(real) * op.table.dim(1));
+  }
+};
+
+template <>
+struct Samples<EmbeddingBackward> {
+  static constexpr auto& shapes = Samples<EmbeddingForward>::shapes;
+  static constexpr auto& timed = Samples<EmbeddingForward>::timed;
+  static constexpr bool exact = true;
+
+  static EmbeddingBackward make(Maker& m, const EmbeddingShape& s) {
+    const RowIndex index = row_index(m.ints({s.T, s.B}, -1, s.V - 1));
+    return {.offsets = on_host(m, index.offsets),
+            .positions = on_host(m, index.positions),
+            .d_y = m.uniform({s.T, s.B, s.Y}),
+            .d_rows = m.output({static_cast<int>(index.rows.size()), s.E}),
+            .column = s.column};
+  }
+  static int reduction(const EmbeddingShape& s) { return s.T * s.B; }
+  static double bytes(const EmbeddingBackward& op) {
+    const double read = static_cast<double>(op.positions.size()) * op.d_rows.dim(1);
+    return sizeof(real) * (read + static_cast<double>(op.d_rows.size()));
+  }
+};
+
+template <>
+struct Gradient<EmbeddingForward> {
+  static auto inputs(auto& f) { return std::tie(f.table); }
+  static auto outputs(auto& f) { return std::tie(f.y); }
+  static auto gradients(Maker& m, const EmbeddingForward& f, View<const real, 3> d_y) {
+    const RowIndex index = row_index(f.ids);
+    const int U = static_cast<int>(index.rows.size()), E = f.table.dim(1);
+    const EmbeddingBackward g{.offsets = on_host(m, index.offsets),
+                              .positions = on_host(m, index.positions),
+                              .d_y = d_y,
+                              .d_rows = m.output({U, E}),
+                              .column = f.column};
+    m.run(g);
+    const auto d_table = m.zeros(f.table.shape);
+    for (int u = 0; u < U; ++u) std::copy_n(g.d_rows[u].data, E, d_table[index.rows[u]].data);
+    return std::tuple{d_table};
+  }
+};
+
+}  // namespace bib::test

@@ -1,0 +1,63 @@
+#pragma once
+#include <algorithm>
+
+#include "tests/harness.h"
+
+namespace bib::test {
+
+struct SgdShape {
+  std::string_view name;
+  int N;
+  SgdHyper hyper;
+};
+
+template <>
+struct Samples<SgdStep> {
+  static constexpr SgdShape shapes[] = {{"none", 0, {}},
+                                        {"one", 1, {}},
+                                        {"odd_tail", 131, {.momentum = 0.9f, .weight_decay = 0.01f}},
+                                        {"several_tasks", 40001, {.lr = 1, .momentum = 0.5f}}};
+  static constexpr SgdShape timed[] = {{"parameters_4M", 1 << 22, {.momentum = 0.9f}}};
+
+  static SgdStep make(Maker& m, const SgdShape& s) {
+    return {.grad = m.uniform({s.N}),
+            .scale = m.values<real>({1}, {0.5}),
+            .value = m.uniform({s.N}),
+            .velocity = m.uniform({s.N}),
+            .hyper = s.hyper};
+  }
+  static Writes writes(const SgdStep&, const void*, std::int64_t) { return Writes::update; }
+  static int reduction(const SgdShape&) { return 2; }
+  static double bytes(const SgdStep& op) { return 5.0 * sizeof(real) * static_cast<double>(op.grad.size()); }
+};
+
+struct SgdRowsShape {
+  std::string_view name;
+  int U, V, E;
+  SgdHyper hyper;
+};
+
+template <>
+struct Samples<SgdRows> {
+  static constexpr SgdRowsShape shapes[] = {{"one", 1, 1, 1, {}},
+                                            {"no_rows", 0, 4, 3, {}},
+                                            {"all_rows_odd", 7, 7, 13, {.momentum = 0.9f, .weight_decay = 0.01f}},
+                                            {"some_rows", 60, 300, 40, {.momentum = 0.9f}}};
+
+  static SgdRows make(Maker& m, const SgdRowsShape& s) {
+    return {.rows = m.unique(s.U, s.V),
+            .d_rows = m.uniform({s.U, s.E}),
+            .scale = m.values<real>({1}, {0.5}),
+            .value = m.uniform({s.V, s.E}),
+            .velocity = m.uniform({s.V, s.E}),
+            .hyper = s.hyper};
+  }
+  static Writes writes(const SgdRows& op, const void*, std::int64_t i) {
+    const int *begin = op.rows.data, *end = begin + op.rows.dim(0);
+    return std::binary_search(begin, end, static_cast<int>(i / op.value.dim(1))) ? Writes::update : Writes::keep;
+  }
+  static int reduction(const SgdRowsShape&) { return 2; }
+  static double bytes(const SgdRows& op) { return 5.0 * sizeof(real) * static_cast<double>(op.d_rows.size()); }
+};
+
+}  // namespace bib::test
