@@ -2,6 +2,12 @@
 // a scalar, and a*b+c becomes one FMA where the set has it. Included only by *.simd.cpp; everything lives in a
 // namespace of the set's name and is always inlined, so that no code of a richer set can leak into another.
 #pragma once
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include <utility>
+
 #include "bib/real.h"
 
 #ifndef BIB_ISA
@@ -46,16 +52,70 @@ BIB_INLINE vec choose(ivec mask, vec yes, vec no) { return mask ? yes : no; }
 BIB_INLINE vec max(vec a, vec b) { return a > b ? a : b; }
 BIB_INLINE vec min(vec a, vec b) { return a < b ? a : b; }
 
-/// The first n lanes from p, the others `rest`; n may exceed lanes.
+/// a*b + c, fused where the set can: for a*b + c*d, where the compiler may fuse either product, and may choose
+/// differently at two places of inlining.
+BIB_INLINE vec fma(vec a, vec b, vec c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(real) == 4) {
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  } else {
+    return (vec)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(real) == 4) {
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  } else {
+    return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+  }
+#else
+  return a * b + c;
+#endif
+}
+
+/// The first n lanes from p, the others `rest`; n may exceed lanes. Nothing past p + n is touched.
 BIB_INLINE vec load_some(const real* p, int n, real rest = 0) {
   if (n >= lanes) return load(p);
   vec v = splat(rest);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(real) == 4) {
+    return (vec)_mm512_mask_loadu_ps((__m512)v, static_cast<__mmask16>((1u << n) - 1), p);
+  } else {
+    return (vec)_mm512_mask_loadu_pd((__m512d)v, static_cast<__mmask8>((1u << n) - 1), p);
+  }
+#else
   for (int i = 0; i < n; ++i) v[i] = p[i];
   return v;
+#endif
 }
 BIB_INLINE void store_some(real* p, vec v, int n) {
   if (n >= lanes) return store(p, v);
+#if defined(__AVX512F__)
+  if constexpr (sizeof(real) == 4) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
+  } else {
+    _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), (__m512d)v);
+  }
+#else
   for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+/// a0 b0 a1 b1 ... of the lower (0) or upper (1) halves.
+template <int Half, int... I>
+BIB_INLINE vec interleave(vec a, vec b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (Half * lanes / 2 + I / 2 + I % 2 * lanes)...);
+}
+/// rows[i][j] <-> rows[j][i], by log2(lanes) perfect shuffles.
+BIB_INLINE void transpose(vec (&rows)[lanes]) {
+  constexpr std::make_integer_sequence<int, lanes> all;
+  for (int width = 1; width < lanes; width *= 2) {
+    vec next[lanes];
+    for (int i = 0; i < lanes / 2; ++i) {
+      next[2 * i] = interleave<0>(rows[i], rows[i + lanes / 2], all);
+      next[2 * i + 1] = interleave<1>(rows[i], rows[i + lanes / 2], all);
+    }
+    for (int i = 0; i < lanes; ++i) rows[i] = next[i];
+  }
 }
 
 /// Sum and maximum over the lanes, pairwise: the order is fixed per instruction set.

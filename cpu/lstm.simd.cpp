@@ -1,0 +1,239 @@
+// LSTM kernels of one instruction set: packing, one unit of sentences through time and back, packed products.
+#include "cpu/lstm.simd.h"
+
+#include <cstddef>
+
+#include "cpu/panel.h"
+
+namespace bib::BIB_ISA {
+namespace {
+
+int blocks_of(int H) { return (H + lanes - 1) / lanes; }
+int smaller(int a, int b) { return a < b ? a : b; }
+
+void pack_gates(const real* w, int H, int K, int block, real* packed) {
+  const int first = block * lanes;
+  packed += std::ptrdiff_t{block} * K * 4 * lanes;
+  for (int gate = 0; gate < 4; ++gate) {
+    const real* rows = w + (std::ptrdiff_t{gate} * H + first) * K;
+    for (int k = 0; k < K; k += lanes) {
+      vec tile[lanes];
+      for (int i = 0; i < lanes; ++i) {
+        tile[i] = first + i < H ? load_some(rows + std::ptrdiff_t{i} * K + k, K - k) : vec{};
+      }
+      transpose(tile);
+      for (int i = 0; i < smaller(lanes, K - k); ++i) store(packed + ((k + i) * 4 + gate) * lanes, tile[i]);
+    }
+  }
+}
+
+void pack_bias(const real* b, int H, real* packed) {
+  for (int block = 0; block < blocks_of(H); ++block)
+    for (int gate = 0; gate < 4; ++gate, packed += lanes)
+      store(packed, load_some(b + gate * H + block * lanes, H - block * lanes));
+}
+
+void pack_rows(const real* w, int K, int N, real* packed) {
+  for_panels(blocks_of(N), [&](auto V, int first) {
+    for (int k = 0; k < K; ++k)
+      for (int v = first; v < first + V.value; ++v, packed += lanes)
+        store(packed, load_some(w + std::ptrdiff_t{k} * N + v * lanes, N - v * lanes));
+  });
+}
+
+void product(const PanelProduct& p) {
+  for_panels(blocks_of(p.n), [&](auto V, int first) {
+    const real* panel = p.panels + std::ptrdiff_t{first} * lanes * p.k;
+    for (int k = 0; k < p.k; k += panel_depth) {
+      for_tiles(p.rows, [&](auto S, int row) {
+        vec acc[S.value][V.value];
+        const real* a[S.value];
+        for (int s = 0; s < S.value; ++s) {
+          a[s] = p.a[row + s] + k;
+          for (int v = 0; v < V.value; ++v) {
+            const int column = (first + v) * lanes;
+            acc[s][v] = k ? load_some(p.c[row + s] + column, p.n - column) : vec{};
+          }
+        }
+        multiply(acc, a, panel + std::ptrdiff_t{k} * V.value * lanes, smaller(panel_depth, p.k - k));
+        for (int s = 0; s < S.value; ++s)
+          for (int v = 0; v < V.value; ++v) {
+            const int column = (first + v) * lanes;
+            store_some(p.c[row + s] + column, acc[s][v], p.n - column);
+          }
+      });
+    }
+  });
+}
+
+void column_sums(const real* a, int rows, int ld, int n, real* sums) {
+  for (int j = 0; j < n; j += lanes) {
+    vec sum = load_some(sums + j, n - j);
+    for (int r = 0; r < rows; ++r) sum += load_some(a + std::ptrdiff_t{r} * ld + j, n - j);
+    store_some(sums + j, sum, n - j);
+  }
+}
+
+// ---- forward ----
+
+/// Where step t's predecessor lies, and how many of the active sentences have one.
+int previous_step(const LstmUnit& u, int t) { return u.direction == 0 ? t - 1 : t + 1; }
+int carried(const LstmUnit& u, int t) { return u.direction == 1 ? u.active[t + 1] : t > 0 ? u.active[t] : 0; }
+std::ptrdiff_t token(const LstmUnit& u, int t, int j) { return std::ptrdiff_t{t} * u.B + u.sentence[j]; }
+
+/// products = w_x x + b for the first `rows` addresses in u.rows.
+void input_products(const LstmForwardUnit& u, int rows) {
+  const int width = 4 * padded(u.H);
+  for (int block = 0; block < blocks_of(u.H); ++block) {
+    const real* panel = u.w_x + std::ptrdiff_t{block} * u.I * 4 * lanes;
+    const real* bias = u.b + block * 4 * lanes;
+    for (int k = 0; k < u.I; k += panel_depth) {
+      for_tiles(rows, [&](auto S, int row) {
+        vec acc[S.value][4];
+        const real* a[S.value];
+        real* c = u.products + std::ptrdiff_t{row} * width + block * 4 * lanes;
+        for (int s = 0; s < S.value; ++s) {
+          a[s] = u.rows[row + s] + k;
+          for (int v = 0; v < 4; ++v) acc[s][v] = load((k ? c + s * width : bias) + v * lanes);
+        }
+        multiply(acc, a, panel + std::ptrdiff_t{k} * 4 * lanes, smaller(panel_depth, u.I - k));
+        for (int s = 0; s < S.value; ++s)
+          for (int v = 0; v < 4; ++v) store(c + s * width + v * lanes, acc[s][v]);
+      });
+    }
+  }
+}
+
+/// The cell of sentence j at step t for one block of units, from the four gates' sums.
+BIB_INLINE void cell(const LstmForwardUnit& u, int t, int j, int block, const vec (&sums)[4], real* state) {
+  const int unit = block * lanes, left = u.H - unit;
+  const std::ptrdiff_t at = token(u, t, j), here = std::ptrdiff_t{j} * padded(u.H) + unit;
+  const vec i = sigmoid(sums[0]), f = sigmoid(sums[1]), g = tanh(sums[2]), o = sigmoid(sums[3]);
+  const vec c = fma(f, load(u.cell + here), i * g);
+  const vec h = o * tanh(c);
+  store(u.cell + here, c);
+  store(state + here, u.mask ? h * load_some(u.mask + std::ptrdiff_t{u.sentence[j]} * u.H + unit, left) : h);
+  store_some(u.h + at * u.D * u.H + unit, h, left);
+  if (!u.gates) return;
+  real* gates = u.gates + at * 4 * u.H + unit;
+  store_some(gates, i, left);
+  store_some(gates + u.H, f, left);
+  store_some(gates + 2 * u.H, g, left);
+  store_some(gates + 3 * u.H, o, left);
+  store_some(u.c + at * u.H + unit, c, left);
+}
+
+/// One step of all active sentences: products (of this step) += w_h h, then the cell while the sums are in registers.
+void step(const LstmForwardUnit& u, int t, real* products, const real* last, real* state) {
+  const int height = padded(u.H), width = 4 * height, old = carried(u, t);
+  for (int block = 0; block < blocks_of(u.H); ++block) {
+    const real* panel = u.w_h + std::ptrdiff_t{block} * u.H * 4 * lanes;
+    real* sums = products + block * 4 * lanes;
+    for (int k = 0; k < u.H; k += panel_depth) {
+      for_tiles(old, [&](auto S, int row) {
+        vec acc[S.value][4];
+        const real* a[S.value];
+        real* c = sums + std::ptrdiff_t{row} * width;
+        for (int s = 0; s < S.value; ++s) {
+          a[s] = last + std::ptrdiff_t{row + s} * height + k;
+          for (int v = 0; v < 4; ++v) acc[s][v] = load(c + s * width + v * lanes);
+        }
+        multiply(acc, a, panel + std::ptrdiff_t{k} * 4 * lanes, smaller(panel_depth, u.H - k));
+        if (k + panel_depth >= u.H) {
+          for (int s = 0; s < S.value; ++s) cell(u, t, row + s, block, acc[s], state);
+        } else {
+          for (int s = 0; s < S.value; ++s)
+            for (int v = 0; v < 4; ++v) store(c + s * width + v * lanes, acc[s][v]);
+        }
+      });
+    }
+    for (int j = old; j < u.active[t]; ++j) {  // first step of these sentences: h before it is 0
+      vec acc[4];
+      for (int v = 0; v < 4; ++v) acc[v] = load(sums + std::ptrdiff_t{j} * width + v * lanes);
+      cell(u, t, j, block, acc, state);
+    }
+  }
+}
+
+void clear_padding(const LstmForwardUnit& u, int t, int from) {
+  for (int j = from; j < u.count; ++j)
+    __builtin_memset(u.h + token(u, t, j) * u.D * u.H, 0, sizeof(real) * static_cast<std::size_t>(u.H));
+}
+
+void forward(const LstmForwardUnit& u) {
+  const int width = 4 * padded(u.H);
+  __builtin_memset(u.cell, 0, sizeof(real) * static_cast<std::size_t>(u.count) * padded(u.H));
+  int now = 0;
+  for (int q = 0; q < u.steps;) {
+    const auto time = [&](int step) { return u.direction == 0 ? step : u.steps - 1 - step; };
+    int rows = 0, end = q;  // as many steps as fit: their input products run as one
+    for (; end < u.steps && rows + u.active[time(end)] <= u.chunk_rows; ++end)
+      for (int j = 0; j < u.active[time(end)]; ++j) u.rows[rows++] = u.x + token(u, time(end), j) * u.I;
+    input_products(u, rows);
+    real* products = u.products;
+    for (; q < end; ++q, now = 1 - now) {
+      const int t = time(q);
+      step(u, t, products, u.state[now], u.state[1 - now]);
+      clear_padding(u, t, u.active[t]);
+      products += std::ptrdiff_t{u.active[t]} * width;
+    }
+  }
+  for (int t = u.steps; t < u.T; ++t) clear_padding(u, t, 0);
+}
+
+// ---- backward ----
+
+/// d_gates of sentence j at step t; d_cell becomes the gradient of the cell before it.
+///   do = dh tanh c   dc += dh o (1 - tanh^2 c)   di = dc g   df = dc c_prev   dg = dc i   dc_prev = dc f
+void cell_backward(const LstmBackwardUnit& u, int t, int j, bool has_previous, real* d_gates) {
+  const std::ptrdiff_t at = token(u, t, j);
+  const real* gates = u.gates + at * 4 * u.H;
+  const real* c_previous = has_previous ? u.c + token(u, previous_step(u, t), j) * u.H : nullptr;
+  const real* mask = u.mask ? u.mask + std::ptrdiff_t{u.sentence[j]} * u.H : nullptr;
+  for (int unit = 0; unit < u.H; unit += lanes) {
+    const int left = u.H - unit;
+    const std::ptrdiff_t here = std::ptrdiff_t{j} * padded(u.H) + unit;
+    const vec i = load_some(gates + unit, left), f = load_some(gates + u.H + unit, left),
+              g = load_some(gates + 2 * u.H + unit, left), o = load_some(gates + 3 * u.H + unit, left);
+    const vec tanh_c = tanh(load_some(u.c + at * u.H + unit, left));
+    vec d_h = load(u.d_state + here);
+    if (mask) d_h *= load_some(mask + unit, left);
+    d_h += load_some(u.d_h + at * u.D * u.H + unit, left);
+    const vec d_c = load(u.d_cell + here) + d_h * o * (1 - tanh_c * tanh_c);
+    const vec before = c_previous ? load_some(c_previous + unit, left) : vec{};
+    store(u.d_cell + here, d_c * f);
+    store_some(d_gates + unit, d_c * g * i * (1 - i), left);
+    store_some(d_gates + u.H + unit, d_c * before * f * (1 - f), left);
+    store_some(d_gates + 2 * u.H + unit, d_c * i * (1 - g * g), left);
+    store_some(d_gates + 3 * u.H + unit, d_h * tanh_c * o * (1 - o), left);
+  }
+}
+
+void backward(const LstmBackwardUnit& u) {
+  const std::size_t bytes = sizeof(real) * static_cast<std::size_t>(u.count) * padded(u.H);
+  __builtin_memset(u.d_state, 0, bytes);  // a sentence's last step receives nothing from a later one
+  __builtin_memset(u.d_cell, 0, bytes);
+  for (int j = 0; j < u.count; ++j) u.d_rows[j] = u.d_state + std::ptrdiff_t{j} * padded(u.H);
+  for (int q = u.steps; q-- > 0;) {
+    const int t = u.direction == 0 ? q : u.steps - 1 - q, old = carried(u, t);
+    for (int j = 0; j < u.active[t]; ++j) {
+      real* d_gates = u.d_gates + (std::ptrdiff_t{u.packed_row[t]} + u.first + j * u.stride) * u.D * 4 * u.H;
+      cell_backward(u, t, j, j < old, d_gates);
+      u.rows[j] = d_gates;
+    }
+    product({.rows = old, .k = 4 * u.H, .n = u.H, .a = u.rows, .panels = u.w_h, .c = u.d_rows});
+  }
+}
+
+}  // namespace
+
+const LstmKernels lstm_kernels{.lanes = lanes,
+                               .pack_gates = pack_gates,
+                               .pack_bias = pack_bias,
+                               .pack_rows = pack_rows,
+                               .forward = forward,
+                               .backward = backward,
+                               .product = product,
+                               .column_sums = column_sums};
+
+}  // namespace bib::BIB_ISA
