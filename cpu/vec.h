@@ -34,7 +34,7 @@ struct IntegerOf<4> {
 };
 template <>
 struct IntegerOf<8> {
-  using type = long long;
+  using type = long;  // and not long long: this is what comparing doubles gives
 };
 using integer = IntegerOf<sizeof(real)>::type;
 
@@ -139,7 +139,7 @@ BIB_INLINE real largest(vec v) {
 /// speed).
 BIB_INLINE vec exp(vec x) {
   if constexpr (sizeof(real) == 8) {
-    vec y;
+    vec y = x;
     for (int i = 0; i < lanes; ++i) y[i] = __builtin_exp(x[i]);
     return y;
   } else {
@@ -169,7 +169,7 @@ BIB_INLINE vec exp(vec x) {
 /// tanh. float: odd rational function of degree 13 over 6, clamped where tanh rounds to 1; 4 ulp.
 BIB_INLINE vec tanh(vec x) {
   if constexpr (sizeof(real) == 8) {
-    vec y;
+    vec y = x;
     for (int i = 0; i < lanes; ++i) y[i] = __builtin_tanh(x[i]);
     return y;
   } else {
