@@ -1,0 +1,341 @@
+// Column formats: a token a line, sentences parted by blank lines. CoNLL (IOB1, IOB2, BIOES, BILOU), KLUE and KMOU (the
+// space is a token), 2016klp (B_PS and a bare I), GermEval (two layers of tags), Naver (LOC_B), WikiANN (en:token).
+#include <algorithm>
+#include <charconv>
+#include <ostream>
+
+#include "train/formats/format.h"
+
+namespace bib::formats {
+namespace {
+
+using Columns = std::vector<std::string_view>;
+
+/// Tabs part columns where the file has any, so that a token may hold or be a space; else runs of blanks do.
+void split(std::string_view line, bool tabs, Columns& columns) {
+  columns.clear();
+  if (!tabs) {
+    for (std::size_t at = 0; (at = line.find_first_not_of(' ', at)) != std::string_view::npos;) {
+      const std::size_t end = std::min(line.find(' ', at), line.size());
+      columns.push_back(line.substr(at, end - at));
+      at = end;
+    }
+    return;
+  }
+  for (std::size_t at = 0;;) {
+    const std::size_t end = line.find('\t', at);
+    columns.push_back(line.substr(at, end - at));
+    if (end == std::string_view::npos) break;
+    at = end + 1;
+  }
+}
+
+bool is_blank(std::string_view line) { return line.find_first_not_of(" \t") == std::string_view::npos; }
+bool is_tag(std::string_view tag) { return parse_tag(tag).letter != 0; }
+bool is_number(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+bool is_document_mark(std::string_view line) { return line.starts_with("-DOCSTART-"); }
+/// A line that may be a comment: not an address such as #hashtag, which is a token.
+bool looks_like_comment(std::string_view line) {
+  return line.starts_with("# ") || line.starts_with("#\t") || line.starts_with("##") || line.starts_with("; ") ||
+         line.starts_with("$");
+}
+/// A space as KMOU writes it: `_ _ _ O`.
+bool is_underscore_space(const Columns& c) { return c.size() > 2 && c[0] == "_" && c[1] == "_"; }
+
+/// How a file uses its columns.
+struct Layout {
+  bool tabs = false;
+  std::size_t columns = 0;  // of most lines
+  std::size_t token = 0;
+  std::vector<std::size_t> tags;  // outermost layer first
+  bool tiles = false;             // spaces are tokens: tokens follow one another directly
+  std::string prefix;             // language before every token, "en:"
+};
+
+/// `#` at a block's start begins a comment unless the line is a token with a tag like the others.
+bool is_comment(std::string_view line, const Columns& columns, const Layout& layout) {
+  return looks_like_comment(line) && (columns.size() != layout.columns || !is_tag(columns[layout.tags.front()]));
+}
+
+std::size_t column_option(const std::string& name, const std::string& value, std::size_t columns,
+                          const std::string& path) {
+  int number = value == "first" ? 1 : value == "last" ? -1 : 0;
+  std::from_chars(value.data(), value.data() + value.size(), number);
+  if (number < 0) number += static_cast<int>(columns) + 1;
+  if (number < 1 || number > static_cast<int>(columns))
+    throw DataError(path + ": " + name + " column " + quoted(value) + ": the file has columns 1 to " +
+                    std::to_string(columns));
+  return static_cast<std::size_t>(number - 1);
+}
+
+/// What most lines of the sample have in common.
+Layout survey(const std::vector<std::string_view>& lines) {
+  Layout layout;
+  std::vector<Columns> rows;
+  std::vector<std::size_t> counts;
+  for (const std::string_view line : lines)
+    layout.tabs =
+        layout.tabs || (line.find('\t') != std::string_view::npos && !looks_like_comment(line) && !is_blank(line));
+  for (const std::string_view line : lines) {
+    if (is_blank(line) || is_document_mark(line)) continue;
+    Columns columns;
+    split(line, layout.tabs, columns);
+    if (looks_like_comment(line) && !is_tag(columns.back())) continue;
+    counts.resize(std::max(counts.size(), columns.size() + 1));
+    ++counts[columns.size()];
+    rows.push_back(std::move(columns));
+  }
+  if (rows.empty()) return layout;
+  layout.columns = static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  const std::size_t n = layout.columns;
+  std::erase_if(rows, [&](const Columns& row) { return row.size() != n; });
+  const auto all = [&](std::size_t column, bool (*test)(std::string_view)) {
+    return std::all_of(rows.begin(), rows.end(), [&](const Columns& row) { return test(row[column]); });
+  };
+  const bool numbered = n >= 3 && all(0, is_number);
+  layout.token = numbered ? 1 : 0;
+  if (n >= 2 && !all(n - 1, is_tag) && all(0, is_tag)) {
+    layout.tags = {0};
+    layout.token = 1;
+  } else if (n >= 4 && numbered && all(n - 1, is_tag) && all(n - 2, is_tag)) {
+    layout.tags = {n - 2, n - 1};
+  } else if (n >= 2) {
+    layout.tags = {n - 1};
+  }
+  layout.tiles = std::any_of(rows.begin(), rows.end(),
+                             [&](const Columns& row) { return row[layout.token] == " " || is_underscore_space(row); });
+  const std::string_view first = rows.front()[layout.token], prefix = first.substr(0, first.find(':') + 1);
+  if (prefix.size() >= 3 && prefix.size() <= 4 &&
+      std::all_of(rows.begin(), rows.end(), [&](const Columns& r) { return r[layout.token].starts_with(prefix); }))
+    layout.prefix = prefix;
+  return layout;
+}
+
+Likelihood detect(const Sample& sample) {
+  const Layout layout = survey(sample.lines);
+  if (layout.columns < 2 || layout.tags.empty()) return no;
+  std::size_t rows = 0, good = 0, entities = 0, blank = 0;
+  Columns columns;
+  for (const std::string_view line : sample.lines) {
+    blank += is_blank(line);
+    if (is_blank(line) || is_document_mark(line) || looks_like_comment(line)) continue;
+    split(line, layout.tabs, columns);
+    ++rows;
+    if (columns.size() != layout.columns) continue;
+    const FileTag tag = parse_tag(columns[layout.tags.front()]);
+    good += tag.letter != 0;
+    entities += tag.letter != 0 && tag.letter != 'O';
+  }
+  if (10 * good < 9 * rows || rows == 0) return no;
+  if (entities > 0) return blank > 0 || layout.tabs ? certain : likely;
+  return blank > 0 && good == rows ? likely : possible;
+}
+
+/// One sentence while its lines arrive.
+struct Sentence {
+  Document document{.annotated = true};
+  std::vector<Line> lines;              // of each token
+  std::vector<std::string_view> inner;  // tags of a second layer
+  std::vector<std::string_view> comments;
+};
+
+class ColumnReader {
+ public:
+  ColumnReader(const Source& source) : source_(source) {
+    std::vector<std::string_view> sample;
+    for_each_line(source.text, [&](const Line& line) {
+      if (sample.size() < 5000) sample.push_back(line.text);
+    });
+    layout_ = survey(sample);
+    const ReadOptions& o = source.options;
+    const std::string& path = source.corpus.path;
+    if (layout_.columns < 2 && o.tag_column.empty())
+      throw DataError(path + ": one column only; a column format needs a token and a tag on each line");
+    if (!o.token_column.empty()) layout_.token = column_option("token", o.token_column, layout_.columns, path);
+    if (!o.tag_column.empty()) layout_.tags = {column_option("tag", o.tag_column, layout_.columns, path)};
+    if (!layout_.prefix.empty())
+      source.report(Severity::note, 0, 0, "every token begins with " + quoted(layout_.prefix) + ": cut off");
+  }
+
+  void read() {
+    for_each_line(source_.text, [&](const Line& line) { take(line); });
+    finish();
+    check_scheme();
+  }
+
+ private:
+  void take(const Line& line) {
+    if (is_blank(line.text)) return finish();
+    if (is_document_mark(line.text)) return finish();
+    split(line.text, layout_.tabs, columns_);
+    if (sentence_.lines.empty() && is_comment(line.text, columns_, layout_)) {
+      if (sentence_.comments.empty()) sentence_.document.line = line.number;
+      sentence_.comments.push_back(line.text);
+      return;
+    }
+    if (columns_.size() != layout_.columns)
+      return source_.error(line, 0,
+                           count_of(columns_.size(), "column") + ", expected " + std::to_string(layout_.columns));
+    std::string_view token = columns_[layout_.token];
+    if (token.starts_with(layout_.prefix)) token.remove_prefix(layout_.prefix.size());
+    if (token.empty()) return source_.error(line, 0, "the token is empty");
+    for (const std::size_t column : layout_.tags)
+      if (!is_tag(columns_[column]))
+        return source_.error(line, static_cast<std::size_t>(columns_[column].data() - line.text.data()),
+                             quoted(columns_[column]) + " is not a tag: expected O, B-LABEL or I-LABEL");
+    add(line, token);
+  }
+
+  void add(const Line& line, std::string_view token) {
+    Document& document = sentence_.document;
+    if (sentence_.lines.empty() && sentence_.comments.empty()) document.line = line.number;
+    if (!layout_.tiles && !sentence_.lines.empty()) document.text += ' ';
+    const std::size_t begin = document.text.size();
+    document.text += layout_.tiles && is_underscore_space(columns_) ? " " : token;
+    document.tokens.push_back({begin, document.text.size()});
+    document.tags.emplace_back(columns_[layout_.tags.front()]);
+    if (layout_.tags.size() > 1) sentence_.inner.push_back(columns_[layout_.tags[1]]);
+    sentence_.lines.push_back(line);
+  }
+
+  void finish() {
+    if (sentence_.lines.empty()) {
+      sentence_ = {};
+      return;
+    }
+    Document& document = sentence_.document;
+    decode({document.tags.begin(), document.tags.end()});
+    if (!sentence_.inner.empty()) decode(sentence_.inner);
+    sort_spans(document.spans);
+    document.id = id();
+    source_.corpus.documents.push_back(std::move(document));
+    sentence_ = {};
+  }
+
+  /// Spans of a layer of tags, malformed or not; what a scheme would forbid is kept for check_scheme.
+  void decode(const std::vector<std::string_view>& tags) {
+    Document& document = sentence_.document;
+    FileTag before;
+    for (std::size_t i = 0; i < tags.size(); ++i) {
+      FileTag now = parse_tag(tags[i]);
+      if (now.letter != 'O' && now.label.empty()) {  // 2016klp's bare I takes the label of what it continues
+        now.label = before.label;
+        if (now.label.empty()) {
+          source_.warn(sentence_.lines[i], 0,
+                       "the tag " + quoted(tags[i]) + " has no label and continues nothing: read as O");
+          now = {};
+        }
+      }
+      letters_ |= 1u << (tags[i].front() == 'L' || tags[i].front() == 'U' ? 'L' - 'A' : now.letter - 'A');
+      const bool same = now.label == before.label;
+      if (now.letter == 'I' && !continues_entity(before.letter, 'I', same)) starts_with_i_ = true;
+      if (now.letter == 'B' && !may_follow(Scheme::iob1, before.letter, 'B', same)) starts_with_b_ = true;
+      if (continues_entity(before.letter, now.letter, same))
+        document.spans.back().end = document.tokens[i].end;
+      else if (now.letter != 'O')
+        document.spans.push_back({document.tokens[i], std::string(now.label)});
+      before = now;
+      steps_.push_back({now.letter, same, i == 0, sentence_.lines[i]});
+    }
+    steps_.push_back({'O', true, false, {}});
+  }
+
+  Scheme found_scheme() const {
+    const auto seen = [&](char letter) { return (letters_ >> (letter - 'A') & 1) != 0; };
+    if (seen('L')) return Scheme::bilou;
+    if (seen('E') || seen('S')) return Scheme::bioes;
+    return starts_with_i_ && !starts_with_b_ ? Scheme::iob1 : Scheme::iob2;
+  }
+
+  /// Warns of every tag that may not follow the one before it.
+  void check_scheme() {
+    const Scheme scheme = source_.options.scheme.value_or(found_scheme());
+    source_.corpus.scheme = scheme;
+    char before = 'O';
+    Line line_before;
+    for (const Step& step : steps_) {
+      if (step.first) before = 'O';
+      if (!may_follow(scheme, before, step.letter, step.same)) {
+        const Line& line = step.line.number > 0 ? step.line : line_before;
+        source_.warn(line, 0,
+                     std::string("tag ") + step.letter + " after " + before + " breaks " +
+                         std::string(scheme_name(scheme)) + ": read as the evaluators do");
+      }
+      before = step.letter;
+      line_before = step.line;
+    }
+  }
+
+  /// A name in the comments before a sentence: KLUE's `## id<TAB>inline`, KMOU's `## 1`, CoNLL-U's `# sent_id = x`.
+  std::string id() const {
+    for (auto comment = sentence_.comments.rbegin(); comment != sentence_.comments.rend(); ++comment) {
+      std::string_view rest = comment->substr(std::min(comment->find_first_not_of("#; "), comment->size()));
+      if (rest.starts_with("sent_id = ")) return std::string(rest.substr(10));
+      if (const std::size_t tab = rest.find('\t'); tab != std::string_view::npos)
+        return std::string(rest.substr(0, tab));
+      if (is_number(rest)) return std::string(rest);
+    }
+    return {};
+  }
+
+  struct Step {
+    char letter;
+    bool same, first;
+    Line line;
+  };
+
+  const Source& source_;
+  Layout layout_;
+  Columns columns_;
+  Sentence sentence_;
+  std::vector<Step> steps_;
+  std::uint32_t letters_ = 0;
+  bool starts_with_i_ = false, starts_with_b_ = false;
+};
+
+void read(const Source& source) { ColumnReader(source).read(); }
+
+std::vector<ByteRange> units_of(const Document& document, TokenUnit unit) {
+  if (unit == TokenUnit::given && !document.tokens.empty()) return document.tokens;
+  if (unit != TokenUnit::character) return words(document.text);
+  std::vector<ByteRange> units;
+  for (const CodePoint& c : characters(document.text)) units.push_back(c.bytes);
+  return units;
+}
+
+void write(const Sink& sink, std::span<const Document> documents) {
+  const TagSet tags(span_labels(documents), sink.options.scheme);
+  std::size_t empty = 0;
+  for (const Document& document : documents) {
+    const std::vector<ByteRange> units = units_of(document, sink.options.unit);
+    empty += units.empty();
+    const std::vector<Span> spans = sink.flat_spans(document);
+    const TaggedUnits tagged = tag_units(units, spans, tags, sink.options.align);
+    const auto report = [&](const std::vector<std::size_t>& which, const char* what) {
+      for (const std::size_t i : which)
+        sink.warn(document, quoted(slice(document.text, spans[i])) + " " + spans[i].label + what);
+    };
+    report(tagged.misaligned, " does not end where tokens end: left out");
+    report(tagged.overlapping, " shares a token with another annotation: left out");
+    report(tagged.moved, sink.options.align == Align::expand ? " does not end where tokens end: widened to them"
+                                                             : " does not end where tokens end: narrowed to them");
+    for (std::size_t i = 0; i < units.size(); ++i) {
+      const std::string_view token = slice(document.text, units[i]);
+      if (token.find_first_of("\t\n\r") != std::string_view::npos)
+        sink.refuse(document, "a token is or holds a tab or line end");
+      sink.to << token << '\t' << tags.name(std::max(tagged.tags[i], 0)) << '\n';
+    }
+    sink.to << '\n';
+  }
+  if (empty > 0)
+    sink.diagnostics.push_back({Severity::warning, sink.source, 0, 0,
+                                count_of(empty, "document") + " without a token: the format cannot hold them"});
+}
+
+}  // namespace
+
+const Format conll{"conll", "a token and its tags a line: CoNLL, KLUE, KMOU, ...", true, false, detect, read, write};
+
+}  // namespace bib::formats

@@ -1,0 +1,28 @@
+// Plain text: one document a line, blank lines included, no annotation.
+#include <ostream>
+
+#include "train/formats/format.h"
+
+namespace bib::formats {
+namespace {
+
+Likelihood detect(const Sample&) { return fallback; }
+
+void read(const Source& source) {
+  for_each_line(source.text, [&](const Line& line) {
+    source.corpus.documents.push_back({.text = std::string(line.text), .line = line.number});
+  });
+}
+
+void write(const Sink& sink, std::span<const Document> documents) {
+  for (const Document& document : documents) {
+    if (document.text.find('\n') != std::string::npos) sink.refuse(document, "the text holds a line end");
+    sink.to << document.text << '\n';
+  }
+}
+
+}  // namespace
+
+const Format plain{"text", "plain text, one document a line", true, true, detect, read, write};
+
+}  // namespace bib::formats

@@ -1,0 +1,45 @@
+// The list of formats, and what they share.
+#include <algorithm>
+
+#include "train/formats/format.h"
+
+namespace bib::formats {
+
+std::span<const Format> all() {
+  static const Format list[] = {inline_ner, tc_list, conll, plain};
+  return list;
+}
+
+std::size_t column_at(std::string_view line, std::size_t byte) {
+  return 1 + static_cast<std::size_t>(
+                 std::count_if(line.begin(), line.begin() + static_cast<std::ptrdiff_t>(std::min(byte, line.size())),
+                               [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+void Source::error(const Line& line, std::size_t byte, std::string message) const {
+  report(Severity::error, line.number, column_at(line.text, byte), std::move(message));
+}
+
+void Source::warn(const Line& line, std::size_t byte, std::string message) const {
+  report(Severity::warning, line.number, column_at(line.text, byte), std::move(message));
+}
+
+void Sink::refuse(const Document& document, const std::string& why) const {
+  throw DataError(to_text({Severity::error, source, document.line, 0,
+                           "cannot be written as " + options.format + ": " + why + "; jsonl can hold it"}));
+}
+
+std::vector<Span> Sink::flat_spans(const Document& document) const {
+  FlatSpans flat = flatten(document.spans, options.nested == Nested::all ? Nested::outermost : options.nested);
+  for (const Span& span : flat.dropped)
+    warn(document, "left out " + quoted(slice(document.text, span)) + " " + span.label +
+                       ": it overlaps another annotation and " + options.format + " cannot nest");
+  return std::move(flat.kept);
+}
+
+void sort_spans(std::vector<Span>& spans) {
+  std::stable_sort(spans.begin(), spans.end(),
+                   [](const Span& a, const Span& b) { return a.begin != b.begin ? a.begin < b.begin : a.end > b.end; });
+}
+
+}  // namespace bib::formats
