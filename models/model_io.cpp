@@ -1,6 +1,5 @@
 // The model file on disk: mapped when read, replaced as a whole when written.
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "models/mapped_file.h"
 #include "models/model_file.h"
 
 namespace bib {
@@ -82,23 +82,14 @@ void sync_folder(const std::filesystem::path& folder, const std::string& path) {
 }  // namespace
 
 ModelFile read_model(const std::string& path) {
-  const auto fail = [&](const std::string& what) {
-    throw ModelError("model " + path + ": " + what + ": " + std::strerror(errno));
-  };
-  Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (descriptor.fd < 0) fail("cannot open");
-  struct stat status {};
-  if (::fstat(descriptor.fd, &status) != 0) fail("cannot examine");
-  if (!S_ISREG(status.st_mode)) throw ModelError("model " + path + ": not a regular file; a model file is expected");
-  const auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0) throw ModelError("model " + path + ": the file is empty; copy or train it again");
-
-  // MAP_POPULATE: the checksum reads every page anyway, and one call is cheaper than a fault each.
-  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, descriptor.fd, 0);
-  if (mapped == MAP_FAILED) fail("cannot map");
-  std::shared_ptr<const void> owner(mapped, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  ModelFile model = parse_model({static_cast<const std::byte*>(mapped), size}, path);
-  model.memory.push_back(std::move(owner));
+  MappedFile file;
+  try {
+    file = map_file(path, MapMode::whole);
+  } catch (const std::runtime_error& error) {
+    throw ModelError("model " + path + ": " + error.what() + "; a model file from 'bib train' is expected");
+  }
+  ModelFile model = parse_model(file.bytes, path);
+  model.memory.push_back(std::move(file.owner));
   return model;
 }
 
