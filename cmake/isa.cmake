@@ -13,7 +13,7 @@ function(bib_add_isa_sources target)
     if(BIB_DOUBLE)
       target_compile_definitions(${target}_${isa} PRIVATE BIB_REAL=double)
     endif()
-    target_include_directories(${target}_${isa} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/include)
+    target_include_directories(${target}_${isa} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
     target_compile_options(${target}_${isa} PRIVATE ${flags_${isa}} -O3 -ffp-contract=fast -fno-math-errno
                            -fno-trapping-math -Wno-psabi)
     target_link_libraries(${target}_${isa} PRIVATE bib_options)
