@@ -328,4 +328,23 @@ EncodedText Features::encode(const Document& document) const {
   return out;
 }
 
+EncodedText part_of(const EncodedText& text, std::size_t begin, std::size_t end) {
+  const std::size_t n = text.units.size(), channels = n ? text.ids.size() / n : 0;
+  const auto cut = [&](const auto& v, std::size_t offset) {
+    return std::vector(v.begin() + static_cast<std::ptrdiff_t>(offset + begin),
+                       v.begin() + static_cast<std::ptrdiff_t>(offset + end));
+  };
+  EncodedText part{.units = cut(text.units, 0)};
+  for (std::size_t c = 0; c < channels; ++c) {
+    const std::vector<int> ids = cut(text.ids, c * n);
+    part.ids.insert(part.ids.end(), ids.begin(), ids.end());
+  }
+  if (!text.words.empty()) part.words = cut(text.words, 0);
+  return part;
+}
+
+EncodedText truncated(EncodedText text, std::size_t length) {
+  return text.units.size() <= length ? std::move(text) : part_of(text, 0, length);
+}
+
 }  // namespace bib

@@ -20,6 +20,10 @@ struct EncodedText {
   std::vector<std::string> words;  // unit = word with a character convolution: what it reads, else empty
 };
 
+/// Units [begin, end) of a text, and its first `length` units.
+EncodedText part_of(const EncodedText& text, std::size_t begin, std::size_t end);
+EncodedText truncated(EncodedText text, std::size_t length);
+
 class Features {
  public:
   struct Channel {

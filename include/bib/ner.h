@@ -1,0 +1,65 @@
+// Named-entity recognition: load a model, give it texts, get entities with exact probabilities.
+//   bib::Context ctx;
+//   const auto model = bib::NerModel::load("ner.bib", ctx);
+//   for (const bib::Entity& e : model.predict(ctx, "서울에 사는 김민수").entities) ...
+#pragma once
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bib/config.h"
+#include "bib/context.h"
+#include "bib/document.h"
+
+namespace bib {
+
+/// `score` is the exact probability of the entity: that its units carry its tags and that it does not go on, summed
+/// over everything else the sentence could be. Absent where it was not asked for.
+struct Entity : Span {
+  std::optional<double> score;
+};
+
+/// One of the k best readings of a text, with its probability among all readings (not only among the k).
+struct NerAlternative {
+  std::vector<Entity> entities;
+  double probability = 0;
+};
+
+struct NerPrediction {
+  std::vector<Entity> entities;              // by position; byte ranges of the text given
+  std::vector<NerAlternative> alternatives;  // best first, when nbest > 0
+};
+
+struct NerPredictOptions {
+  bool scores = true;  // entity probabilities: one forward-backward pass more
+  int nbest = 0;       // alternatives per text; texts longer than one window (1,024 units) get none
+};
+
+/// Immutable after loading: share one model between threads, each with a Context of its own on the model's device.
+class NerModel {
+ public:
+  struct Impl;
+  explicit NerModel(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+  /// Maps the file; throws ModelError when it is damaged, foreign, of another task, or made by a newer bib.
+  static NerModel load(const std::string& path, Context& ctx);
+
+  const Config& config() const;
+  const std::vector<std::string>& labels() const;
+
+  NerPrediction predict(Context& ctx, std::string_view text, const NerPredictOptions& options = {}) const;
+  /// Batches by length inside; predictions come in the order of the texts. A document's own tokens are its units when
+  /// the model's unit is the word.
+  std::vector<NerPrediction> predict(Context& ctx, std::span<const Document> documents,
+                                     const NerPredictOptions& options = {}) const;
+
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace bib

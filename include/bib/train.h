@@ -1,0 +1,52 @@
+// Training: documents in, a model file out. Same data, configuration and seed give the same bytes, for any number of
+// threads and however often it was interrupted and resumed.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bib/config.h"
+#include "bib/context.h"
+#include "bib/document.h"
+
+namespace bib {
+
+/// Where training stands; reported after every step.
+struct TrainProgress {
+  int epoch = 0, epochs = 0;  // from 1
+  int step = 0, steps = 0;    // over all epochs, from 1
+  double loss = 0;            // mean per document over this epoch so far
+  float lr = 0;
+  std::int64_t units = 0;           // trained on in this run
+  double seconds = 0;               // of this run
+  double remaining = 0;             // estimate, seconds
+  bool epoch_done = false;          // the scores below are new
+  std::optional<double> dev_score;  // NER: micro F1; TC: accuracy, multi-label: micro F1
+  std::optional<double> best_score;
+  int best_epoch = 0;
+};
+
+struct TrainOptions {
+  std::string output;              // the model's path; the checkpoint stands beside it as <output>.checkpoint
+  bool resume = false;             // go on from the checkpoint if there is one
+  double checkpoint_seconds = 60;  // least time between checkpoints; they are written at the end of an epoch
+  std::function<bool(const TrainProgress&)> progress;  // false: save a checkpoint and stop
+  std::function<void(const std::string&)> warn;        // what the user should know but need not stop for
+};
+
+struct TrainResult {
+  bool interrupted = false;
+  int epochs = 0, best_epoch = 0;    // run; the model's
+  std::optional<double> best_score;  // on the dev set; none without one
+  double train_loss = 0;             // of the last epoch
+};
+
+/// Trains config.task on `train`. `dev` chooses the epoch to keep; when it is empty, 1 - train_rate of `train` is set
+/// aside for that (train_rate 1: none is, and the last epoch is kept).
+/// Throws DataError for data that cannot be learned from, std::runtime_error when the loss is no longer finite.
+TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
+                  const TrainOptions& options);
+
+}  // namespace bib

@@ -1,0 +1,88 @@
+#include "models/model_parts.h"
+
+#include "bib/error.h"
+
+namespace bib {
+
+NerModel::Impl make_ner(const Config& config, Features features, TagSet tags) {
+  NerModel::Impl m{.config = config, .features = std::move(features), .tags = std::move(tags)};
+  m.network = BiLstmCrf::add(m.parameters, config, m.features, m.tags.size());
+  return m;
+}
+
+TcModel::Impl make_tc(const Config& config, Features features, Labels labels) {
+  TcModel::Impl m{.config = config, .features = std::move(features), .labels = std::move(labels)};
+  m.network = TextCnn::add(m.parameters, config, m.features, m.labels.size());
+  return m;
+}
+
+namespace {
+
+template <class Impl>
+void save_common(Context& ctx, const Impl& model, ModelFile& file) {
+  file.metadata["bib.config"] = to_toml(model.config);
+  model.features.save(file);
+  model.parameters.save(ctx, file);
+}
+
+std::shared_ptr<const ModelFile> open_file(const std::string& path, Task task) {
+  auto file = std::make_shared<const ModelFile>(read_model(path));
+  if (task_of(*file) != task) {
+    file->fail(task == Task::ner ? "is a text classification model, not an NER model"
+                                 : "is an NER model, not a text classification model");
+  }
+  return file;
+}
+
+}  // namespace
+
+void save(Context& ctx, const NerModel::Impl& model, ModelFile& file) {
+  file.metadata["bib.task"] = "ner";
+  Labels(model.tags.labels()).save(file, "bib.labels");
+  save_common(ctx, model, file);
+}
+
+void save(Context& ctx, const TcModel::Impl& model, ModelFile& file) {
+  file.metadata["bib.task"] = "tc";
+  model.labels.save(file, "bib.labels");
+  save_common(ctx, model, file);
+}
+
+Task task_of(const ModelFile& file) {
+  const std::string& task = file.text("bib.task");
+  if (task == "ner") return Task::ner;
+  if (task == "tc") return Task::tc;
+  file.fail("has the unknown task '" + task + "'; it was made by another version of bib");
+}
+
+Config config_of(const ModelFile& file) {
+  try {
+    return from_toml(file.text("bib.config"), file.path + " (stored configuration)", default_config(task_of(file)));
+  } catch (const DataError& e) {
+    throw ModelError(e.what());
+  }
+}
+
+NerModel NerModel::load(const std::string& path, Context& ctx) {
+  const std::shared_ptr<const ModelFile> file = open_file(path, Task::ner);
+  const Config config = config_of(*file);
+  auto impl = std::make_shared<Impl>(
+      make_ner(config, Features::load(config, file), TagSet(Labels::load(*file, "bib.labels").names(), config.scheme)));
+  impl->parameters.open(ctx, file);
+  return NerModel(std::move(impl));
+}
+
+TcModel TcModel::load(const std::string& path, Context& ctx) {
+  const std::shared_ptr<const ModelFile> file = open_file(path, Task::tc);
+  const Config config = config_of(*file);
+  auto impl = std::make_shared<Impl>(make_tc(config, Features::load(config, file), Labels::load(*file, "bib.labels")));
+  impl->parameters.open(ctx, file);
+  return TcModel(std::move(impl));
+}
+
+const Config& NerModel::config() const { return impl_->config; }
+const std::vector<std::string>& NerModel::labels() const { return impl_->tags.labels(); }
+const Config& TcModel::config() const { return impl_->config; }
+const std::vector<std::string>& TcModel::labels() const { return impl_->labels.names(); }
+
+}  // namespace bib

@@ -1,0 +1,223 @@
+// Prediction of an NER model: windows of long texts, batches, decoding, exact scores.
+#include <algorithm>
+#include <cmath>
+
+#include "models/model_parts.h"
+#include "train/batching.h"
+
+namespace bib {
+namespace {
+
+constexpr int documents_per_batch = 64;
+constexpr std::int64_t units_per_batch = 8192;
+// Longer texts are read in windows that overlap by twice the context; of each, the middle counts.
+constexpr std::size_t window_units = 1024, context_units = 96;
+
+/// Part of a text that goes through the model at once; units keep_begin..keep_end of the text take their tags from it.
+struct Window {
+  std::size_t document = 0, first = 0, keep_begin = 0, keep_end = 0;
+  EncodedText text;
+};
+
+std::vector<Window> windows_of(std::size_t document, EncodedText text) {
+  const std::size_t n = text.units.size();
+  std::vector<Window> out;
+  if (n <= window_units) {
+    out.push_back({.document = document, .keep_end = n, .text = std::move(text)});
+    return out;
+  }
+  constexpr std::size_t stride = window_units - 2 * context_units;
+  for (std::size_t first = 0;; first += stride) {
+    const bool last = first + window_units >= n;
+    const std::size_t end = last ? n : first + window_units;
+    out.push_back({.document = document,
+                   .first = first,
+                   .keep_begin = first ? first + context_units : 0,
+                   .keep_end = last ? n : end - context_units,
+                   .text = part_of(text, first, end)});
+    if (last) return out;
+  }
+}
+
+struct Scored {
+  UnitSpan span;
+  std::optional<double> score;
+};
+
+/// What one batch of windows gives.
+struct BatchResult {
+  std::vector<int> tags;                   // [T*B]
+  std::vector<std::vector<Scored>> spans;  // per window, in its own units
+  std::vector<std::vector<NerAlternative>> alternatives;
+  int B = 0;
+};
+
+class NerBatch {
+ public:
+  NerBatch(Context& ctx, const NerModel::Impl& model, const std::vector<const EncodedText*>& texts)
+      : ctx_(ctx), model_(model), texts_(texts), batch_(upload(ctx, make_batch(model.features, texts, false))) {
+    scores_ = model.network.scores(ctx, batch_, false).scores;
+  }
+
+  BatchResult decode(const NerPredictOptions& options) {
+    const int T = batch_.T, B = batch_.B;
+    const View<int, 2> tags = ctx_.arena().make<int, 2>({T, B});
+    const View<real, 1> score = ctx_.arena().make<real, 1>({B});
+    const BiLstmCrf::Crf& crf = model_.network.crf;
+    run(ctx_, CrfDecode{.scores = scores_,
+                        .lengths = batch_.lengths,
+                        .transition = crf.transition.value(),
+                        .first = crf.first.value(),
+                        .last = crf.last.value(),
+                        .tags = tags,
+                        .score = score});
+    BatchResult r{.tags = download(ctx_, tags), .B = B};
+    for (std::size_t b = 0; b < texts_.size(); ++b) {
+      std::vector<Scored>& spans = r.spans.emplace_back();
+      for (const UnitSpan& span : model_.tags.decode(column(r.tags, b))) spans.push_back({span, {}});
+    }
+    if (options.scores) score_spans(tags, r);
+    if (options.nbest > 0) find_alternatives(options.nbest, r);
+    return r;
+  }
+
+ private:
+  std::vector<int> column(const std::vector<int>& tags, std::size_t b) const {
+    std::vector<int> out;
+    for (std::size_t t = 0; t < texts_[b]->units.size(); ++t) {
+      out.push_back(tags[t * static_cast<std::size_t>(batch_.B) + b]);
+    }
+    return out;
+  }
+
+  void score_spans(View<const int, 2> tags, BatchResult& r) {
+    std::vector<int> flat, extend;
+    for (std::size_t b = 0; b < r.spans.size(); ++b) {
+      for (const Scored& s : r.spans[b]) flat.insert(flat.end(), {static_cast<int>(b), s.span.begin, s.span.end});
+    }
+    if (flat.empty()) return;
+    const int S = static_cast<int>(flat.size() / 3);
+    for (int k = 0; k < model_.tags.size(); ++k) extend.push_back(model_.tags.extend(k));
+    const View<real, 1> probability = ctx_.arena().make<real, 1>({S});
+    const BiLstmCrf::Crf& crf = model_.network.crf;
+    run(ctx_, CrfSpanProbability{.scores = scores_,
+                                 .lengths = batch_.lengths,
+                                 .transition = crf.transition.value(),
+                                 .first = crf.first.value(),
+                                 .last = crf.last.value(),
+                                 .tags = tags,
+                                 .extend = upload<int, 1>(ctx_, extend, {model_.tags.size()}),
+                                 .spans = upload<int, 2>(ctx_, flat, {S, 3}),
+                                 .probability = probability});
+    const std::vector<real> host = download(ctx_, probability);
+    std::size_t i = 0;
+    for (std::vector<Scored>& spans : r.spans) {
+      for (Scored& s : spans) s.score = static_cast<double>(host[i++]);
+    }
+  }
+
+  void find_alternatives(int n, BatchResult& r) {
+    const int T = batch_.T, B = batch_.B, K = model_.tags.size();
+    const View<int, 3> tags = ctx_.arena().make<int, 3>({n, T, B});
+    const View<real, 2> score = ctx_.arena().make<real, 2>({n, B});
+    const View<real, 1> log_z = ctx_.arena().make<real, 1>({B});
+    const BiLstmCrf::Crf& crf = model_.network.crf;
+    run(ctx_, CrfKBest{.scores = scores_,
+                       .lengths = batch_.lengths,
+                       .transition = crf.transition.value(),
+                       .first = crf.first.value(),
+                       .last = crf.last.value(),
+                       .tags = tags,
+                       .score = score});
+    run(ctx_, CrfMarginals{.scores = scores_,
+                           .lengths = batch_.lengths,
+                           .transition = crf.transition.value(),
+                           .first = crf.first.value(),
+                           .last = crf.last.value(),
+                           .log_z = log_z,
+                           .marginals = ctx_.arena().make<real, 3>({T, B, K})});
+    const std::vector<int> paths = download(ctx_, tags);
+    const std::vector<real> scores = download(ctx_, score), z = download(ctx_, log_z);
+    r.alternatives.resize(texts_.size());
+    const std::size_t path_size = static_cast<std::size_t>(T) * static_cast<std::size_t>(B);
+    for (std::size_t k = 0; k < static_cast<std::size_t>(n); ++k) {
+      const std::vector<int> path(paths.begin() + static_cast<std::ptrdiff_t>(k * path_size),
+                                  paths.begin() + static_cast<std::ptrdiff_t>((k + 1) * path_size));
+      for (std::size_t b = 0; b < texts_.size(); ++b) {
+        const double s = static_cast<double>(scores[k * texts_.size() + b]);
+        if (std::isinf(s)) continue;  // fewer readings exist
+        NerAlternative& a = r.alternatives[b].emplace_back();
+        a.probability = std::min(1.0, std::exp(s - static_cast<double>(z[b])));
+        for (const UnitSpan& span : model_.tags.decode(column(path, b))) {
+          a.entities.push_back(entity(model_, *texts_[b], {span, {}}));
+        }
+      }
+    }
+  }
+
+  Context& ctx_;
+  const NerModel::Impl& model_;
+  const std::vector<const EncodedText*>& texts_;
+  DeviceBatch batch_;
+  View<real, 3> scores_;
+
+ public:
+  static Entity entity(const NerModel::Impl& model, const EncodedText& text, const Scored& s) {
+    Entity e;
+    e.begin = text.units[static_cast<std::size_t>(s.span.begin)].begin;
+    e.end = text.units[static_cast<std::size_t>(s.span.end) - 1].end;
+    e.label = model.tags.labels()[static_cast<std::size_t>(s.span.label)];
+    e.score = s.score;
+    return e;
+  }
+};
+
+/// The entities that a window answers for: those that begin in the part that counts. One that begins there and runs
+/// into the context is taken whole; the next window then drops what overlaps it.
+void collect(const NerModel::Impl& model, const Window& window, const std::vector<Scored>& spans, NerPrediction& out) {
+  for (const Scored& s : spans) {
+    const std::size_t begin = window.first + static_cast<std::size_t>(s.span.begin);
+    if (begin < window.keep_begin || begin >= window.keep_end) continue;
+    Entity e = NerBatch::entity(model, window.text, s);
+    if (!out.entities.empty() && e.begin < out.entities.back().end) continue;
+    out.entities.push_back(std::move(e));
+  }
+}
+
+}  // namespace
+
+std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Document> documents,
+                                             const NerPredictOptions& options) const {
+  const Impl& model = impl();
+  std::vector<Window> windows;
+  std::vector<int> lengths;
+  for (std::size_t d = 0; d < documents.size(); ++d) {
+    for (Window& window : windows_of(d, model.features.encode(documents[d]))) {
+      lengths.push_back(static_cast<int>(window.text.units.size()));
+      windows.push_back(std::move(window));
+    }
+  }
+  std::vector<std::vector<Scored>> spans(windows.size());
+  std::vector<NerPrediction> out(documents.size());
+  for (const Group& group : group_by_length(lengths, documents_per_batch, units_per_batch)) {
+    const ArenaScope scope(ctx.arena());
+    std::vector<const EncodedText*> texts;
+    for (std::size_t i : group) texts.push_back(&windows[i].text);
+    BatchResult r = NerBatch(ctx, model, texts).decode(options);
+    for (std::size_t b = 0; b < group.size(); ++b) {
+      const Window& window = windows[group[b]];
+      spans[group[b]] = std::move(r.spans[b]);
+      const bool whole = window.keep_begin == 0 && window.keep_end == window.text.units.size();
+      if (options.nbest > 0 && whole) out[window.document].alternatives = std::move(r.alternatives[b]);
+    }
+  }
+  for (std::size_t w = 0; w < windows.size(); ++w) collect(model, windows[w], spans[w], out[windows[w].document]);
+  return out;
+}
+
+NerPrediction NerModel::predict(Context& ctx, std::string_view text, const NerPredictOptions& options) const {
+  const Document document{.text = std::string(text)};
+  return predict(ctx, std::span(&document, 1), options).front();
+}
+
+}  // namespace bib

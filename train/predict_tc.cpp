@@ -1,0 +1,74 @@
+// Prediction of a text classification model.
+#include <algorithm>
+
+#include "models/model_parts.h"
+#include "train/batching.h"
+
+namespace bib {
+namespace {
+
+constexpr int documents_per_batch = 64;
+constexpr std::int64_t units_per_batch = 16384;
+// A convolution's maximum over more time steps than this says little about a text, and memory must stay bounded.
+constexpr std::size_t longest_text = 65536;
+
+TcPrediction answer(const TcModel::Impl& model, const real* probability, const TcPredictOptions& options) {
+  const int K = model.labels.size();
+  std::vector<int> order(static_cast<std::size_t>(K));
+  for (int k = 0; k < K; ++k) order[static_cast<std::size_t>(k)] = k;
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return probability[a] > probability[b]; });
+  TcPrediction p;
+  const int listed = options.top_k <= 0 ? K : std::min(K, options.top_k);
+  for (int i = 0; i < listed; ++i) {
+    const int k = order[static_cast<std::size_t>(i)];
+    p.classes.push_back({.label = model.labels[k], .score = static_cast<double>(probability[k])});
+  }
+  if (!model.config.multilabel) {
+    p.labels.push_back(model.labels[order.front()]);
+  } else {
+    for (int k : order) {
+      if (probability[k] >= options.threshold) p.labels.push_back(model.labels[k]);
+    }
+  }
+  return p;
+}
+
+}  // namespace
+
+std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Document> documents,
+                                           const TcPredictOptions& options) const {
+  const Impl& model = impl();
+  const int K = model.labels.size();
+  std::vector<EncodedText> texts;
+  std::vector<int> lengths;
+  for (const Document& document : documents) {
+    texts.push_back(truncated(model.features.encode(document), longest_text));
+    lengths.push_back(static_cast<int>(texts.back().units.size()));
+  }
+  std::vector<TcPrediction> out(documents.size());
+  for (const Group& group : group_by_length(lengths, documents_per_batch, units_per_batch)) {
+    const ArenaScope scope(ctx.arena());
+    std::vector<const EncodedText*> members;
+    for (std::size_t i : group) members.push_back(&texts[i]);
+    const DeviceBatch batch = upload(ctx, make_batch(model.features, members, false));
+    const View<real, 2> scores = model.network.scores(ctx, batch, false).scores;
+    const View<real, 2> probability = ctx.arena().make<real, 2>(scores.shape);
+    if (model.config.multilabel) {
+      run(ctx, Sigmoid{.scores = scores, .probability = probability});
+    } else {
+      run(ctx, Softmax{.scores = scores, .probability = probability});
+    }
+    const std::vector<real> host = download(ctx, probability);
+    for (std::size_t b = 0; b < group.size(); ++b) {
+      out[group[b]] = answer(model, host.data() + b * static_cast<std::size_t>(K), options);
+    }
+  }
+  return out;
+}
+
+TcPrediction TcModel::predict(Context& ctx, std::string_view text, const TcPredictOptions& options) const {
+  const Document document{.text = std::string(text)};
+  return predict(ctx, std::span(&document, 1), options).front();
+}
+
+}  // namespace bib
