@@ -178,9 +178,9 @@ void check(const Config& c) {
   };
   require(c.epochs >= 1, "epochs is 0; at least 1 pass over the data is needed");
   require(c.batch >= 1 && c.batch <= 65536, "batch is " + std::to_string(c.batch) + "; it must be 1 to 65536");
-  require(c.train_rate > 0 && c.train_rate < 1,
+  require(c.train_rate > 0 && c.train_rate <= 1,
           "train_rate is " + number(c.train_rate) +
-              "; it is the share of the data to train on, above 0 and below 1 (the rest is the dev set)");
+              "; it is the share of the data to train on, above 0 and at most 1 (the rest is the dev set)");
   require(c.hidden >= 1 && c.hidden <= 8192, "hidden is " + std::to_string(c.hidden) + "; it must be 1 to 8192");
   require(c.layers >= 1 && c.layers <= 16, "layers is " + std::to_string(c.layers) + "; it must be 1 to 16");
   require(c.filters >= 1 && c.filters <= 65536, "filters must be 1 to 65536");

@@ -1,0 +1,153 @@
+// NER for the trainer: documents to tagged units, loss, dev F1.
+#include <algorithm>
+
+#include "bib/error.h"
+#include "models/model_parts.h"
+#include "train/learner.h"
+#include "train/metrics.h"
+
+namespace bib {
+namespace {
+
+// Longer texts are learned in parts of at most this many units, cut where no entity stands.
+constexpr std::size_t longest_example = 400;
+
+class NerLearner final : public Learner {
+ public:
+  NerLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
+             const TrainOptions& options)
+      : config_(config), nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
+    for (const Document& document : train) require_annotation(document);
+    for (const Document& document : dev) require_annotation(document);
+    std::vector<std::string> labels = span_labels(train);
+    if (labels.empty()) {
+      throw DataError("training data: error: no entity is annotated in any of the " + std::to_string(train.size()) +
+                      " documents; check the format with 'bib check', or name it with --format");
+    }
+    model_ = std::make_shared<NerModel::Impl>(
+        make_ner(config, Features::build(config, train), TagSet(std::move(labels), config.scheme)));
+    model_->parameters.allocate(ctx, config.seed);
+    model_->network.forbid(ctx, model_->parameters, model_->tags);
+    std::size_t misaligned = 0;
+    for (const Document& document : train) misaligned += add_example(document);
+    if (misaligned && options.warn) {
+      options.warn(std::to_string(misaligned) + " annotated spans do not meet the borders of the units (" +
+                   (config.unit == Unit::word ? "words" : "syllables") +
+                   "); their units count as not annotated. 'bib check' lists them");
+    }
+    set_dev(std::move(dev), options);
+  }
+
+  Parameters& parameters() override { return model_->parameters; }
+  std::span<const int> lengths() const override { return lengths_; }
+  bool has_dev() const override { return !dev_.empty(); }
+
+  double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) override {
+    std::vector<const EncodedText*> texts;
+    for (std::size_t i : examples) texts.push_back(&texts_[i]);
+    RandomKey unknown = key;
+    unknown.stream = unknown_stream;
+    Batch batch = make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
+    batch.tags.assign(static_cast<std::size_t>(batch.T) * examples.size(), -1);
+    for (std::size_t b = 0; b < examples.size(); ++b) {
+      const std::vector<int>& tags = tags_[examples[b]];
+      for (std::size_t t = 0; t < tags.size(); ++t) batch.tags[t * examples.size() + b] = tags[t];
+    }
+    batch.weight = batch_weights(examples, weights_);
+    const View<real, 1> loss =
+        model_->network.loss(ctx, upload(ctx, batch), upload<int, 2>(ctx, batch.tags, {batch.T, batch.B}),
+                             upload<real, 1>(ctx, batch.weight, {batch.B}), key, tables);
+    double sum = 0;
+    for (real l : download(ctx, loss)) sum += static_cast<double>(l);
+    return sum * static_cast<double>(examples.size());
+  }
+
+  double evaluate(Context& ctx) override {
+    std::vector<std::vector<Span>> found;
+    for (const NerPrediction& p : NerModel(model_).predict(ctx, dev_, {.scores = false})) {
+      found.emplace_back(p.entities.begin(), p.entities.end());
+    }
+    return score_spans(dev_spans_, found, {.bootstrap = {.resamples = 0}}).micro.f1();
+  }
+
+  void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
+
+ private:
+  static void require_annotation(const Document& document) {
+    if (document.annotated) return;
+    throw DataError("training data: error: line " + std::to_string(document.line) +
+                    " is raw text without annotation; NER training needs entities marked, as in <서울:LC>에 간다");
+  }
+
+  /// Returns the number of spans that did not fit the units.
+  std::size_t add_example(const Document& document) {
+    const std::vector<Span> spans = flatten(document.spans, nested_).kept;
+    EncodedText text = model_->features.encode(document);
+    TaggedUnits tagged = tag_units(text.units, spans, model_->tags, Align::strict);
+    const std::size_t n = text.units.size();
+    if (n == 0) return tagged.misaligned.size();
+    if (n <= longest_example) {
+      add_part(std::move(text), std::move(tagged.tags), document.weight);
+      return tagged.misaligned.size();
+    }
+    for (std::size_t begin = 0; begin < n;) {
+      std::size_t end = std::min(n, begin + longest_example);
+      while (end < n && end > begin + 1 && !free_border(tagged.tags, end)) --end;
+      const auto at = [&](std::size_t i) { return tagged.tags.begin() + static_cast<std::ptrdiff_t>(i); };
+      add_part(part_of(text, begin, end), {at(begin), at(end)}, document.weight);
+      begin = end;
+    }
+    return tagged.misaligned.size();
+  }
+
+  /// Whether a text may be cut before unit i: the tags on both sides would stand at a text's end and start.
+  bool free_border(const std::vector<int>& tags, std::size_t i) const {
+    return (tags[i] < 0 || model_->tags.may_begin(tags[i])) && (tags[i - 1] < 0 || model_->tags.may_end(tags[i - 1])) &&
+           (tags[i] <= 0 || model_->tags.extend(tags[i - 1] < 0 ? 0 : tags[i - 1]) != tags[i]);
+  }
+
+  void add_part(EncodedText text, std::vector<int> tags, float weight) {
+    lengths_.push_back(static_cast<int>(text.units.size()));
+    texts_.push_back(std::move(text));
+    tags_.push_back(std::move(tags));
+    weights_.push_back(weight);
+  }
+
+  void set_dev(std::vector<Document> dev, const TrainOptions& options) {
+    dev_ = std::move(dev);
+    std::vector<std::string> unseen;
+    for (const Document& document : dev_) {
+      dev_spans_.push_back(flatten(document.spans, nested_).kept);
+      for (const Span& span : dev_spans_.back()) {
+        if (!model_->tags.label_of(span.label)) unseen.push_back(span.label);
+      }
+    }
+    if (unseen.empty() || !options.warn) return;
+    const std::size_t entities = unseen.size();
+    std::sort(unseen.begin(), unseen.end());
+    unseen.erase(std::unique(unseen.begin(), unseen.end()), unseen.end());
+    std::string names;
+    for (const std::string& label : unseen) names += (names.empty() ? "" : ", ") + label;
+    options.warn("the dev set has " + std::to_string(entities) + " entities of types that training never sees (" +
+                 names + "); they count as missed");
+  }
+
+  Config config_;
+  Nested nested_;
+  std::shared_ptr<NerModel::Impl> model_;
+  std::vector<EncodedText> texts_;
+  std::vector<std::vector<int>> tags_;
+  std::vector<float> weights_;
+  std::vector<int> lengths_;
+  std::vector<Document> dev_;
+  std::vector<std::vector<Span>> dev_spans_;
+};
+
+}  // namespace
+
+std::unique_ptr<Learner> make_ner_learner(Context& ctx, const Config& config, std::vector<Document> train,
+                                          std::vector<Document> dev, const TrainOptions& options) {
+  return std::make_unique<NerLearner>(ctx, config, train, std::move(dev), options);
+}
+
+}  // namespace bib

@@ -1,0 +1,43 @@
+// What the trainer needs of a task: examples, their loss and gradients, the score on the dev set, the model file.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bib/train.h"
+#include "models/layers.h"
+#include "models/model_file.h"
+
+namespace bib {
+
+class Learner {
+ public:
+  virtual ~Learner() = default;
+
+  virtual Parameters& parameters() = 0;
+  /// Time steps of each training example.
+  virtual std::span<const int> lengths() const = 0;
+  virtual bool has_dev() const = 0;
+
+  /// Sum of the examples' losses; adds to the dense gradients and appends those of the tables. Memory is taken from the
+  /// context's arena, which the caller rewinds.
+  virtual double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) = 0;
+  /// Score of the weights as they are now, between 0 and 1; higher is better.
+  virtual double evaluate(Context& ctx) = 0;
+  virtual void save(Context& ctx, ModelFile& file) = 0;
+};
+
+/// Counts vocabularies, encodes the texts, initialises the parameters from the seed.
+std::unique_ptr<Learner> make_ner_learner(Context& ctx, const Config& config, std::vector<Document> train,
+                                          std::vector<Document> dev, const TrainOptions& options);
+std::unique_ptr<Learner> make_tc_learner(Context& ctx, const Config& config, std::vector<Document> train,
+                                         std::vector<Document> dev, const TrainOptions& options);
+
+/// Stream of the random numbers that hide feature entries; models use lower ones.
+inline constexpr std::uint32_t unknown_stream = 1000;
+
+/// The weight of every document of a batch: its own over the batch size, so that the gradient is a mean.
+std::vector<real> batch_weights(std::span<const std::size_t> examples, std::span<const float> weights);
+
+}  // namespace bib

@@ -1,0 +1,280 @@
+// The training loop of both tasks: epochs, dev scores, the best weights, checkpoints, resume.
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+
+#include "bib/error.h"
+#include "train/batching.h"
+#include "train/learner.h"
+#include "train/updater.h"
+
+namespace bib {
+namespace {
+
+constexpr std::uint32_t order_stream = 2000, split_stream = 2010;
+
+/// What the training data are, so that a checkpoint is not continued on others and a model says what it learned from.
+std::string hash_of(const std::vector<Document>& documents) {
+  std::uint64_t h = XXH3_64bits("bib", 3);
+  const auto add = [&](std::string_view s) { h = XXH3_64bits_withSeed(s.data(), s.size(), h); };
+  for (const Document& d : documents) {
+    add(d.text);
+    for (const Span& s : d.spans) add(std::to_string(s.begin) + ' ' + std::to_string(s.end) + ' ' + s.label);
+    for (const std::string& label : d.labels) add(label);
+    add(std::to_string(d.weight));
+  }
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(h));
+  return text;
+}
+
+/// Sets 1 - train_rate of the documents aside, drawn by the seed; their order stays.
+std::vector<Document> split_dev(std::vector<Document>& train, const Config& config) {
+  const auto wanted = std::llround(static_cast<double>(train.size()) * (1.0 - static_cast<double>(config.train_rate)));
+  const std::size_t count = std::min(train.size() - 1, static_cast<std::size_t>(wanted));
+  std::vector<char> is_dev(train.size(), 0);
+  const Group order = permutation(train.size(), {.seed = config.seed, .stream = split_stream});
+  for (std::size_t i = 0; i < count; ++i) is_dev[order[i]] = 1;
+  std::vector<Document> dev, kept;
+  for (std::size_t i = 0; i < train.size(); ++i) (is_dev[i] ? dev : kept).push_back(std::move(train[i]));
+  train = std::move(kept);
+  return dev;
+}
+
+/// Hours of training must not end in a path that cannot be written.
+void require_writable(const std::string& output) {
+  namespace fs = std::filesystem;
+  if (output.empty()) throw std::runtime_error("no output path is given for the model");
+  if (fs::is_directory(output)) throw std::runtime_error(output + " is a directory; name a file for the model");
+  const fs::path folder = fs::path(output).has_parent_path() ? fs::path(output).parent_path() : fs::path(".");
+  if (!fs::is_directory(folder))
+    throw std::runtime_error("folder " + folder.string() + " does not exist; create it first");
+  if (access(folder.c_str(), W_OK) != 0) throw std::runtime_error("folder " + folder.string() + " is not writable");
+}
+
+class Trainer {
+ public:
+  Trainer(Context& ctx, const Config& config, Learner& learner, const TrainOptions& options, std::string data_hash)
+      : ctx_(ctx),
+        config_(config),
+        learner_(learner),
+        options_(options),
+        data_hash_(std::move(data_hash)),
+        updater_(ctx, config, learner.parameters()),
+        batches_per_epoch_(static_cast<int>((learner.lengths().size() + static_cast<std::size_t>(config.batch) - 1) /
+                                            static_cast<std::size_t>(config.batch))) {}
+
+  TrainResult run() {
+    if (options_.resume) resume();
+    started_ = last_checkpoint_ = std::chrono::steady_clock::now();
+    first_step_ = step_;
+    while (epoch_ < config_.epochs && !out_of_patience()) {
+      if (!run_epoch()) {
+        save_checkpoint();
+        if (!best_.empty()) write_model();  // the best so far is usable at once
+        return result(true);
+      }
+    }
+    write_model();
+    std::filesystem::remove(checkpoint_path());
+    return result(false);
+  }
+
+ private:
+  /// False when the user asked to stop.
+  bool run_epoch() {
+    const std::vector<Group> batches =
+        shuffled_batches(learner_.lengths(), config_.batch,
+                         {.seed = config_.seed, .step = static_cast<std::uint32_t>(epoch_), .stream = order_stream});
+    for (; batch_ < static_cast<int>(batches.size()); ++batch_) {
+      const Group& group = batches[static_cast<std::size_t>(batch_)];
+      train_step(group);
+      if (batch_ + 1 < static_cast<int>(batches.size()) && !report(false)) {
+        ++batch_;
+        return false;
+      }
+    }
+    ++epoch_;
+    if (config_.ema > 0 && !updater_.averaging()) updater_.start_average(ctx_, step_);
+    finish_epoch();
+    const bool go_on = report(true);
+    batch_ = 0;
+    epoch_loss_ = 0;
+    epoch_documents_ = 0;
+    const double since = std::chrono::duration<double>(std::chrono::steady_clock::now() - last_checkpoint_).count();
+    if (go_on && epoch_ < config_.epochs && since >= options_.checkpoint_seconds) save_checkpoint();
+    return go_on || epoch_ >= config_.epochs;
+  }
+
+  void train_step(const Group& group) {
+    ctx_.arena().reset();
+    ++step_;
+    TableGradients tables;
+    const RandomKey key{.seed = config_.seed, .step = static_cast<std::uint32_t>(step_)};
+    const double loss = learner_.loss(ctx_, group, key, tables);
+    if (!std::isfinite(loss)) {
+      throw std::runtime_error("the loss is no longer finite at step " + std::to_string(step_) +
+                               "; try a smaller lr (now " + std::to_string(config_.lr) + ") or clip");
+    }
+    updater_.step(ctx_, tables, step_, learning_rate(config_, step_, config_.epochs * batches_per_epoch_));
+    epoch_loss_ += loss;
+    epoch_documents_ += group.size();
+    for (std::size_t i : group) units_ += learner_.lengths()[i];
+  }
+
+  /// Scores the epoch's weights (their average, once it exists) and keeps them when they are the best.
+  void finish_epoch() {
+    ctx_.arena().reset();
+    train_loss_ = epoch_loss_ / static_cast<double>(std::max<std::size_t>(1, epoch_documents_));
+    const bool average = updater_.averaging() && step_ > first_averaged_step();
+    if (average) updater_.swap_in_average(ctx_, step_);
+    if (learner_.has_dev()) dev_score_ = learner_.evaluate(ctx_);
+    if (!learner_.has_dev() || !best_score_ || *dev_score_ > *best_score_) {
+      best_score_ = dev_score_;
+      best_epoch_ = epoch_;
+      best_ = download(ctx_, learner_.parameters().everything());
+    }
+    if (average) updater_.swap_back(ctx_);
+  }
+
+  int first_averaged_step() const { return batches_per_epoch_; }
+
+  bool out_of_patience() const {
+    return config_.patience > 0 && best_score_ && epoch_ - best_epoch_ >= config_.patience;
+  }
+
+  bool report(bool epoch_done) {
+    if (!options_.progress) return true;
+    TrainProgress p{.epoch = epoch_done ? epoch_ : epoch_ + 1, .epochs = config_.epochs, .step = step_};
+    p.steps = config_.epochs * batches_per_epoch_;
+    p.loss = epoch_loss_ / static_cast<double>(std::max<std::size_t>(1, epoch_documents_));
+    p.lr = learning_rate(config_, step_, p.steps);
+    p.units = units_;
+    p.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+    p.remaining = p.seconds / std::max(1, step_ - first_step_) * (p.steps - step_);
+    p.epoch_done = epoch_done;
+    p.best_score = best_score_;
+    p.best_epoch = best_epoch_;
+    if (epoch_done) p.dev_score = dev_score_;
+    return options_.progress(p);
+  }
+
+  TrainResult result(bool interrupted) const {
+    return {.interrupted = interrupted,
+            .epochs = epoch_,
+            .best_epoch = best_epoch_,
+            .best_score = best_score_,
+            .train_loss = train_loss_};
+  }
+
+  std::string checkpoint_path() const { return options_.output + ".checkpoint"; }
+
+  void write_model() {
+    const View<real, 1> everything = learner_.parameters().everything();
+    copy_bytes(ctx_, everything.data, everything.device, best_.data(), Device::cpu, best_.size() * sizeof(real));
+    ModelFile file;
+    learner_.save(ctx_, file);
+    file.metadata["bib.version"] = BIB_VERSION;
+    file.metadata["bib.data.train"] = data_hash_;
+    file.metadata["bib.epoch"] = std::to_string(best_epoch_);
+    if (best_score_) file.metadata["bib.dev_score"] = std::to_string(*best_score_);
+    bib::write_model(options_.output, file);
+  }
+
+  void save_checkpoint() {
+    ModelFile file;
+    learner_.save(ctx_, file);
+    updater_.save(ctx_, file);
+    file.metadata["state.data"] = data_hash_;
+    file.metadata["state.position"] =
+        std::to_string(epoch_) + " " + std::to_string(batch_) + " " + std::to_string(step_);
+    file.metadata["state.best_epoch"] = std::to_string(best_epoch_);
+    char loss[64];
+    std::snprintf(loss, sizeof loss, "%a %zu", epoch_loss_, epoch_documents_);
+    file.metadata["state.loss"] = loss;
+    if (best_score_) {
+      char score[32];
+      std::snprintf(score, sizeof score, "%a", *best_score_);
+      file.metadata["state.best_score"] = score;
+    }
+    if (!best_.empty()) file.add("state.best", best_, {static_cast<int>(best_.size())});
+    bib::write_model(checkpoint_path(), file);
+    last_checkpoint_ = std::chrono::steady_clock::now();
+  }
+
+  void resume() {
+    if (!std::filesystem::exists(checkpoint_path())) {
+      if (options_.warn) options_.warn("no checkpoint " + checkpoint_path() + ": training starts from the beginning");
+      return;
+    }
+    const ModelFile file = read_model(checkpoint_path());
+    if (file.text("state.data") != data_hash_) {
+      throw DataError(checkpoint_path() +
+                      ": error: it was made from other training data; give the same data, or train without --resume");
+    }
+    if (file.text("bib.config") != to_toml(config_)) {
+      throw DataError(
+          checkpoint_path() +
+          ": error: it was made with another configuration; give the same one ('bib inspect' prints it), or "
+          "train without --resume");
+    }
+    learner_.parameters().load(ctx_, file);
+    updater_.load(ctx_, file);
+    if (std::sscanf(file.text("state.position").c_str(), "%d %d %d", &epoch_, &batch_, &step_) != 3 ||
+        std::sscanf(file.text("state.loss").c_str(), "%la %zu", &epoch_loss_, &epoch_documents_) != 2) {
+      file.fail("holds no position to go on from");
+    }
+    best_epoch_ = std::stoi(file.text("state.best_epoch"));
+    if (file.metadata.contains("state.best_score"))
+      best_score_ = std::strtod(file.text("state.best_score").c_str(), nullptr);
+    if (file.has("state.best")) {
+      const std::span<const real> best = file.get_span<real>("state.best");
+      best_.assign(best.begin(), best.end());
+    }
+  }
+
+  Context& ctx_;
+  const Config config_;
+  Learner& learner_;
+  const TrainOptions& options_;
+  const std::string data_hash_;
+  Updater updater_;
+  const int batches_per_epoch_;
+
+  int epoch_ = 0, batch_ = 0, step_ = 0, first_step_ = 0;  // epochs finished, batches of this one done, steps made
+  double epoch_loss_ = 0, train_loss_ = 0;
+  std::size_t epoch_documents_ = 0;
+  std::int64_t units_ = 0;
+  std::optional<double> dev_score_, best_score_;
+  int best_epoch_ = 0;
+  std::vector<real> best_;  // Parameters::everything() of the best epoch
+  std::chrono::steady_clock::time_point started_, last_checkpoint_;
+};
+
+}  // namespace
+
+std::vector<real> batch_weights(std::span<const std::size_t> examples, std::span<const float> weights) {
+  std::vector<real> out;
+  for (std::size_t i : examples) out.push_back(static_cast<real>(weights[i]) / static_cast<real>(examples.size()));
+  return out;
+}
+
+TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
+                  const TrainOptions& options) {
+  check(config);
+  require_writable(options.output);
+  if (train.empty()) throw DataError("training data: error: there are no documents");
+  if (dev.empty()) dev = split_dev(train, config);
+  const std::string hash = hash_of(train) + hash_of(dev);
+  const std::unique_ptr<Learner> learner =
+      config.task == Task::ner ? make_ner_learner(ctx, config, std::move(train), std::move(dev), options)
+                               : make_tc_learner(ctx, config, std::move(train), std::move(dev), options);
+  if (learner->lengths().empty()) throw DataError("training data: error: every document is empty");
+  return Trainer(ctx, config, *learner, options, hash).run();
+}
+
+}  // namespace bib
