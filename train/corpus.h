@@ -10,11 +10,9 @@
 #include "bib/document.h"
 #include "bib/error.h"
 #include "models/text.h"
-#include "train/tags.h"
+#include "models/tags.h"
 
 namespace bib {
-
-enum class Task { ner, tc };
 
 enum class Severity { note, warning, error };
 
