@@ -4,10 +4,10 @@
 #include "bib/ops/lstm.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <vector>
 
-#include "cpu/gemm.h"
 #include "cpu/isa.h"
 #include "cpu/lstm.simd.h"
 #include "cpu/parallel.h"
@@ -83,26 +83,7 @@ LstmUnit unit_of(const Op& op, const Part& part, int direction) {
           .steps = static_cast<int>(part.active.size()) - 1,
           .sentence = part.sentence.data(),
           .active = part.active.data(),
-          .mask = op.h_mask ? op.h_mask[direction].data : nullptr,
-          .packed_row = nullptr,
-          .first = part.first,
-          .stride = part.stride};
-}
-
-/// Rows of the real tokens, one after another. `row(t, b)` gives the address of one, or null for zeros.
-template <class Row>
-void gather(Context& ctx, const Order& order, int width, int ld, real* to, Row&& row) {
-  parallel_for(ctx, order.steps, [&](int t) {
-    for (int j = 0; j < order.active(t); ++j) {
-      real* out = to + std::int64_t{order.packed_row[t] + j} * ld;
-      const real* in = row(t, j);
-      if (in) {
-        std::copy_n(in, width, out);
-      } else {
-        std::fill_n(out, width, real(0));
-      }
-    }
-  });
+          .mask = op.h_mask ? op.h_mask[direction].data : nullptr};
 }
 
 }  // namespace
@@ -150,85 +131,99 @@ void on_cpu(Context& ctx, const LstmForward& op) {
 namespace {
 
 /// d_x = d_gates w_x, summed over both directions in one chain; padded steps get 0.
-void input_gradient(Context& ctx, const LstmBackward& op, const Order& order, const real* d_gates) {
-  const int B = op.x.dim(1), I = op.x.dim(2), K = op.w_x.dim(0) * op.w_x.dim(1), N = order.tokens();
+void input_gradient(Context& ctx, const LstmBackward& op, const Order& order, const LstmGradientRows& d_gates) {
+  const int B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = order.tokens();
   const LstmKernels& k = kernels();
-  real* panels = take(ctx, K, padded(I));
-  const real** rows = take<const real*>(ctx, N);
-  real** d_rows = take<real*>(ctx, N);
-  for (int t = 0; t < order.steps; ++t) {
-    for (int j = 0; j < order.active(t); ++j) {
-      const int row = order.packed_row[t] + j;
-      rows[row] = d_gates + std::int64_t{row} * K;
-      d_rows[row] = op.d_x.data + (std::int64_t{t} * B + order.sentence[j]) * I;
+  const int width = 4 * k.lanes, blocks = d_gates.blocks, depth = D * blocks * width;
+  real* w_x = take(ctx, depth, padded(I));
+  parallel_for(ctx, D * blocks,
+               [&](int i) { k.pack_rows(op.w_x[i / blocks].data, H, I, i % blocks, i * width, depth, w_x); });
+  real** rows = take<real*>(ctx, N);
+  for (int t = 0; t < op.x.dim(0); ++t) {
+    const int active = t < order.steps ? order.active(t) : 0;
+    for (int j = 0; j < B; ++j) {
+      real* row = op.d_x.data + (std::int64_t{t} * B + order.sentence[j]) * I;
+      if (j < active) {
+        rows[order.packed_row[t] + j] = row;
+      } else {
+        std::fill_n(row, I, real(0));
+      }
     }
   }
-  k.pack_rows(op.w_x.data, K, I, panels);
-  parallel_chunks(ctx, N, 192, [&](std::int64_t begin, std::int64_t end) {
-    k.product({.rows = static_cast<int>(end - begin),
-               .k = K,
-               .n = I,
-               .a = rows + begin,
-               .panels = panels,
-               .c = d_rows + begin});
+  parallel_chunks(ctx, N, chunk_rows, [&](std::int64_t begin, std::int64_t end) {
+    k.input_gradient({.d_gates = {d_gates.data, D * blocks, d_gates.tokens},
+                      .first = static_cast<int>(begin),
+                      .rows = static_cast<int>(end - begin),
+                      .I = I,
+                      .w_x = w_x,
+                      .d_x = rows + begin});
   });
-  for (int t = 0; t < op.x.dim(0); ++t)
-    for (int j = t < order.steps ? order.active(t) : 0; j < B; ++j)
-      std::fill_n(op.d_x.data + (std::int64_t{t} * B + order.sentence[j]) * I, I, real(0));
 }
 
-/// d_w_x += d_gates' x, d_w_h += d_gates' h_previous, d_b += sums of d_gates: over the packed tokens, in their order.
-void weight_gradients(Context& ctx, const LstmBackward& op, const Order& order, const real* d_gates) {
-  const int T = op.x.dim(0), B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2);
-  const int N = order.tokens(), K = D * 4 * H;
-  const real* x = op.x.data;
-  if (N < T * B) {
-    real* packed = take(ctx, N, I);
-    gather(ctx, order, I, I, packed,
-           [&](int t, int j) { return op.x.data + (std::int64_t{t} * B + order.sentence[j]) * I; });
-    x = packed;
-  }
-  gemm(ctx, {.transpose_a = true,
-             .m = K,
-             .n = I,
-             .k = N,
-             .a = d_gates,
-             .lda = K,
-             .b = x,
-             .ldb = I,
-             .beta = 1,
-             .c = op.d_w_x.data,
-             .ldc = I});
-  real* previous = take(ctx, N, H);
-  for (int d = 0; d < D; ++d) {
-    gather(ctx, order, H, H, previous, [&](int t, int j) -> const real* {
-      const int before = d == 0 ? t - 1 : t + 1;
-      if (before < 0 || before >= order.length[j]) return nullptr;
-      return op.h.data + (std::int64_t{before} * B + order.sentence[j]) * D * H + d * H;
-    });
-    if (op.h_mask) {
-      parallel_for(ctx, order.steps, [&](int t) {
-        for (int j = 0; j < order.active(t); ++j) {
-          const real* mask = op.h_mask[d][order.sentence[j]].data;
-          real* row = previous + std::int64_t{order.packed_row[t] + j} * H;
-          for (int u = 0; u < H; ++u) row[u] *= mask[u];
+/// Columns over the packed tokens of what the weights were multiplied with: x, and per direction the masked h before.
+struct Columns {
+  int ld;
+  real *x, *h, *ones;  // [I,ld] [D,H,ld] [ld]
+
+  Columns(Context& ctx, const LstmBackward& op, const Order& order) {
+    const int B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = order.tokens();
+    const LstmKernels& k = kernels();
+    const int tiles = padded(N) / k.lanes;
+    ld = padded(N) + k.lanes;  // one more vector, lest powers of two crowd one cache set
+    x = take(ctx, I, ld);
+    h = take(ctx, std::int64_t{D} * H, ld);
+    ones = take(ctx, ld);
+    std::fill_n(ones, ld, real(1));
+    std::vector<int> step(N);
+    for (int t = 0; t < order.steps; ++t)
+      std::fill(step.begin() + order.packed_row[t], step.begin() + order.packed_row[t + 1], t);
+    parallel_for(ctx, (1 + D) * tiles, [&](int i) {
+      const int d = i / tiles - 1, begin = i % tiles * k.lanes;  // d = -1: x
+      std::array<const real*, 16> rows{}, masks{};
+      for (int r = begin; r < std::min(N, begin + k.lanes); ++r) {
+        const int j = r - order.packed_row[step[r]], b = order.sentence[j];
+        const int t = d < 0 ? step[r] : d == 0 ? step[r] - 1 : step[r] + 1;
+        if (d < 0) {
+          rows[r - begin] = op.x.data + (std::int64_t{t} * B + b) * I;
+        } else if (t >= 0 && t < order.length[j]) {
+          rows[r - begin] = op.h.data + (std::int64_t{t} * B + b) * D * H + d * H;
+          if (op.h_mask) masks[r - begin] = op.h_mask[d][b].data;
         }
-      });
-    }
-    gemm(ctx, {.transpose_a = true,
-               .m = 4 * H,
-               .n = H,
-               .k = N,
-               .a = d_gates + d * 4 * H,
-               .lda = K,
-               .b = previous,
-               .ldb = H,
-               .beta = 1,
-               .c = op.d_w_h[d].data,
-               .ldc = H});
+      }
+      const bool masked = d >= 0 && op.h_mask;
+      k.pack_columns(rows.data(), masked ? masks.data() : nullptr, d < 0 ? I : H,
+                     (d < 0 ? x : h + std::int64_t{d} * H * ld) + begin, ld);
+    });
   }
-  parallel_chunks(ctx, K, 256, [&](std::int64_t begin, std::int64_t end) {
-    kernels().column_sums(d_gates + begin, N, K, static_cast<int>(end - begin), op.d_b.data + begin);
+};
+
+/// d_w_x += d_gates' x, d_w_h += d_gates' h_before, d_b += sums of d_gates: every sum runs over the packed tokens in
+/// their order, whichever thread takes it.
+void weight_gradients(Context& ctx, const LstmBackward& op, const Order& order, const LstmGradientRows& d_gates) {
+  const int I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), blocks = d_gates.blocks;
+  const LstmKernels& k = kernels();
+  const int width = 4 * k.lanes, height = I + H + 1;
+  const Columns columns(ctx, op, order);
+  const real** rows = take<const real*>(ctx, std::int64_t{D} * height);
+  for (int d = 0; d < D; ++d) {
+    const real** at = rows + std::int64_t{d} * height;
+    for (int i = 0; i < I; ++i) *at++ = columns.x + std::int64_t{i} * columns.ld;
+    for (int i = 0; i < H; ++i) *at++ = columns.h + (std::int64_t{d} * H + i) * columns.ld;
+    *at = columns.ones;
+  }
+  real* products = take(ctx, std::int64_t{D} * blocks * height, width);
+  parallel_for(ctx, D * blocks, [&](int i) {
+    const int d = i / blocks;
+    k.weight_gradient({.d_gates = d_gates.data + std::int64_t{i} * d_gates.tokens * width,
+                       .tokens = order.tokens(),
+                       .I = I,
+                       .H = H,
+                       .block = i % blocks,
+                       .rows = rows + std::int64_t{d} * height,
+                       .products = products + std::int64_t{i} * height * width,
+                       .d_w_x = op.d_w_x[d].data,
+                       .d_w_h = op.d_w_h[d].data,
+                       .d_b = op.d_b[d].data});
   });
 }
 
@@ -238,32 +233,40 @@ void on_cpu(Context& ctx, const LstmBackward& op) {
   const int D = op.w_h.dim(0), H = op.w_h.dim(2);
   const Order order(op.lengths, op.x.dim(0));
   const LstmKernels& k = kernels();
+  const int blocks = padded(H) / k.lanes, width = 4 * k.lanes;
   ArenaScope scope(ctx.arena());
-  real* w_h = take(ctx, std::int64_t{D} * 4 * H, padded(H));
-  real* d_gates = take(ctx, order.tokens(), D * 4 * H);
+  real* w_h = take(ctx, std::int64_t{D} * blocks * width, padded(H));
+  // An odd number of rows, lest the same token of all blocks fall into one cache set.
+  const LstmGradientRows d_gates{nullptr, blocks, order.tokens() | 1};
+  real* gradients = take(ctx, std::int64_t{D} * blocks * d_gates.tokens, width);
   const std::vector<Part> list = parts(ctx, order, D);
   std::vector<LstmBackwardUnit> units;
   for (int d = 0; d < D; ++d) {
     for (const Part& part : list) {
       LstmBackwardUnit u{unit_of(op, part, d)};
-      u.packed_row = order.packed_row.data();
-      u.w_h = w_h + std::int64_t{d} * 4 * H * padded(H);
+      u.w_h = w_h + std::int64_t{d} * blocks * width * padded(H);
       u.gates = op.gates[d].data;
       u.c = op.c[d].data;
       u.d_h = op.d_h.data + d * H;
-      u.d_gates = d_gates + d * 4 * H;
-      u.rows = take<const real*>(ctx, u.count);
-      u.d_rows = take<real*>(ctx, u.count);
+      u.d_gates = d_gates;
+      u.d_gates.data = gradients + std::int64_t{d} * blocks * d_gates.tokens * width;
+      u.packed_row = order.packed_row.data();
+      u.first = part.first;
+      u.stride = part.stride;
       u.d_state = take(ctx, u.count, padded(H));
       u.d_cell = take(ctx, u.count, padded(H));
       units.push_back(u);
     }
   }
-  parallel_for(ctx, D,
-               [&](int d) { k.pack_rows(op.w_h[d].data, 4 * H, H, w_h + std::int64_t{d} * 4 * H * padded(H)); });
+  parallel_for(ctx, D * blocks, [&](int i) {
+    const int d = i / blocks, block = i % blocks;
+    k.pack_rows(op.w_h[d].data, H, H, block, block * width, blocks * width,
+                w_h + std::int64_t{d} * blocks * width * padded(H));
+  });
   parallel_for(ctx, static_cast<int>(units.size()), [&](int i) { k.backward(units[i]); });
-  if (op.d_x) input_gradient(ctx, op, order, d_gates);
-  weight_gradients(ctx, op, order, d_gates);
+  const LstmGradientRows all{gradients, blocks, d_gates.tokens};
+  if (op.d_x) input_gradient(ctx, op, order, all);
+  weight_gradients(ctx, op, order, all);
 }
 
 }  // namespace bib

@@ -33,44 +33,27 @@ void pack_bias(const real* b, int H, real* packed) {
       store(packed, load_some(b + gate * H + block * lanes, H - block * lanes));
 }
 
-void pack_rows(const real* w, int K, int N, real* packed) {
+void pack_rows(const real* w, int H, int N, int block, int k, int depth, real* packed) {
   for_panels(blocks_of(N), [&](auto V, int first) {
-    for (int k = 0; k < K; ++k)
-      for (int v = first; v < first + V.value; ++v, packed += lanes)
-        store(packed, load_some(w + std::ptrdiff_t{k} * N + v * lanes, N - v * lanes));
-  });
-}
-
-void product(const PanelProduct& p) {
-  for_panels(blocks_of(p.n), [&](auto V, int first) {
-    const real* panel = p.panels + std::ptrdiff_t{first} * lanes * p.k;
-    for (int k = 0; k < p.k; k += panel_depth) {
-      for_tiles(p.rows, [&](auto S, int row) {
-        vec acc[S.value][V.value];
-        const real* a[S.value];
-        for (int s = 0; s < S.value; ++s) {
-          a[s] = p.a[row + s] + k;
-          for (int v = 0; v < V.value; ++v) {
-            const int column = (first + v) * lanes;
-            acc[s][v] = k ? load_some(p.c[row + s] + column, p.n - column) : vec{};
-          }
-        }
-        multiply(acc, a, panel + std::ptrdiff_t{k} * V.value * lanes, smaller(panel_depth, p.k - k));
-        for (int s = 0; s < S.value; ++s)
-          for (int v = 0; v < V.value; ++v) {
-            const int column = (first + v) * lanes;
-            store_some(p.c[row + s] + column, acc[s][v], p.n - column);
-          }
-      });
+    real* out = packed + (std::ptrdiff_t{first} * depth + std::ptrdiff_t{k} * V.value) * lanes;
+    for (int i = 0; i < 4 * lanes; ++i) {
+      const int gate = i / lanes, unit = block * lanes + i % lanes;
+      const real* row = w + (std::ptrdiff_t{gate} * H + unit) * N;
+      for (int v = first; v < first + V.value; ++v, out += lanes)
+        store(out, unit < H ? load_some(row + v * lanes, N - v * lanes) : vec{});
     }
   });
 }
 
-void column_sums(const real* a, int rows, int ld, int n, real* sums) {
-  for (int j = 0; j < n; j += lanes) {
-    vec sum = load_some(sums + j, n - j);
-    for (int r = 0; r < rows; ++r) sum += load_some(a + std::ptrdiff_t{r} * ld + j, n - j);
-    store_some(sums + j, sum, n - j);
+void pack_columns(const real* const* rows, const real* const* scales, int N, real* to, int ld) {
+  for (int n = 0; n < N; n += lanes) {
+    vec tile[lanes];
+    for (int i = 0; i < lanes; ++i) {
+      tile[i] = rows[i] ? load_some(rows[i] + n, N - n) : vec{};
+      if (rows[i] && scales) tile[i] *= load_some(scales[i] + n, N - n);
+    }
+    transpose(tile);
+    for (int i = 0; i < smaller(lanes, N - n); ++i) store(to + std::ptrdiff_t{n + i} * ld, tile[i]);
   }
 }
 
@@ -183,15 +166,45 @@ void forward(const LstmForwardUnit& u) {
 
 // ---- backward ----
 
+real* gradient_row(const LstmGradientRows& rows, int block, int packed) {
+  return rows.data + (std::ptrdiff_t{block} * rows.tokens + packed) * 4 * lanes;
+}
+
+/// C[r] = d_gates[r] panels, for `rows` rows of n reals at the addresses c(r); d_gates rows lie at row(block, r).
+template <class Row, class Address>
+BIB_INLINE void gradient_product(int rows, int blocks, int n, const real* panels, Row&& at, Address&& c) {
+  constexpr int width = 4 * lanes;
+  constexpr int step = panel_depth / width > 0 ? panel_depth / width : 1;
+  for_panels(blocks_of(n), [&](auto V, int first) {
+    const real* panel = panels + std::ptrdiff_t{first} * lanes * blocks * width;
+    for (int block = 0; block < blocks; block += step) {
+      for_tiles(rows, [&](auto S, int row) {
+        vec acc[S.value][V.value];
+        for (int s = 0; s < S.value; ++s)
+          for (int v = 0; v < V.value; ++v)
+            acc[s][v] = block ? load_some(c(row + s) + (first + v) * lanes, n - (first + v) * lanes) : vec{};
+        for (int i = block; i < smaller(block + step, blocks); ++i) {
+          const real* a[S.value];
+          for (int s = 0; s < S.value; ++s) a[s] = at(i, row + s);
+          multiply(acc, a, panel + std::ptrdiff_t{i} * width * V.value * lanes, width);
+        }
+        for (int s = 0; s < S.value; ++s)
+          for (int v = 0; v < V.value; ++v)
+            store_some(c(row + s) + (first + v) * lanes, acc[s][v], n - (first + v) * lanes);
+      });
+    }
+  });
+}
+
 /// d_gates of sentence j at step t; d_cell becomes the gradient of the cell before it.
 ///   do = dh tanh c   dc += dh o (1 - tanh^2 c)   di = dc g   df = dc c_prev   dg = dc i   dc_prev = dc f
-void cell_backward(const LstmBackwardUnit& u, int t, int j, bool has_previous, real* d_gates) {
+void cell_backward(const LstmBackwardUnit& u, int t, int j, bool has_previous, int packed) {
   const std::ptrdiff_t at = token(u, t, j);
   const real* gates = u.gates + at * 4 * u.H;
   const real* c_previous = has_previous ? u.c + token(u, previous_step(u, t), j) * u.H : nullptr;
   const real* mask = u.mask ? u.mask + std::ptrdiff_t{u.sentence[j]} * u.H : nullptr;
-  for (int unit = 0; unit < u.H; unit += lanes) {
-    const int left = u.H - unit;
+  for (int block = 0; block < u.d_gates.blocks; ++block) {
+    const int unit = block * lanes, left = u.H - unit;
     const std::ptrdiff_t here = std::ptrdiff_t{j} * padded(u.H) + unit;
     const vec i = load_some(gates + unit, left), f = load_some(gates + u.H + unit, left),
               g = load_some(gates + 2 * u.H + unit, left), o = load_some(gates + 3 * u.H + unit, left);
@@ -202,27 +215,73 @@ void cell_backward(const LstmBackwardUnit& u, int t, int j, bool has_previous, r
     const vec d_c = load(u.d_cell + here) + d_h * o * (1 - tanh_c * tanh_c);
     const vec before = c_previous ? load_some(c_previous + unit, left) : vec{};
     store(u.d_cell + here, d_c * f);
-    store_some(d_gates + unit, d_c * g * i * (1 - i), left);
-    store_some(d_gates + u.H + unit, d_c * before * f * (1 - f), left);
-    store_some(d_gates + 2 * u.H + unit, d_c * i * (1 - g * g), left);
-    store_some(d_gates + 3 * u.H + unit, d_h * tanh_c * o * (1 - o), left);
+    real* d_gates = gradient_row(u.d_gates, block, packed);
+    store(d_gates, d_c * g * i * (1 - i));
+    store(d_gates + lanes, d_c * before * f * (1 - f));
+    store(d_gates + 2 * lanes, d_c * i * (1 - g * g));
+    store(d_gates + 3 * lanes, d_h * tanh_c * o * (1 - o));
   }
 }
 
 void backward(const LstmBackwardUnit& u) {
-  const std::size_t bytes = sizeof(real) * static_cast<std::size_t>(u.count) * padded(u.H);
+  const int height = padded(u.H);
+  const std::size_t bytes = sizeof(real) * static_cast<std::size_t>(u.count) * height;
   __builtin_memset(u.d_state, 0, bytes);  // a sentence's last step receives nothing from a later one
   __builtin_memset(u.d_cell, 0, bytes);
-  for (int j = 0; j < u.count; ++j) u.d_rows[j] = u.d_state + std::ptrdiff_t{j} * padded(u.H);
   for (int q = u.steps; q-- > 0;) {
     const int t = u.direction == 0 ? q : u.steps - 1 - q, old = carried(u, t);
-    for (int j = 0; j < u.active[t]; ++j) {
-      real* d_gates = u.d_gates + (std::ptrdiff_t{u.packed_row[t]} + u.first + j * u.stride) * u.D * 4 * u.H;
-      cell_backward(u, t, j, j < old, d_gates);
-      u.rows[j] = d_gates;
-    }
-    product({.rows = old, .k = 4 * u.H, .n = u.H, .a = u.rows, .panels = u.w_h, .c = u.d_rows});
+    const auto packed = [&](int j) { return u.packed_row[t] + u.first + j * u.stride; };
+    for (int j = 0; j < u.active[t]; ++j) cell_backward(u, t, j, j < old, packed(j));
+    gradient_product(
+        old, u.d_gates.blocks, height, u.w_h,
+        [&](int block, int j) { return gradient_row(u.d_gates, block, packed(j)); },
+        [&](int j) { return u.d_state + std::ptrdiff_t{j} * height; });
   }
+}
+
+void input_gradient(const LstmInputGradient& g) {
+  gradient_product(
+      g.rows, g.d_gates.blocks, g.I, g.w_x,
+      [&](int block, int row) { return gradient_row(g.d_gates, block, g.first + row); },
+      [&](int row) { return g.d_x[row]; });
+}
+
+/// to[gate H + unit][n] += from[n][gate][unit] for the block's units and N columns.
+void add_transposed(const real* from, int N, int H, int block, real* to) {
+  const int first = block * lanes;
+  for (int gate = 0; gate < 4; ++gate) {
+    for (int n = 0; n < N; n += lanes) {
+      vec tile[lanes];
+      for (int i = 0; i < lanes; ++i) tile[i] = n + i < N ? load(from + ((n + i) * 4 + gate) * lanes) : vec{};
+      transpose(tile);
+      for (int i = 0; i < smaller(lanes, H - first); ++i) {
+        real* row = to + (std::ptrdiff_t{gate} * H + first + i) * N + n;
+        store_some(row, load_some(row, N - n) + tile[i], N - n);
+      }
+    }
+  }
+}
+
+void weight_gradient(const LstmWeightGradient& g) {
+  constexpr int width = 4 * lanes;
+  for (int k = 0; k < g.tokens; k += panel_depth) {
+    for_tiles(g.I + g.H + 1, [&](auto S, int row) {
+      vec acc[S.value][4];
+      const real* a[S.value];
+      real* c = g.products + std::ptrdiff_t{row} * width;
+      for (int s = 0; s < S.value; ++s) {
+        a[s] = g.rows[row + s] + k;
+        for (int v = 0; v < 4; ++v) acc[s][v] = k ? load(c + s * width + v * lanes) : vec{};
+      }
+      multiply(acc, a, g.d_gates + std::ptrdiff_t{k} * width, smaller(panel_depth, g.tokens - k));
+      for (int s = 0; s < S.value; ++s)
+        for (int v = 0; v < 4; ++v) store(c + s * width + v * lanes, acc[s][v]);
+    });
+  }
+  if (g.tokens == 0) return;
+  add_transposed(g.products, g.I, g.H, g.block, g.d_w_x);
+  add_transposed(g.products + std::ptrdiff_t{g.I} * width, g.H, g.H, g.block, g.d_w_h);
+  add_transposed(g.products + std::ptrdiff_t{g.I + g.H} * width, 1, g.H, g.block, g.d_b);
 }
 
 }  // namespace
@@ -231,9 +290,10 @@ const LstmKernels lstm_kernels{.lanes = lanes,
                                .pack_gates = pack_gates,
                                .pack_bias = pack_bias,
                                .pack_rows = pack_rows,
+                               .pack_columns = pack_columns,
                                .forward = forward,
                                .backward = backward,
-                               .product = product,
-                               .column_sums = column_sums};
+                               .input_gradient = input_gradient,
+                               .weight_gradient = weight_gradient};
 
 }  // namespace bib::BIB_ISA
