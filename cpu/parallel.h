@@ -1,6 +1,8 @@
 // Work split into chunks whose bounds depend on the problem alone, never on the thread count: same bits for any count.
 #pragma once
+#include <atomic>
 #include <exception>
+#include <vector>
 
 #include "bib/context.h"
 
@@ -35,6 +37,19 @@ void parallel_chunks(Context& ctx, std::int64_t n, std::int64_t grain, F&& f) {
   parallel_for(ctx, chunks, [&](int i) {
     const std::int64_t begin = i * grain, end = begin + grain < n ? begin + grain : n;
     f(begin, end);
+  });
+}
+
+/// parallel_for with scratch: calls f(scratch, i), where no two calls share a scratch at the same time. make() is
+/// called on the calling thread, so it may take from the context's arena, as often as calls run at once.
+template <class Make, class F>
+void parallel_for_with(Context& ctx, int n, Make&& make, F&& f) {
+  const int workers = ctx.threads() < n ? ctx.threads() : n;
+  std::vector<decltype(make())> scratch;
+  for (int w = 0; w < workers; ++w) scratch.push_back(make());
+  std::atomic<int> next{0};
+  parallel_for(ctx, workers, [&](int w) {
+    for (int i; (i = next.fetch_add(1)) < n;) f(scratch[w], i);
   });
 }
 

@@ -1,0 +1,187 @@
+// CRF loss with its gradients, and marginals, one sequence at a time.
+// Deterministic: a sequence's loss, d_scores and marginals depend on that sequence alone; d_transition, d_first and
+// d_last are summed in double over fixed groups of sequences, and the groups' sums are added in their order.
+#include "bib/ops/crf.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/crf_lattice.h"
+#include "cpu/crf_sequences.h"
+#include "cpu/parallel.h"
+
+namespace bib {
+namespace {
+
+using crf::Lattice;
+using crf::Sequence;
+using crf::Weights;
+
+constexpr int most_groups = 32;                  // how many threads can work on one batch
+constexpr std::int64_t most_sums = 4096 * 1024;  // doubles: 32 MiB for all groups, unless one alone is larger
+
+struct Gold {
+  double score = 0;   // of the annotated path; meaningful when every step is annotated
+  int annotated = 0;  // steps with a tag
+};
+
+/// Checks the annotation of one sequence and scores it. Throws when it names no tag or uses a forbidden score.
+Gold score_gold(const CrfLoss& op, int b) {
+  const int n = op.lengths[b], B = op.scores.dim(1), K = op.scores.dim(2);
+  Gold gold;
+  for (int t = 0, before = -1; t < n; ++t) {
+    const std::int64_t row = std::int64_t{t} * B + b;
+    const int tag = op.tags.data[row];
+    if (tag < -1 || tag >= K) crf::refuse(op.name, b, t, "tag " + std::to_string(tag) + " is not one of -1..K-1");
+    if (tag >= 0) {
+      double part = op.scores.data[row * K + tag];
+      if (t == 0) part += op.first[tag];
+      if (before >= 0) part += op.transition.data[std::int64_t{before} * K + tag];
+      if (t == n - 1) part += op.last[tag];
+      if (std::isinf(part) && part < 0) {
+        const std::string after = before >= 0 ? " after tag " + std::to_string(before) : "";
+        crf::refuse(op.name, b, t, "gold tag " + std::to_string(tag) + after + " is forbidden (score -infinity)");
+      }
+      gold.score += part;
+      ++gold.annotated;
+    }
+    before = tag;
+  }
+  return gold;
+}
+
+/// Gradients summed over a group of sequences: K rows of transitions, one of first, one of last.
+struct Sums {
+  double* data = nullptr;
+  int K = 0, stride = 0;
+  double* row(int i) const { return data + std::int64_t{i} * stride; }
+};
+
+/// Loss and gradients of one sequence at a time.
+class LossOf {
+ public:
+  LossOf(const CrfLoss& op, const Weights& weights) : op_(op), weights_(weights) {}
+
+  void operator()(Lattice& lattice, int b, const Sums& sums) const {
+    const int n = op_.lengths[b];
+    const double w = op_.weight[b];
+    const Gold gold = score_gold(op_, b);
+    const bool counts = gold.annotated > 0 && w != 0;  // every path agrees with no annotation: loss 0
+    if (with_gradients()) clear(b, counts ? n : 0);
+    op_.loss[b] = 0;
+    if (!counts) return;
+    Sequence sequence = crf::sequence_of(op_, b);
+    crf::sum_paths(weights_, sequence, lattice, with_gradients());
+    const double log_z = lattice.log_z;
+    double log_z_allowed = gold.score;
+    if (gold.annotated == n) {
+      if (with_gradients()) subtract_gold(lattice, b, w, sums);
+      if (with_gradients()) add_expectations(lattice, b, w, false, sums);
+    } else {
+      if (with_gradients()) add_expectations(lattice, b, w, false, sums);
+      sequence.tags = op_.tags.data + b;
+      sequence.tag_step = op_.tags.dim(1);
+      crf::sum_paths(weights_, sequence, lattice, with_gradients());
+      log_z_allowed = lattice.log_z;
+      if (std::isinf(log_z_allowed)) crf::refuse(op_.name, b, n - 1, "no allowed path agrees with the tags up to here");
+      if (with_gradients()) add_expectations(lattice, b, -w, true, sums);
+    }
+    op_.loss[b] = static_cast<real>(w * (log_z - log_z_allowed));
+  }
+
+ private:
+  bool with_gradients() const { return static_cast<bool>(op_.d_scores); }
+
+  void clear(int b, int from) const {
+    for (int t = from; t < op_.d_scores.dim(0); ++t) {
+      real* row = op_.d_scores[t][b].data;
+      std::fill(row, row + op_.d_scores.dim(2), real(0));
+    }
+  }
+
+  /// In double, before anything is rounded: p - 1 keeps its digits where p is nearly 1.
+  void subtract_gold(const Lattice& l, int b, double w, const Sums& sums) const {
+    const int n = op_.lengths[b], B = op_.tags.dim(1);
+    const int* tag = op_.tags.data + b;
+    for (int t = 0; t < n; ++t, tag += B) {
+      l.marginal[std::int64_t{t} * l.stride + *tag] -= 1;
+      if (t > 0) sums.row(tag[-B])[*tag] -= w;
+    }
+  }
+
+  void add_expectations(const Lattice& l, int b, double w, bool add, const Sums& sums) const {
+    const int n = op_.lengths[b];
+    real* d_scores = op_.d_scores.data + std::int64_t{b} * l.K;
+    crf::lattice_kernels().write_marginals(l, n, w, add, d_scores, crf::step_of(op_.d_scores));
+    crf::add_pairs(weights_, l, n, w, sums.data);
+    const double* final = l.marginal + std::int64_t{n - 1} * l.stride;
+    for (int k = 0; k < l.K; ++k) {
+      sums.row(l.K)[k] += w * l.marginal[k];
+      sums.row(l.K + 1)[k] += w * final[k];
+    }
+  }
+
+  const CrfLoss& op_;
+  const Weights& weights_;
+};
+
+/// Adds the groups' sums, in their order, to the gradients.
+void add_groups(Context& ctx, const CrfLoss& op, View<const double, 3> groups) {
+  const int K = op.first.dim(0);
+  parallel_chunks(ctx, K + 2, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      real* out = i < K ? op.d_transition[i].data : i == K ? op.d_first.data : op.d_last.data;
+      for (int k = 0; k < K; ++k) {
+        double sum = 0;
+        for (int g = 0; g < groups.dim(0); ++g) sum += groups[g][i][k];
+        out[k] += static_cast<real>(sum);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void on_cpu(Context& ctx, const CrfLoss& op) {
+  const int T = op.scores.dim(0), B = op.scores.dim(1), K = op.scores.dim(2);
+  crf::expect_batch(op);
+  ArenaScope scratch(ctx.arena());
+  const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
+  const LossOf loss(op, weights);
+  const auto lattice = [&] { return crf::make_lattice(ctx, weights, T); };
+  if (!op.d_scores) {
+    parallel_for_with(ctx, B, lattice, [&](Lattice& l, int b) { loss(l, b, {}); });
+    return;
+  }
+  const std::int64_t fit = std::max<std::int64_t>(1, most_sums / (std::int64_t{K + 2} * weights.stride));
+  const int groups = static_cast<int>(std::min<std::int64_t>({B, most_groups, fit}));
+  const auto sums = ctx.arena().make<double, 3>({groups, K + 2, weights.stride});
+  parallel_for_with(ctx, groups, lattice, [&](Lattice& l, int g) {
+    std::fill(sums[g].data, sums[g].data + sums[g].size(), 0.0);
+    const auto bound = [&](int i) { return static_cast<int>(std::int64_t{B} * i / groups); };
+    for (int b = bound(g); b < bound(g + 1); ++b) loss(l, b, {.data = sums[g].data, .K = K, .stride = weights.stride});
+  });
+  add_groups(ctx, op, sums);
+}
+
+void on_cpu(Context& ctx, const CrfMarginals& op) {
+  const int T = op.scores.dim(0), B = op.scores.dim(1), K = op.scores.dim(2);
+  crf::expect_batch(op);
+  ArenaScope scratch(ctx.arena());
+  const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
+  const auto lattice = [&] { return crf::make_lattice(ctx, weights, T); };
+  parallel_for_with(ctx, B, lattice, [&](Lattice& l, int b) {
+    const int n = op.lengths[b];
+    real* out = op.marginals.data + std::int64_t{b} * K;
+    const std::int64_t step = crf::step_of(op.marginals);
+    op.log_z[b] = 0;
+    if (n > 0) {
+      crf::sum_paths(weights, crf::sequence_of(op, b), l, true);
+      crf::lattice_kernels().write_marginals(l, n, 1, false, out, step);
+      op.log_z[b] = static_cast<real>(l.log_z);
+    }
+    for (int t = n; t < T; ++t) std::fill(out + t * step, out + t * step + K, real(0));
+  });
+}
+
+}  // namespace bib
