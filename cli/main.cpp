@@ -44,6 +44,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", "bib " BIB_VERSION);
   cli::Action action;
+  cli::add_train(app, action);
+  cli::add_predict(app, action);
+  cli::add_inspect(app, action);
   cli::add_info(app, action);
   try {
     app.parse(argc, argv);

@@ -9,6 +9,9 @@ namespace bib::cli {
 using Action = std::function<int()>;
 
 void add_info(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
+void add_predict(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
 
 /// A gate such as --fail-under was missed: exit 6.
 struct GateFailed : std::runtime_error {

@@ -1,0 +1,150 @@
+#include "cli/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/verbs.h"
+#include "train/progress_record.h"
+
+namespace bib::cli {
+namespace {
+
+std::string rate_text(const TrainProgress& p) {
+  const double rate = p.seconds > 0 ? static_cast<double>(p.units) / p.seconds : 0;
+  char text[32];
+  if (rate >= 1e6) {
+    std::snprintf(text, sizeof text, "%.1fM units/s", rate / 1e6);
+  } else {
+    std::snprintf(text, sizeof text, "%.0fk units/s", rate / 1e3);
+  }
+  return text;
+}
+
+std::string score_text(Task task, double score) {
+  char text[48];
+  std::snprintf(text, sizeof text, "%s %.2f", task == Task::ner ? "F1" : "accuracy", 100 * score);
+  return text;
+}
+
+std::string epoch_line(Task task, const TrainProgress& p) {
+  char head[96];
+  std::snprintf(head, sizeof head, "epoch %*d/%d  loss %.4f", p.epochs >= 10 ? 2 : 1, p.epoch, p.epochs, p.loss);
+  std::string line = head;
+  if (p.dev_score) line += "  dev " + score_text(task, *p.dev_score);
+  if (p.best_score) line += "  best " + score_text(task, *p.best_score) + " @" + std::to_string(p.best_epoch);
+  return line + "  " + rate_text(p) + "  " + duration_text(p.seconds);
+}
+
+class Plain final : public ProgressPrinter {
+ public:
+  explicit Plain(Task task) : task_(task) {}
+  void show(const TrainProgress& p) override {
+    if (p.epoch_done)
+      std::fprintf(stderr, "%s  ETA %s\n", epoch_line(task_, p).c_str(), duration_text(p.remaining).c_str());
+  }
+
+ private:
+  Task task_;
+};
+
+class Bar final : public ProgressPrinter {
+ public:
+  explicit Bar(Task task) : task_(task) {}
+  ~Bar() override { clear(); }
+
+  void show(const TrainProgress& p) override {
+    if (p.epoch_done) {
+      clear();
+      std::fprintf(stderr, "%s\n", epoch_line(task_, p).c_str());
+      return;
+    }
+    if (p.seconds - shown_ < 0.1) return;
+    shown_ = p.seconds;
+    const double share = p.steps ? static_cast<double>(p.step) / p.steps : 0;
+    constexpr int width = 24;
+    const int eighths = static_cast<int>(share * width * 8);
+    std::string bar;
+    for (int i = 0; i < eighths / 8; ++i) bar += "█";
+    static constexpr const char* part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    bar += part[eighths % 8];
+    const int filled = eighths / 8 + (eighths % 8 != 0);
+    bar.append(static_cast<std::size_t>(std::max(0, width - filled)), ' ');
+    std::string line = "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ▕" + bar + "▏";
+    char tail[96];
+    std::snprintf(tail, sizeof tail, " %3.0f %%  loss %.4f  %s  ETA %s", 100 * share, p.loss, rate_text(p).c_str(),
+                  duration_text(p.remaining).c_str());
+    std::fprintf(stderr, "\r\033[K%s%s", line.c_str(), tail);
+    std::fflush(stderr);
+    drawn_ = true;
+  }
+
+ private:
+  void clear() {
+    if (drawn_) std::fprintf(stderr, "\r\033[K");
+    drawn_ = false;
+  }
+  Task task_;
+  double shown_ = -1;
+  bool drawn_ = false;
+};
+
+class Json final : public ProgressPrinter {
+ public:
+  Json(Task task, std::string model_name, std::string item_id) {
+    record_.task = task;
+    record_.model_name = std::move(model_name);
+    record_.pipeline_item_id = std::move(item_id);
+    record_.start = std::chrono::system_clock::now();
+  }
+  void show(const TrainProgress& p) override {
+    if (p.epoch_done && p.step == reported_) return print(p, p.step >= p.steps);
+    reported_ = p.step;
+    print(p, false);
+  }
+
+ private:
+  void print(const TrainProgress& p, bool done) {
+    record_.estimate = p.seconds + p.remaining;
+    record_.progress = p.steps ? static_cast<double>(p.step) / p.steps : 1;
+    record_.step = p.step;
+    record_.done = done;
+    std::fprintf(stderr, "%s\n", to_json(record_, &p).c_str());
+  }
+  ProgressRecord record_;
+  int reported_ = -1;
+};
+
+class None final : public ProgressPrinter {
+ public:
+  void show(const TrainProgress&) override {}
+};
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  const auto s = static_cast<long>(std::max(0.0, seconds) + 0.5);
+  char text[32];
+  if (s >= 3600) {
+    std::snprintf(text, sizeof text, "%ldh%02ldm", s / 3600, s / 60 % 60);
+  } else if (s >= 60) {
+    std::snprintf(text, sizeof text, "%ldm%02lds", s / 60, s % 60);
+  } else {
+    std::snprintf(text, sizeof text, "%.1fs", std::max(0.0, seconds));
+  }
+  return text;
+}
+
+std::unique_ptr<ProgressPrinter> make_progress(const std::string& style, Task task, const std::string& model_name,
+                                               const std::string& item_id) {
+  if (style == "json") return std::make_unique<Json>(task, model_name, item_id);
+  if (style == "none") return std::make_unique<None>();
+  const char* term = std::getenv("TERM");
+  const bool terminal = isatty(STDERR_FILENO) && term && std::string(term) != "dumb";
+  if (style == "bar" || (style == "auto" && terminal)) return std::make_unique<Bar>(task);
+  if (style == "plain" || style == "auto") return std::make_unique<Plain>(task);
+  throw UsageError("--progress " + style + ": write auto, bar, plain, json or none");
+}
+
+}  // namespace bib::cli

@@ -1,0 +1,177 @@
+// bib train ner|tc: from corpus files to a model file.
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "cli/common.h"
+#include "cli/progress.h"
+#include "train/corpus.h"
+
+namespace bib::cli {
+namespace {
+
+volatile std::sig_atomic_t stop_requested = 0;
+
+/// The first Ctrl-C (or SIGTERM) stops after this batch, with a checkpoint; the second ends the program at once.
+void on_signal(int signal) {
+  stop_requested = signal;
+  std::signal(signal, SIG_DFL);
+}
+
+struct TrainFlags {
+  Task task = Task::ner;
+  std::string train, dev, output, config_file, progress = "auto", name, item_id;
+  std::vector<std::string> set;
+  bool resume = false, quiet = false;
+  double checkpoint_seconds = 60;
+  ReadOptions read;
+  DeviceFlags device;
+};
+
+std::string read_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in || std::filesystem::is_directory(path)) throw DataError(path + ": error: cannot be read");
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+/// Defaults, then the file, then --set and the flags of their own.
+Config resolve(const TrainFlags& flags) {
+  Config config = default_config(flags.task);
+  std::string text;
+  if (!flags.config_file.empty()) text = read_text(flags.config_file);
+  // The unit decides the other defaults, so it is looked for first.
+  Config probe = from_toml(text, flags.config_file, config);
+  for (const std::string& s : flags.set) set_field(probe, s);
+  config = from_toml(text, flags.config_file, default_config(flags.task, probe.unit));
+  for (const std::string& s : flags.set) set_field(config, s);
+  if (config.task != flags.task) {
+    throw DataError(flags.config_file + ": error: it is for the other task; this is bib train " +
+                    (flags.task == Task::ner ? "ner" : "tc"));
+  }
+  check(config);
+  return config;
+}
+
+std::vector<Document> read(const std::string& path, const TrainFlags& flags) {
+  ReadOptions options = flags.read;
+  options.task = flags.task;
+  Corpus corpus = read_corpus(path, options);
+  constexpr std::size_t shown = 5;
+  std::size_t warnings = 0;
+  for (const Diagnostic& d : corpus.diagnostics) {
+    if (d.severity == Severity::warning && ++warnings <= shown) std::cerr << to_text(d) << '\n';
+  }
+  if (warnings > shown) note(std::to_string(warnings - shown) + " more warnings; 'bib check " + path + "' lists them");
+  return std::move(corpus.documents);
+}
+
+int train_model(TrainFlags& flags) {
+  const Config config = resolve(flags);
+  std::vector<Document> documents = read(flags.train, flags), dev;
+  if (!flags.dev.empty()) dev = read(flags.dev, flags);
+  Context ctx(flags.device.options());
+  if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
+  if (!flags.quiet) {
+    note(std::to_string(documents.size()) + " documents from " + flags.train +
+         (dev.empty() ? "" : ", " + std::to_string(dev.size()) + " from " + flags.dev) + "; device " +
+         (ctx.device() == Device::cpu
+              ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads)"
+              : "cuda:" + std::to_string(ctx.device_index())) +
+         ", seed " + std::to_string(config.seed));
+  }
+  const auto printer = make_progress(flags.quiet ? "none" : flags.progress, flags.task, flags.name, flags.item_id);
+  TrainOptions options{.output = flags.output, .resume = flags.resume, .checkpoint_seconds = flags.checkpoint_seconds};
+  options.warn = [](const std::string& text) { warn(text); };
+  options.progress = [&](const TrainProgress& p) {
+    printer->show(p);
+    return stop_requested == 0;
+  };
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  const TrainResult result = train(ctx, config, std::move(documents), std::move(dev), options);
+  if (result.interrupted) {
+    note("stopped; go on with the same command and --resume (checkpoint " + flags.output + ".checkpoint)");
+    return stop_requested == SIGTERM ? exit_code::drained : exit_code::interrupted;
+  }
+  if (!flags.quiet) {
+    std::string text = flags.output + ": " + std::to_string(std::filesystem::file_size(flags.output) >> 10) +
+                       " KiB, epoch " + std::to_string(result.best_epoch);
+    if (result.best_score) {
+      char score[32];
+      std::snprintf(score, sizeof score, "%.2f", 100 * *result.best_score);
+      text += std::string(", dev ") +
+              (flags.task == Task::ner ? "F1 "
+               : config.multilabel     ? "micro F1 "
+                                       : "accuracy ") +
+              score;
+    }
+    note(text);
+  }
+  return exit_code::ok;
+}
+
+void add_flags(CLI::App& verb, TrainFlags& flags) {
+  verb.add_option("--train", flags.train, "Corpus to learn from")->required();
+  verb.add_option("--dev", flags.dev, "Corpus to choose the best epoch by (default: part of --train)");
+  verb.add_option("-o,--output", flags.output, "Model file to write")->required();
+  verb.add_option("-c,--config", flags.config_file, "Settings, TOML ('bib train ner --print-config' shows all)");
+  verb.add_option("--set", flags.set, "One setting, section.key=value; may be given more than once");
+  verb.add_flag("--resume", flags.resume, "Go on from the checkpoint of an interrupted run");
+  verb.add_option("--format", flags.read.format, "Corpus format; auto finds it out")->capture_default_str();
+  verb.add_option("--encoding", flags.read.encoding, "Corpus encoding")->capture_default_str();
+  verb.add_option("--text-column", flags.read.text_column, "Tables and JSON: where the text stands");
+  verb.add_option("--label-column", flags.read.label_column, "Tables and JSON: where the class stands");
+  verb.add_option("--tag-column", flags.read.tag_column, "Column formats: where the tag stands (1 = first, -1 = last)");
+  verb.add_option("--progress", flags.progress, "auto, bar, plain, json or none")->capture_default_str();
+  verb.add_option("--name", flags.name, "Model name in --progress json (default: the file's)");
+  verb.add_option("--item-id", flags.item_id, "pipeline_item_id in --progress json");
+  verb.add_option("--checkpoint-seconds", flags.checkpoint_seconds, "Least time between checkpoints")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb.add_flag("-q,--quiet", flags.quiet, "Only warnings and errors");
+  flags.device.add(verb);
+  // The settings asked for most have flags of their own: shorthands of --set.
+  const auto shorthand = [&](const char* flag, const char* key, const char* help) {
+    verb.add_option_function<std::string>(
+        flag, [&flags, key](const std::string& value) { flags.set.push_back(std::string(key) + "=" + value); }, help);
+  };
+  shorthand("--epochs", "train.epochs", "Passes over the data");
+  shorthand("--seed", "train.seed", "Seed of all random numbers");
+  shorthand("--train-rate", "train.train_rate", "Share of --train to train on when there is no --dev");
+  shorthand("--batch", "train.batch", "Documents per step");
+  shorthand("--lr", "train.lr", "Highest learning rate");
+  shorthand("--patience", "train.patience", "Stop after this many epochs without a better dev score");
+  shorthand("--unit", "features.unit", "syllable or word");
+  shorthand("--vectors", "features.vectors", "Pretrained vectors, .vec or .bin");
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  CLI::App* train = app.add_subcommand("train", "Train a model");
+  train->require_subcommand(1);
+  for (const Task task : {Task::ner, Task::tc}) {
+    const bool ner = task == Task::ner;
+    CLI::App* verb =
+        train->add_subcommand(ner ? "ner" : "tc", ner ? "Named-entity recognition" : "Text classification");
+    auto flags = std::make_shared<TrainFlags>();
+    flags->task = task;
+    add_flags(*verb, *flags);
+    verb->footer(ner ? "Example: bib train ner --train train.txt --dev dev.txt -o ner.bib"
+                     : "Example: bib train tc --train reviews.tsv --train-rate 0.8 -o tc.bib");
+    verb->add_flag_callback(
+        "--print-config",
+        [task] {
+          std::printf("%s", to_toml(default_config(task)).c_str());
+          throw CLI::Success();
+        },
+        "Print every setting with its default and stop");
+    verb->callback([&action, flags] { action = [flags] { return train_model(*flags); }; });
+  }
+}
+
+}  // namespace bib::cli
