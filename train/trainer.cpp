@@ -1,4 +1,5 @@
 // The training loop of both tasks: epochs, dev scores, the best weights, checkpoints, resume.
+#define XXH_INLINE_ALL
 #include <unistd.h>
 #include <xxhash.h>
 

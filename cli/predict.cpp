@@ -1,0 +1,300 @@
+// bib predict MODEL [FILE|-]: one record in, one record out, in order.
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "bib/ner.h"
+#include "bib/tc.h"
+#include "cli/common.h"
+#include "cli/line_reader.h"
+#include "models/model_parts.h"
+#include "models/text.h"
+#include "train/corpus.h"
+
+namespace bib::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr std::size_t lines_at_once = 512;
+
+struct PredictFlags {
+  std::string model, input = "-", output = "-", from = "auto", format = "auto", offsets = "codepoint",
+                     scores = "entity";
+  int nbest = 0, top_k = 1;
+  double threshold = 0.5;
+  DeviceFlags device;
+};
+
+/// One input line: the text, and the JSON object it came in, whose other fields are passed through.
+struct Record {
+  Document document;
+  std::optional<Json> fields;
+  std::string error;
+};
+
+OffsetUnit offset_unit(const std::string& name) {
+  if (name == "utf16") return OffsetUnit::utf16;
+  return name == "byte" ? OffsetUnit::byte : OffsetUnit::codepoint;
+}
+
+Record parse_json_line(const std::string& line) {
+  Record r;
+  Json object = Json::parse(line, nullptr, false);
+  if (object.is_discarded() || !object.is_object()) {
+    r.error = "not a JSON object";
+  } else if (!object.contains("text") || !object["text"].is_string()) {
+    r.error = "has no string field \"text\"";
+  } else {
+    r.document.text = object["text"].get<std::string>();
+  }
+  if (object.is_object()) r.fields = std::move(object);
+  return r;
+}
+
+/// Lines as plain text, as JSON objects with a "text", or as the original's lists of one string.
+class LineParser {
+ public:
+  explicit LineParser(const std::string& from) : from_(from) {}
+
+  Record parse(const std::string& raw) {
+    std::string line = raw;
+    if (first_ && line.rfind("\xEF\xBB\xBF", 0) == 0) line.erase(0, 3);
+    first_ = false;
+    if (from_ == "auto" && !line.empty()) from_ = line[0] == '{' ? "jsonl" : is_list(line) ? "bib-tc" : "text";
+    if (from_ == "jsonl" && !line.empty()) return parse_json_line(line);
+    Record r;
+    if (from_ == "bib-tc" && is_list(line)) {
+      Corpus corpus = read_corpus_text("input", line + "\n", {.format = "bib-tc", .task = Task::tc});
+      if (!corpus.documents.empty()) r.document.text = corpus.documents.front().text;
+    } else {
+      r.document.text = std::move(line);
+    }
+    return r;
+  }
+
+ private:
+  static bool is_list(const std::string& line) {
+    return line.size() >= 4 && line[0] == '[' && (line[1] == '\'' || line[1] == '"') && line.back() == ']';
+  }
+  std::string from_;
+  bool first_ = true;
+};
+
+/// Writes whole batches and notices a reader that has gone: then the program ends quietly, as filters do.
+class Output {
+ public:
+  explicit Output(const std::string& path) : path_(path) {
+    file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
+    if (!file_) throw std::runtime_error(path + ": cannot be written: " + std::strerror(errno));
+  }
+  ~Output() {
+    if (file_ && file_ != stdout) std::fclose(file_);
+  }
+  bool terminal() const { return isatty(fileno(file_)); }
+  void write(const std::string& text) {
+    if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
+      throw std::runtime_error(path_ + ": cannot be written: " + std::strerror(errno));
+    }
+  }
+
+ private:
+  std::string path_;
+  std::FILE* file_;
+};
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+Json entity_list(const std::vector<Entity>& entities, const std::string& text, const OffsetMap& offsets) {
+  Json list = Json::array();
+  for (const Entity& e : entities) {
+    Json item{{"start", offsets.from_byte(e.begin)},
+              {"end", offsets.from_byte(e.end)},
+              {"label", e.label},
+              {"text", text.substr(e.begin, e.end - e.begin)}};
+    if (e.score) item["score"] = *e.score;
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+Json head_of(const Record& r) {
+  Json out = r.fields.value_or(Json::object());
+  if (!r.fields) out["text"] = r.document.text;
+  return out;
+}
+
+std::string error_line(const Record& r) {
+  Json out = r.fields.value_or(Json::object());
+  out["error"] = {{"code", "bad_input"}, {"message", r.error}};
+  return dump(out);
+}
+
+std::string ner_json(const Record& r, const NerPrediction& p, const PredictFlags& flags) {
+  const OffsetMap offsets(r.document.text, offset_unit(flags.offsets));
+  Json out = head_of(r);
+  out["entities"] = entity_list(p.entities, r.document.text, offsets);
+  if (flags.nbest > 0) {
+    out["alternatives"] = Json::array();
+    for (const NerAlternative& a : p.alternatives) {
+      out["alternatives"].push_back(
+          {{"probability", a.probability}, {"entities", entity_list(a.entities, r.document.text, offsets)}});
+    }
+  }
+  out["unit"] = flags.offsets;
+  return dump(out);
+}
+
+/// <서울:LC>에 간다 — or, in colour, the entity underlined with its label and score behind it.
+std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
+  std::string out;
+  std::size_t at = 0;
+  for (const Entity& e : p.entities) {
+    out.append(r.document.text, at, e.begin - at);
+    const std::string text = r.document.text.substr(e.begin, e.end - e.begin);
+    if (colour) {
+      char score[16] = "";
+      if (e.score) std::snprintf(score, sizeof score, " %.2f", *e.score);
+      out += "[\033[1;4m" + text + "\033[0m \033[36m" + e.label + score + "\033[0m]";
+    } else {
+      out += "<" + text + ":" + e.label + ">";
+    }
+    at = e.end;
+  }
+  return out.append(r.document.text, at, std::string::npos) + "\n";
+}
+
+std::string tc_json(const Record& r, const TcPrediction& p) {
+  Json out = head_of(r);
+  out["labels"] = p.labels;
+  out["classes"] = Json::array();
+  for (const ClassScore& c : p.classes) out["classes"].push_back({{"label", c.label}, {"score", c.score}});
+  return dump(out);
+}
+
+std::string tc_text(const Record& r, const TcPrediction& p) {
+  std::string labels;
+  for (const std::string& label : p.labels) labels += (labels.empty() ? "" : ",") + label;
+  return labels + "\t" + r.document.text + "\n";
+}
+
+std::string chosen_format(const PredictFlags& flags, const Output& output) {
+  if (flags.format != "auto") return flags.format;
+  return output.terminal() ? "inline" : "jsonl";
+}
+
+bool use_colour(const Output& output) {
+  const char* no_colour = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return output.terminal() && !(no_colour && *no_colour) && term && std::strcmp(term, "dumb") != 0;
+}
+
+/// Calls answer(records) for batch after batch of the input and writes what it returns.
+template <class F>
+void each_batch(const PredictFlags& flags, Output& output, F&& answer) {
+  const bool lines = flags.from == "auto" || flags.from == "text" || flags.from == "jsonl" || flags.from == "bib-tc";
+  if (!lines) {
+    const Corpus corpus = read_corpus(flags.input, {.format = flags.from});
+    for (std::size_t begin = 0; begin < corpus.documents.size(); begin += lines_at_once) {
+      std::vector<Record> records;
+      for (std::size_t i = begin; i < std::min(begin + lines_at_once, corpus.documents.size()); ++i) {
+        records.push_back({.document = corpus.documents[i]});
+      }
+      output.write(answer(records));
+    }
+    return;
+  }
+  LineReader reader(flags.input);
+  LineParser parser(flags.from);
+  for (std::vector<std::string> batch = reader.next(lines_at_once); !batch.empty();
+       batch = reader.next(lines_at_once)) {
+    std::vector<Record> records;
+    for (const std::string& line : batch) records.push_back(parser.parse(line));
+    output.write(answer(records));
+  }
+}
+
+std::vector<Document> documents_of(const std::vector<Record>& records) {
+  std::vector<Document> documents;
+  for (const Record& r : records) documents.push_back(r.document);
+  return documents;
+}
+
+int predict(const PredictFlags& flags) {
+  Context ctx(flags.device.options());
+  const Task task = task_of(read_model(flags.model));
+  if (task == Task::ner) {
+    const NerModel model = NerModel::load(flags.model, ctx);
+    Output output(flags.output);
+    const std::string format = chosen_format(flags, output);
+    const bool colour = format == "inline" && use_colour(output);
+    const NerPredictOptions options{.scores = flags.scores != "none" && (format == "jsonl" || colour),
+                                    .nbest = flags.nbest};
+    each_batch(flags, output, [&](const std::vector<Record>& records) {
+      const std::vector<NerPrediction> answers = model.predict(ctx, documents_of(records), options);
+      std::string text;
+      for (std::size_t i = 0; i < records.size(); ++i) {
+        if (!records[i].error.empty()) {
+          text += error_line(records[i]);
+        } else {
+          text +=
+              format == "jsonl" ? ner_json(records[i], answers[i], flags) : ner_inline(records[i], answers[i], colour);
+        }
+      }
+      return text;
+    });
+  } else {
+    const TcModel model = TcModel::load(flags.model, ctx);
+    Output output(flags.output);
+    const std::string format = chosen_format(flags, output);
+    const TcPredictOptions options{.top_k = flags.scores == "all" ? 0 : flags.top_k, .threshold = flags.threshold};
+    each_batch(flags, output, [&](const std::vector<Record>& records) {
+      const std::vector<TcPrediction> answers = model.predict(ctx, documents_of(records), options);
+      std::string text;
+      for (std::size_t i = 0; i < records.size(); ++i) {
+        if (!records[i].error.empty()) {
+          text += error_line(records[i]);
+        } else {
+          text += format == "jsonl" ? tc_json(records[i], answers[i]) : tc_text(records[i], answers[i]);
+        }
+      }
+      return text;
+    });
+  }
+  return exit_code::ok;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Action& action) {
+  CLI::App* verb = app.add_subcommand("predict", "Find entities or classes in texts");
+  auto flags = std::make_shared<PredictFlags>();
+  verb->add_option("model", flags->model, "Model file")->required();
+  verb->add_option("input", flags->input, "Texts, one a line, or JSON lines with a \"text\"; - is standard input")
+      ->capture_default_str();
+  verb->add_option("-o,--output", flags->output, "Where the answers go; - is standard output")->capture_default_str();
+  verb->add_option("--from", flags->from, "Input format: auto, text, jsonl, or a corpus format ('bib convert --help')")
+      ->capture_default_str();
+  verb->add_option("--format", flags->format, "jsonl, inline or text; auto is inline on a terminal, else jsonl")
+      ->check(CLI::IsMember({"auto", "jsonl", "inline", "text"}))
+      ->capture_default_str();
+  verb->add_option("--offsets", flags->offsets, "How start and end count")
+      ->check(CLI::IsMember({"codepoint", "utf16", "byte"}))
+      ->capture_default_str();
+  verb->add_option("--scores", flags->scores, "none; entity: a probability each; all: every class (TC)")
+      ->check(CLI::IsMember({"none", "entity", "all"}))
+      ->capture_default_str();
+  verb->add_option("--nbest", flags->nbest, "NER: the K best readings with their probabilities")
+      ->check(CLI::Range(0, 100));
+  verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(CLI::PositiveNumber);
+  verb->add_option("--threshold", flags->threshold, "TC, multi-label: least probability of an answer")
+      ->check(CLI::Range(0.0, 1.0));
+  flags->device.add(*verb);
+  verb->footer("Example: echo '서울에 사는 김민수' | bib predict ner.bib");
+  verb->callback([&action, flags] { action = [flags] { return predict(*flags); }; });
+}
+
+}  // namespace bib::cli
