@@ -50,6 +50,16 @@ Gold score_gold(const CrfLoss& op, int b) {
   return gold;
 }
 
+/// The first step that no path reaches, where log Z is -infinity (which only log space reports), else the last.
+int dead_end(const Lattice& l, int n) {
+  const auto unreachable = [](double log_alpha) { return std::isinf(log_alpha); };
+  for (int t = 0; t < n; ++t) {
+    const double* row = l.alpha + std::int64_t{t} * l.stride;
+    if (std::all_of(row, row + l.K, unreachable)) return t;
+  }
+  return n - 1;
+}
+
 /// Gradients summed over a group of sequences: K rows of transitions, one of first, one of last.
 struct Sums {
   double* data = nullptr;
@@ -83,7 +93,8 @@ class LossOf {
       sequence.tag_step = op_.tags.dim(1);
       crf::sum_paths(weights_, sequence, lattice, with_gradients());
       log_z_allowed = lattice.log_z;
-      if (std::isinf(log_z_allowed)) crf::refuse(op_.name, b, n - 1, "no allowed path agrees with the tags up to here");
+      if (std::isinf(log_z_allowed))
+        crf::refuse(op_.name, b, dead_end(lattice, n), "no allowed path agrees with the tags");
       if (with_gradients()) add_expectations(lattice, b, -w, true, sums);
     }
     op_.loss[b] = static_cast<real>(w * (log_z - log_z_allowed));
