@@ -17,7 +17,7 @@ Tags tags_of(const std::string& text) {
 }
 
 /// "A[0,2) B[2,3)"; "ValueError" for tags that the scheme does not have.
-std::string spans_text(const std::string& tags, NerMode mode, TagScheme scheme) {
+std::string spans_text(const std::string& tags, NerMode mode, Scheme scheme) {
   std::string text;
   try {
     for (const Span& span : spans_of_tags(tags_of(tags), mode, scheme)) {
@@ -38,10 +38,10 @@ class EdgeCases : public testing::TestWithParam<EdgeCase> {};
 
 TEST_P(EdgeCases, EveryRuleReadsThemItsOwnWay) {
   const EdgeCase& c = GetParam();
-  EXPECT_EQ(spans_text(c.tags, NerMode::conll, TagScheme::iob2), c.conll);
-  EXPECT_EQ(spans_text(c.tags, NerMode::seqeval, TagScheme::iob2), c.seqeval);
-  EXPECT_EQ(spans_text(c.tags, NerMode::strict, TagScheme::iob2), c.strict_iob2);
-  EXPECT_EQ(spans_text(c.tags, NerMode::strict, TagScheme::bioes), c.strict_bioes);
+  EXPECT_EQ(spans_text(c.tags, NerMode::conll, Scheme::iob2), c.conll);
+  EXPECT_EQ(spans_text(c.tags, NerMode::seqeval, Scheme::iob2), c.seqeval);
+  EXPECT_EQ(spans_text(c.tags, NerMode::strict, Scheme::iob2), c.strict_iob2);
+  EXPECT_EQ(spans_text(c.tags, NerMode::strict, Scheme::bioes), c.strict_bioes);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -60,21 +60,13 @@ INSTANTIATE_TEST_SUITE_P(
                     EdgeCase{"B-A S-B E-A", "A[0,1) B[1,2) A[2,3)", "A[0,1) B[1,2) A[2,3)", "ValueError", "B[1,2)"},
                     EdgeCase{"B-A E-A B-A E-A", "A[0,4)", "A[0,2) A[2,4)", "ValueError", "A[0,2) A[2,4)"}));
 
-TEST(Tags, SplitAtTheFirstDashOrAtTheUnderscoreOfAPrefix) {
-  EXPECT_EQ(split_tag("B-creative-work").type, "creative-work");
-  EXPECT_EQ(split_tag("B_PS").prefix, "B");
-  EXPECT_EQ(split_tag("B_PS").type, "PS");
-  EXPECT_EQ(split_tag("O").type, "");
-  EXPECT_EQ(split_tag("O").prefix, "O");
-}
-
 TEST(Tags, ConllModeReadsBioesAsWhatItMeans) {
   const std::vector<Tags> sentences = {tags_of("S-A S-A B-B E-B")};
-  ASSERT_EQ(detect_scheme(sentences), TagScheme::bioes);
-  EXPECT_EQ(detect_scheme({tags_of("B-A I-A O")}), TagScheme::iob2);
-  EXPECT_EQ(detect_scheme({tags_of("I-A E-A O")}), TagScheme::iob2) << "IOE tags are not BIOES";
-  EXPECT_EQ(spans_text("S-A S-A B-B E-B", NerMode::conll, TagScheme::bioes), "A[0,1) A[1,2) B[2,4)");
-  EXPECT_EQ(spans_text("U-A B-B L-B", NerMode::strict, TagScheme::bioes), "A[0,1) B[1,3)") << "BILOU";
+  ASSERT_EQ(detect_scheme(sentences), Scheme::bioes);
+  EXPECT_EQ(detect_scheme({tags_of("B-A I-A O")}), Scheme::iob2);
+  EXPECT_EQ(detect_scheme({tags_of("I-A E-A O")}), Scheme::iob2) << "IOE tags are not BIOES";
+  EXPECT_EQ(spans_text("S-A S-A B-B E-B", NerMode::conll, Scheme::bioes), "A[0,1) A[1,2) B[2,4)");
+  EXPECT_EQ(spans_text("U-A B-B L-B", NerMode::strict, Scheme::bioes), "A[0,1) B[1,3)") << "BILOU";
 }
 
 TEST(Tags, SpansToIob2AndBack) {
@@ -131,7 +123,7 @@ TEST(NerScores, NothingToFindIsZeroNotNan) {
 TEST(NerScores, StrictModeNamesTheTagItCannotRead) {
   try {
     score_tags({tags_of("O"), tags_of("O B-A S-A")}, {tags_of("O"), tags_of("O O O")},
-               {.mode = NerMode::strict, .scheme = TagScheme::iob2});
+               {.mode = NerMode::strict, .scheme = Scheme::iob2});
     FAIL() << "no error";
   } catch (const TagError& e) {
     EXPECT_EQ(e.sentence, 1u);
@@ -195,14 +187,14 @@ TEST(EvaluateNer, SpansOfDocumentsInBytes) {
   EXPECT_EQ(s.tokens_correct, 5u);
 }
 
-TEST(EvaluateNer, NestedSpansAreReducedTheSameWayOnBothSides) {
+TEST(EvaluateNer, NestedAreReducedTheSameWayOnBothSides) {
   const std::vector<Document> gold = {annotated("북한인권모임", {{{0, 18}, "OG"}, {{0, 6}, "LC"}})};
   const std::vector<Document> outer = {annotated("북한인권모임", {{{0, 18}, "OG"}})};
   const std::vector<Document> inner = {annotated("북한인권모임", {{{0, 6}, "LC"}})};
   EXPECT_EQ(evaluate_ner(gold, outer, {}).micro, (Score{1, 1, 1}));
   EXPECT_EQ(evaluate_ner(gold, inner, {}).micro, (Score{1, 1, 0}));
-  EXPECT_EQ(evaluate_ner(gold, inner, {.nested = NestedSpans::innermost}).micro, (Score{1, 1, 1}));
-  EXPECT_EQ(evaluate_ner(gold, outer, {.nested = NestedSpans::all}).micro, (Score{2, 1, 1}));
+  EXPECT_EQ(evaluate_ner(gold, inner, {.nested = Nested::innermost}).micro, (Score{1, 1, 1}));
+  EXPECT_EQ(evaluate_ner(gold, outer, {.nested = Nested::all}).micro, (Score{2, 1, 1}));
 }
 
 Document tagged(const std::string& text, std::vector<ByteRange> tokens, const std::string& tags) {

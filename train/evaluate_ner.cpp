@@ -93,12 +93,12 @@ void leave_out_spaces(TaggedPair& pair, const std::string& text) {
 std::vector<Span> byte_spans(const Document& document, const std::vector<ByteRange>& tokens,
                              const NerOptions& options) {
   if (!has_tags(document)) return document.spans;
-  return in_bytes(spans_of_tags(document.tags, options.mode, options.scheme), tokens);
+  return in_bytes(spans_of_tags(document.tags, options.mode, *options.scheme), tokens);
 }
 
 NerScores evaluate_by_spans(const std::vector<Document>& gold, const std::vector<Document>& predicted,
                             NerOptions options) {
-  if (options.scheme == TagScheme::automatic) {
+  if (!options.scheme) {
     std::vector<Tags> all;
     for (const auto* side : {&gold, &predicted}) {
       for (const Document& document : *side) all.push_back(document.tags);
@@ -141,6 +141,10 @@ NerScores evaluate_by_tags(const std::vector<Document>& gold, const std::vector<
     for (auto* span : {&error.gold, &error.predicted}) {
       if (*span) *span = in_bytes({**span}, tokens[error.sentence]).front();
     }
+  }
+  for (std::size_t i = 0; i < gold.size(); ++i) {
+    scores.gold[i] = in_bytes(std::move(scores.gold[i]), tokens[i]);
+    scores.predicted[i] = in_bytes(std::move(scores.predicted[i]), tokens[i]);
   }
   return scores;
 }

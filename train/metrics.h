@@ -12,6 +12,7 @@
 
 #include "bib/document.h"
 #include "bib/error.h"
+#include "train/tags.h"
 
 namespace bib {
 
@@ -70,15 +71,10 @@ enum class NerMode {
   klue,     // the KLUE benchmark: strict IOB2 over characters without the spaces; headline macro F1
 };
 
-enum class TagScheme { automatic, iob2, bioes };
-
-/// What to keep of entities inside entities: flat models know only one level.
-enum class NestedSpans { outermost, innermost, all };
-
 struct NerOptions {
   NerMode mode = NerMode::conll;
-  TagScheme scheme = TagScheme::automatic;
-  NestedSpans nested = NestedSpans::outermost;
+  std::optional<Scheme> scheme;       // of the tags; none: detect_scheme decides
+  Nested nested = Nested::outermost;  // flat models know only one level
   Bootstrap bootstrap;
 };
 
@@ -91,18 +87,13 @@ struct TagError : DataError {
 
 using Tags = std::vector<std::string>;
 
-/// "B-creative-work" is B and "creative-work"; "B_PS" is B and "PS"; "O" is O and "".
-struct TagParts {
-  std::string_view prefix, type;
-};
-TagParts split_tag(std::string_view tag);
-
-/// bioes where any of S, U, W, L or both B and E occur; iob2 otherwise (which also reads IOB1, IOE1 and IOE2).
-TagScheme detect_scheme(const std::vector<Tags>& sentences);
+/// bioes (which also reads BILOU) where S or U, or both B and E occur; iob2 otherwise (in conll and seqeval mode this
+/// also reads IOB1, IOE1 and IOE2).
+Scheme detect_scheme(const std::vector<Tags>& sentences);
 
 /// The entities of one sentence as token ranges. Throws TagError (with `sentence` 0) in strict and klue mode on a
-/// prefix that the scheme lacks. `scheme` must not be automatic.
-std::vector<Span> spans_of_tags(const Tags& tags, NerMode mode, TagScheme scheme);
+/// prefix that the scheme lacks; std::invalid_argument there for iob1, which has no strict reading.
+std::vector<Span> spans_of_tags(const Tags& tags, NerMode mode, Scheme scheme);
 
 /// IOB2 tags of `spans` over `tokens`: a token belongs to the first span that it overlaps.
 Tags iob2_tags(const std::vector<ByteRange>& tokens, const std::vector<Span>& spans);
@@ -124,9 +115,10 @@ struct NerScores {
   ScoreByLabel types;
   Score micro;
   Average macro, weighted;
-  std::optional<double> character_macro_f1;  // klue only
-  std::size_t ignored_gold_tags = 0;         // strict and klue: tags outside any well-formed entity
-  std::vector<SpanError> errors;             // by sentence; within one, by kind, then position
+  std::optional<double> character_macro_f1;        // klue only
+  std::size_t ignored_gold_tags = 0;               // strict and klue: tags outside any well-formed entity
+  std::vector<std::vector<Span>> gold, predicted;  // what was compared, by sentence
+  std::vector<SpanError> errors;                   // by sentence; within one, by kind, then position
   Confusion confusion;
   std::optional<Interval> f1_interval;  // of the headline
 

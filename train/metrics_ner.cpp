@@ -72,25 +72,11 @@ std::vector<SpanError> explain(std::size_t sentence, const std::vector<Span>& go
   return errors;
 }
 
-/// Sorted by begin, longest first, without repetition, nested ones dropped as asked. Of spans that cross, the earlier
-/// stays.
-std::vector<Span> normalised(std::vector<Span> spans, NestedSpans nested) {
-  std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) {
-    return std::tuple(a.begin, b.end, a.label) < std::tuple(b.begin, a.end, b.label);
-  });
+/// Without repetition, nested ones dropped as asked, sorted.
+std::vector<Span> normalised(std::vector<Span> spans, Nested nested) {
+  std::sort(spans.begin(), spans.end());
   spans.erase(std::unique(spans.begin(), spans.end()), spans.end());
-  if (nested == NestedSpans::all) return spans;
-  if (nested == NestedSpans::innermost) {  // shortest first where ranges nest, so that the inner one is met first
-    std::stable_sort(spans.begin(), spans.end(),
-                     [](const Span& a, const Span& b) { return a.end - a.begin < b.end - b.begin; });
-  }
-  std::vector<Span> kept;
-  for (Span& span : spans) {
-    const bool free = std::none_of(kept.begin(), kept.end(), [&](const Span& k) { return overlap(k, span) > 0; });
-    if (free) kept.push_back(std::move(span));
-  }
-  std::sort(kept.begin(), kept.end());
-  return kept;
+  return flatten(std::move(spans), nested).kept;
 }
 
 std::size_t index_of(const std::vector<std::string>& labels, const std::string& label) {
@@ -100,8 +86,8 @@ std::size_t index_of(const std::vector<std::string>& labels, const std::string& 
 /// Compares sentence by sentence and gathers counts, mistakes and confusion.
 class Comparison {
  public:
-  Comparison(NerScores& scores, const SpansBySentence& gold, const SpansBySentence& predicted) : scores_(scores) {
-    for (const auto* side : {&gold, &predicted}) {
+  explicit Comparison(NerScores& scores) : scores_(scores) {
+    for (const auto* side : {&scores.gold, &scores.predicted}) {
       for (const auto& spans : *side) {
         for (const Span& span : spans) scores_.types.try_emplace(span.label);
       }
@@ -109,7 +95,7 @@ class Comparison {
     for (const auto& [label, score] : scores_.types) scores_.confusion.labels.push_back(label);
     const std::size_t n = scores_.confusion.labels.size() + 1;
     scores_.confusion.counts.assign(n, std::vector<std::size_t>(n));
-    for (std::size_t i = 0; i < gold.size(); ++i) add(i, gold[i], predicted[i]);
+    for (std::size_t i = 0; i < scores.gold.size(); ++i) add(i, scores.gold[i], scores.predicted[i]);
     for (const auto& sentence : by_sentence_) {
       for (const TypeCount& count : sentence) scores_.types[label_at(count.type)] += count.score;
     }
@@ -183,12 +169,11 @@ NerScores score_spans(const SpansBySentence& gold, const SpansBySentence& predic
   NerScores scores;
   scores.mode = options.mode;
   scores.sentences = gold.size();
-  SpansBySentence flat_gold, flat_predicted;
   for (std::size_t i = 0; i < gold.size(); ++i) {
-    flat_gold.push_back(normalised(gold[i], options.nested));
-    flat_predicted.push_back(normalised(predicted[i], options.nested));
+    scores.gold.push_back(normalised(gold[i], options.nested));
+    scores.predicted.push_back(normalised(predicted[i], options.nested));
   }
-  const Comparison comparison(scores, flat_gold, flat_predicted);
+  const Comparison comparison(scores);
   scores.micro = micro_total(scores.types);
   scores.macro = macro_average(scores.types);
   scores.weighted = weighted_average(scores.types);
@@ -219,8 +204,8 @@ double klue_character_f1(const std::vector<Tags>& gold, const std::vector<Tags>&
   Score& outside = labels["O"];
   outside = {2 * gold.size(), 2 * gold.size(), 2 * gold.size()};
   const auto canonical = [](const std::string& tag) {  // "B_PS" is the label "B-PS"
-    const TagParts parts = split_tag(tag);
-    return parts.type.empty() ? tag : std::string(parts.prefix) + "-" + std::string(parts.type);
+    const FileTag parts = parse_tag(tag);
+    return parts.label.empty() ? tag : std::string(1, parts.letter) + "-" + std::string(parts.label);
   };
   for (std::size_t i = 0; i < gold.size(); ++i) {
     for (std::size_t t = 0; t < gold[i].size(); ++t) {
@@ -244,7 +229,7 @@ double klue_character_f1(const std::vector<Tags>& gold, const std::vector<Tags>&
 
 std::vector<Span> spans_or_throw(const Tags& tags, const NerOptions& options, std::size_t sentence, const char* side) {
   try {
-    return spans_of_tags(tags, options.mode, options.scheme);
+    return spans_of_tags(tags, options.mode, *options.scheme);
   } catch (const TagError& e) {
     throw TagError(std::string(side) + ", sentence " + std::to_string(sentence + 1) + ", token " +
                        std::to_string(e.token + 1) + ": " + e.what(),
@@ -254,7 +239,7 @@ std::vector<Span> spans_or_throw(const Tags& tags, const NerOptions& options, st
 
 std::size_t tags_outside(const Tags& tags, const std::vector<Span>& spans) {
   std::size_t entity_tags = 0, covered = 0;
-  for (const std::string& tag : tags) entity_tags += split_tag(tag).prefix != "O";
+  for (const std::string& tag : tags) entity_tags += parse_tag(tag).letter != 'O';
   for (const Span& span : spans) covered += span.end - span.begin;
   return entity_tags - covered;
 }
@@ -264,9 +249,9 @@ std::size_t tags_outside(const Tags& tags, const std::vector<Span>& spans) {
 NerScores score_tags(const std::vector<Tags>& gold, const std::vector<Tags>& predicted, const NerOptions& options) {
   check_same_length("sentences", gold.size(), predicted.size());
   NerOptions resolved = options;
-  if (options.scheme == TagScheme::automatic) {
-    const bool bioes = detect_scheme(gold) == TagScheme::bioes || detect_scheme(predicted) == TagScheme::bioes;
-    resolved.scheme = bioes ? TagScheme::bioes : TagScheme::iob2;
+  if (!resolved.scheme) {
+    resolved.scheme = detect_scheme(gold);
+    if (resolved.scheme == Scheme::iob2) resolved.scheme = detect_scheme(predicted);
   }
   SpansBySentence gold_spans, predicted_spans;
   std::size_t tokens = 0, correct = 0, ignored = 0;

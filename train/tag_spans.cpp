@@ -1,20 +1,10 @@
 // Tags to entities, by the rules of each scorer, and back.
 #include <algorithm>
-#include <set>
+#include <stdexcept>
 
 #include "train/metrics.h"
 
 namespace bib {
-
-TagParts split_tag(std::string_view tag) {
-  constexpr std::string_view prefixes = "BIESLUMW";
-  if (tag.size() > 1 && tag[1] == '_' && prefixes.find(tag[0]) != std::string_view::npos) {
-    return {tag.substr(0, 1), tag.substr(2)};
-  }
-  const std::size_t dash = tag.find('-');
-  if (dash == std::string_view::npos) return {tag, {}};
-  return {tag.substr(0, dash), tag.substr(dash + 1)};
-}
 
 namespace {
 
@@ -24,29 +14,10 @@ struct Tag {
   bool outside() const { return prefix == 'O'; }
 };
 
-/// Other spellings of the same scheme: BILOU's L and U, BMEWO's M and W. 0 for what is no prefix at all.
-char canonical_prefix(std::string_view prefix) {
-  if (prefix.size() != 1) return 0;
-  switch (prefix[0]) {
-    case 'L': return 'E';
-    case 'M': return 'I';
-    case 'U':
-    case 'W': return 'S';
-    case 'B':
-    case 'I':
-    case 'O':
-    case 'E':
-    case 'S': return prefix[0];
-    default: return 0;
-  }
-}
-
+/// A bare word such as "PER" is an entity that says nothing about its ends: neighbours of one type are one entity.
 Tag parse(std::string_view text) {
-  const TagParts parts = split_tag(text);
-  const char prefix = canonical_prefix(parts.prefix);
-  // A bare word such as "PER" is an entity without boundaries: type and prefix are the word, and it continues itself.
-  if (prefix == 0) return {'I', parts.type.empty() ? parts.prefix : parts.type};
-  return {prefix, prefix == 'O' ? std::string_view{} : parts.type};
+  const FileTag tag = parse_tag(text);
+  return tag.letter == 0 ? Tag{'I', text} : Tag{tag.letter, tag.label};
 }
 
 bool is_pair(char before, char now, const char* pairs) {
@@ -100,24 +71,26 @@ std::vector<Span> spans_by_transitions(const Tags& tags) {
   return spans;
 }
 
-std::vector<Tag> parse_strictly(const Tags& tags, TagScheme scheme) {
-  const std::string_view allowed = scheme == TagScheme::bioes ? "BIOES" : "BIO";
+std::vector<Tag> parse_strictly(const Tags& tags, Scheme scheme) {
+  if (scheme == Scheme::iob1)
+    throw std::invalid_argument("strict scores need the scheme iob2, bioes or bilou, not iob1");
+  const std::string_view allowed = scheme == Scheme::iob2 ? "BIO" : "BIOES";
   std::vector<Tag> parsed;
   for (std::size_t i = 0; i < tags.size(); ++i) {
-    const char prefix = canonical_prefix(split_tag(tags[i]).prefix);
-    if (prefix == 0 || allowed.find(prefix) == std::string_view::npos) {
-      throw TagError("tag \"" + tags[i] + "\" is not in the scheme " + (scheme == TagScheme::bioes ? "BIOES" : "IOB2") +
-                         "; choose the scheme of the file, or a mode that is not strict",
+    const FileTag tag = parse_tag(tags[i]);
+    if (tag.letter == 0 || allowed.find(tag.letter) == std::string_view::npos) {
+      throw TagError("tag \"" + tags[i] + "\" is not in the scheme " + std::string(scheme_name(scheme)) +
+                         "; name the scheme of the files, or choose a mode that is not strict",
                      0, i);
     }
-    parsed.push_back(parse(tags[i]));
+    parsed.push_back({tag.letter, tag.label});
   }
   return parsed;
 }
 
-std::vector<Span> strict_spans(const Tags& tags, TagScheme scheme) {
+std::vector<Span> strict_spans(const Tags& tags, Scheme scheme) {
   const std::vector<Tag> parsed = parse_strictly(tags, scheme);
-  const bool bioes = scheme == TagScheme::bioes;
+  const bool bioes = scheme != Scheme::iob2;
   std::vector<Span> spans;
   for (std::size_t i = 0; i < parsed.size(); ++i) {
     const Tag first = parsed[i];
@@ -139,29 +112,30 @@ std::vector<Span> strict_spans(const Tags& tags, TagScheme scheme) {
 
 }  // namespace
 
-TagScheme detect_scheme(const std::vector<Tags>& sentences) {
+Scheme detect_scheme(const std::vector<Tags>& sentences) {
   bool begins = false, ends = false;
   for (const Tags& tags : sentences) {
     for (const std::string& tag : tags) {
-      const char prefix = canonical_prefix(split_tag(tag).prefix);
-      if (prefix == 'S') return TagScheme::bioes;
+      const char prefix = parse_tag(tag).letter;
+      if (prefix == 'S') return Scheme::bioes;
       begins |= prefix == 'B';
       ends |= prefix == 'E';
-      if (begins && ends) return TagScheme::bioes;
+      if (begins && ends) return Scheme::bioes;
     }
   }
-  return TagScheme::iob2;
+  return Scheme::iob2;
 }
 
-std::vector<Span> spans_of_tags(const Tags& tags, NerMode mode, TagScheme scheme) {
+std::vector<Span> spans_of_tags(const Tags& tags, NerMode mode, Scheme scheme) {
   switch (mode) {
     case NerMode::strict: return strict_spans(tags, scheme);
-    case NerMode::klue: return strict_spans(tags, TagScheme::iob2);
+    case NerMode::klue: return strict_spans(tags, Scheme::iob2);
     case NerMode::seqeval: return spans_by_transitions<SeqevalRule>(tags);
     case NerMode::conll: break;
   }
   // conlleval.pl joins neighbours in BIOES ("S-A S-A" is one phrase to it), so such tags are read as what they mean.
-  return scheme == TagScheme::bioes ? spans_by_transitions<SeqevalRule>(tags) : spans_by_transitions<ConllRule>(tags);
+  return scheme == Scheme::bioes || scheme == Scheme::bilou ? spans_by_transitions<SeqevalRule>(tags)
+                                                            : spans_by_transitions<ConllRule>(tags);
 }
 
 Tags iob2_tags(const std::vector<ByteRange>& tokens, const std::vector<Span>& spans) {
