@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   cli::add_predict(app, action);
   cli::add_inspect(app, action);
   cli::add_info(app, action);
+  cli::add_evaluate(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -12,6 +12,7 @@ void add_info(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_predict(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
+void add_evaluate(CLI::App& app, Action& action);
 
 /// A gate such as --fail-under was missed: exit 6.
 struct GateFailed : std::runtime_error {

@@ -12,7 +12,7 @@
 
 #include "bib/document.h"
 #include "bib/error.h"
-#include "train/tags.h"
+#include "models/tags.h"
 
 namespace bib {
 

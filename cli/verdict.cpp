@@ -1,0 +1,123 @@
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include "cli/evaluate.h"
+#include "cli/verbs.h"
+#include "train/error_page.h"
+#include "train/metrics_report.h"
+
+namespace bib::cli {
+
+namespace {
+
+struct Gate {
+  std::string figure;
+  double limit = 0;
+};
+
+Gate parse_gate(const std::string& text) {
+  static const std::set<std::string> known = {"f1",       "precision", "recall",      "accuracy",
+                                              "micro-f1", "macro-f1",  "weighted-f1", "char-f1"};
+  const std::size_t equals = text.find('=');
+  const Gate gate{text.substr(0, equals), 0};
+  if (equals == std::string::npos || known.count(gate.figure) == 0) {
+    std::string names;
+    for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+    throw UsageError("--fail-under " + text + ": expected FIGURE=LIMIT, such as f1=0.8; figures are " + names);
+  }
+  double limit = 0;
+  const char *begin = text.data() + equals + 1, *end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(begin, end, limit);
+  if (error != std::errc() || stop != end || !(limit >= 0 && limit <= 1)) {
+    throw UsageError("--fail-under " + text + ": the limit is a fraction from 0 to 1, such as 0.8");
+  }
+  return {gate.figure, limit};
+}
+
+bool ends_with(const std::string& text, const char* end) {
+  const std::size_t n = std::strlen(end);
+  return text.size() >= n && text.compare(text.size() - n, n, end) == 0;
+}
+
+bool is_html(const std::string& path) { return ends_with(path, ".html") || ends_with(path, ".htm"); }
+
+void write(const std::string& path, const std::string& content) {
+  std::ofstream out(path, std::ios::binary);
+  out << content;
+  out.close();
+  if (!out) throw std::runtime_error("cannot write " + path + ": " + std::strerror(errno));
+}
+
+void apply_gates(const Verdict& verdict, const std::map<std::string, double>& figures) {
+  std::string missed;
+  for (const std::string& text : verdict.at_least) {
+    const Gate gate = parse_gate(text);
+    const auto figure = figures.find(gate.figure);
+    if (figure == figures.end()) throw UsageError("--fail-under " + text + ": this evaluation has no " + gate.figure);
+    if (figure->second >= gate.limit) continue;
+    char line[96];
+    std::snprintf(line, sizeof line, "%s is %.4f, under the limit of %.4f", gate.figure.c_str(), figure->second,
+                  gate.limit);
+    missed += (missed.empty() ? "" : "; ") + std::string(line);
+  }
+  if (!missed.empty()) throw GateFailed(missed);
+}
+
+template <typename Scores>
+void conclude(const Scores& scores, const std::vector<Document>& gold, const Verdict& verdict) {
+  const std::string report = verdict.json ? report_json(scores) : report_text(scores);
+  std::fwrite(report.data(), 1, report.size(), stdout);
+  std::fflush(stdout);
+  if (!verdict.errors.empty()) {
+    const ErrorPageOptions page{.gold_name = verdict.gold_name, .predicted_name = verdict.predicted_name};
+    write(verdict.errors, is_html(verdict.errors) ? error_page(scores, gold, page) : errors_jsonl(scores, gold));
+  }
+  apply_gates(verdict, figures(scores));
+}
+
+/// "train.conll:12: ..." where the position is known, both names otherwise.
+std::string located(const DataError& error, const Verdict& verdict) {
+  return verdict.gold_name + " (gold) and " + verdict.predicted_name + " (prediction): " + error.what();
+}
+
+}  // namespace
+
+void check(const Verdict& verdict) {
+  for (const std::string& gate : verdict.at_least) parse_gate(gate);
+  if (!verdict.errors.empty() && !is_html(verdict.errors) && !ends_with(verdict.errors, ".jsonl")) {
+    throw UsageError("--errors " + verdict.errors + ": the name must end in .html or .jsonl, which chooses the kind");
+  }
+}
+
+void conclude_ner(const std::vector<Document>& gold, const std::vector<Document>& predicted, const NerOptions& options,
+                  const Verdict& verdict) {
+  NerScores scores;
+  try {
+    scores = evaluate_ner(gold, predicted, options);
+  } catch (const DataError& e) {
+    throw DataError(located(e, verdict));
+  }
+  if (scores.ignored_gold_tags > 0) {
+    std::fprintf(stderr,
+                 "bib: warning: %s: %zu tags belong to no well-formed entity and are not scored in this mode; "
+                 "--mode conll reads them\n",
+                 verdict.gold_name.c_str(), scores.ignored_gold_tags);
+  }
+  conclude(scores, gold, verdict);
+}
+
+void conclude_tc(const std::vector<Document>& gold, const std::vector<Document>& predicted, Bootstrap bootstrap,
+                 const Verdict& verdict) {
+  TcScores scores;
+  try {
+    scores = evaluate_tc(gold, predicted, bootstrap);
+  } catch (const DataError& e) {
+    throw DataError(located(e, verdict));
+  }
+  conclude(scores, gold, verdict);
+}
+
+}  // namespace bib::cli
