@@ -24,9 +24,13 @@ Corpus read(const std::string& path, const Flags& flags, const char* tag_column)
   ReadOptions options{.format = flags.format, .task = flags.task, .nested = Nested::all, .scheme = flags.scheme};
   if (tag_column != nullptr) options.tag_column = tag_column;
   Corpus corpus = read_corpus(path, options);
+  constexpr std::size_t shown = 3;  // predictions may break their scheme thousands of times
+  std::size_t warnings = 0;
   for (const Diagnostic& diagnostic : corpus.diagnostics) {
-    if (diagnostic.severity != Severity::note) std::fprintf(stderr, "bib: %s\n", to_text(diagnostic).c_str());
+    if (diagnostic.severity == Severity::note || warnings++ >= shown) continue;
+    std::fprintf(stderr, "bib: %s\n", to_text(diagnostic).c_str());
   }
+  if (warnings > shown) std::fprintf(stderr, "bib: %s: %zu more warnings\n", path.c_str(), warnings - shown);
   if (corpus.documents.empty()) throw DataError(path + ": nothing to evaluate: the file holds no text");
   return corpus;
 }

@@ -3,11 +3,9 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
+#include "train/corpus.h"
 #include "train/metrics.h"
-#include "train/tag_columns.h"
 
 namespace bib {
 namespace {
@@ -20,12 +18,9 @@ class PublishedScores : public testing::Test {
     data_ = folder;
   }
 
-  std::string read(const std::string& path) const {
-    std::ifstream in(data_ / path, std::ios::binary);
-    if (!in) ADD_FAILURE() << "cannot read " << data_ / path;
-    std::ostringstream content;
-    content << in.rdbuf();
-    return content.str();
+  std::vector<Document> read(const std::string& path, const std::string& tag_column) const {
+    return read_corpus((data_ / path).string(), {.format = "conll", .task = Task::ner, .tag_column = tag_column})
+        .documents;
   }
 
   static std::string percent(double fraction) {
@@ -38,12 +33,12 @@ class PublishedScores : public testing::Test {
 };
 
 TEST_F(PublishedScores, Wnut17Submissions) {
-  const auto gold = read_tag_columns(read("wnut17/emerging.test.annotated"), "gold");
+  const auto gold = read("wnut17/emerging.test.annotated", "last");
   const std::pair<const char*, const char*> published[] = {
       {"uh_ritual", "41.86"}, {"spinningbytes.txt", "40.78"}, {"sjtu_adapt.txt", "40.42"}, {"arcada", "39.98"},
       {"flytxt", "38.35"},    {"mic-cis.txt", "37.06"},       {"drexel_cci", "26.30"}};
   for (const auto& [file, f1] : published) {
-    const auto predicted = read_tag_columns(read(std::string("wnut17/submissions/") + file), file);
+    const auto predicted = read(std::string("wnut17/submissions/") + file, "last");
     EXPECT_EQ(percent(evaluate_ner(gold, predicted, {.bootstrap = {.resamples = 0}}).f1()), f1) << file;
   }
 }
@@ -53,8 +48,8 @@ TEST_F(PublishedScores, KoreanResultFilesWithUnderscoreTags) {
                                                            {"jaso_lstm_lstm_crf_W2V", "86.95"},
                                                            {"jaso_lstm_lstm_crf_fasttext", "87.29"}};
   for (const auto& [file, f1] : published) {
-    const std::string content = read(std::string("kmou-ner/ETRI_results/") + file + ".results.txt");
-    const auto gold = read_tag_columns(content, file, 1), predicted = read_tag_columns(content, file);
+    const std::string path = std::string("kmou-ner/ETRI_results/") + file + ".results.txt";
+    const auto gold = read(path, "-2"), predicted = read(path, "-1");
     EXPECT_EQ(percent(evaluate_ner(gold, predicted, {.bootstrap = {.resamples = 0}}).f1()), f1) << file;
   }
 }
