@@ -2,8 +2,8 @@
 #include "cli/evaluate.h"
 
 #include <algorithm>
-#include <cstdio>
 
+#include "cli/common.h"
 #include "cli/verbs.h"
 #include "train/corpus.h"
 
@@ -28,9 +28,9 @@ Corpus read(const std::string& path, const Flags& flags, const char* tag_column)
   std::size_t warnings = 0;
   for (const Diagnostic& diagnostic : corpus.diagnostics) {
     if (diagnostic.severity == Severity::note || warnings++ >= shown) continue;
-    std::fprintf(stderr, "bib: %s\n", to_text(diagnostic).c_str());
+    note(to_text(diagnostic));
   }
-  if (warnings > shown) std::fprintf(stderr, "bib: %s: %zu more warnings\n", path.c_str(), warnings - shown);
+  if (warnings > shown) note(path + ": " + std::to_string(warnings - shown) + " more warnings");
   if (corpus.documents.empty()) throw DataError(path + ": nothing to evaluate: the file holds no text");
   return corpus;
 }
@@ -57,8 +57,8 @@ void warn_of_other_tokens(const Corpus& gold, const Corpus& predicted) {
     }
   }
   if (different > 0) {
-    std::fprintf(stderr, "bib: warning: %zu tokens differ between %s and %s; the first: %s\n", different,
-                 gold.path.c_str(), predicted.path.c_str(), first.c_str());
+    warn(std::to_string(different) + " tokens differ between " + gold.path + " and " + predicted.path +
+         "; the first: " + first);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 
+#include "cli/common.h"
 #include "cli/evaluate.h"
 #include "cli/verbs.h"
 #include "train/error_page.h"
@@ -78,7 +79,6 @@ void conclude(const Scores& scores, const std::vector<Document>& gold, const Ver
   apply_gates(verdict, figures(scores));
 }
 
-/// "train.conll:12: ..." where the position is known, both names otherwise.
 std::string located(const DataError& error, const Verdict& verdict) {
   return verdict.gold_name + " (gold) and " + verdict.predicted_name + " (prediction): " + error.what();
 }
@@ -101,10 +101,8 @@ void conclude_ner(const std::vector<Document>& gold, const std::vector<Document>
     throw DataError(located(e, verdict));
   }
   if (scores.ignored_gold_tags > 0) {
-    std::fprintf(stderr,
-                 "bib: warning: %s: %zu tags belong to no well-formed entity and are not scored in this mode; "
-                 "--mode conll reads them\n",
-                 verdict.gold_name.c_str(), scores.ignored_gold_tags);
+    warn(verdict.gold_name + ": " + std::to_string(scores.ignored_gold_tags) +
+         " tags belong to no well-formed entity and are not scored in this mode; --mode conll reads them");
   }
   conclude(scores, gold, verdict);
 }

@@ -71,8 +71,10 @@ struct Page {
 };
 
 std::string heading_html(const Page& page, const ErrorPageOptions& options) {
-  std::string html = "<h1>" + page.title + "</h1>\n<p class=soft>" + escaped(options.predicted_name) + " against " +
-                     escaped(options.gold_name) + "</p>\n<ul class=figures>\n";
+  const std::string subject = options.gold_name == options.predicted_name
+                                  ? "gold and predicted columns of " + escaped(options.gold_name)
+                                  : escaped(options.predicted_name) + " against " + escaped(options.gold_name);
+  std::string html = "<h1>" + page.title + "</h1>\n<p class=soft>" + subject + "</p>\n<ul class=figures>\n";
   for (const auto& [name, value, interval] : page.figures) {
     html += "<li>" + name + "<b>" + value + "</b>";
     if (interval)
@@ -282,7 +284,8 @@ std::string frequent_html(const NerScores& scores, const std::vector<Document>& 
   std::stable_sort(repeated.begin(), repeated.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   repeated.resize(std::min(repeated.size(), most));
   std::string html =
-      "<h2>Mistakes that come back</h2>\n<div class=wide><table><thead><tr><th>kind<th>times<th>gold<th>predicted"
+      "<h2>Mistakes that come back</h2>\n<div class=wide><table><thead><tr><th>kind<th>times<th class=text>gold<th "
+      "class=text>predicted"
       "</tr></thead><tbody>\n";
   for (const auto& [count, key] : repeated) {
     const auto& [kind, in_gold, in_prediction] = key;
