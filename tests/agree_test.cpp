@@ -1,0 +1,76 @@
+// Every op, every sample: this process against other builds of the same code. Against double it proves the float
+// answer (and gradient_test proves double); against each instruction set it proves that all of them agree.
+#include <cstdlib>
+
+#include "tests/op_test.h"
+
+namespace bib::test {
+namespace {
+
+struct Closer {
+  void operator()(FILE* f) const { pclose(f); }
+};
+
+/// The outputs that BIB_OP_OUTPUTS... writes, as one stream of doubles; empty where this CPU lacks the set.
+std::vector<double> outputs_of(const std::string& command) {
+  const std::unique_ptr<FILE, Closer> pipe(popen(command.c_str(), "r"));
+  std::vector<double> values, block(1 << 16);
+  while (const std::size_t n = std::fread(block.data(), sizeof(double), block.size(), pipe.get()))
+    values.insert(values.end(), block.begin(), block.begin() + static_cast<std::ptrdiff_t>(n));
+  return values;
+}
+
+class Reader {
+ public:
+  explicit Reader(std::vector<double> values) : values_(std::move(values)) {}
+  bool done() const { return at_ == values_.size(); }
+  Outputs next_like(const Outputs& ours) {
+    Outputs theirs = ours;
+    for (Output& output : theirs) {
+      if (at_ >= values_.size() || values_[at_] != static_cast<double>(output.values.size()) ||
+          values_.size() - at_ - 1 < output.values.size())
+        throw std::runtime_error("op_outputs ended early or has another shape");
+      const auto from = values_.begin() + static_cast<std::ptrdiff_t>(at_ + 1);
+      output.values.assign(from, from + static_cast<std::ptrdiff_t>(output.values.size()));
+      at_ += 1 + output.values.size();
+    }
+    return theirs;
+  }
+
+ private:
+  std::vector<double> values_;
+  std::size_t at_ = 0;
+};
+
+template <class Op>
+void agree_with(const char* what, const std::string& program) {
+  Reader theirs(outputs_of(program + " " + std::string(Op::name)));
+  if (theirs.done()) GTEST_SKIP() << what << ": this CPU does not have it";
+  Context ctx;
+  Worst worst;
+  for (bool whole : {false, true}) {
+    for_each_shape<Op>(ctx, whole, [&](Maker&, const Op& op, const auto& shape) {
+      const Outputs ours = checked_run(ctx, op, Prefill::zero);
+      const double allowed = whole && exact_on_integers<Op>() ? 0 : tolerance<Op>(shape);
+      const Worst found = compare(op, ours, theirs.next_like(ours), allowed);
+      EXPECT_TRUE(found.ok()) << (whole ? "whole numbers: " : "") << found.text();
+      worst.take(found);
+    });
+  }
+  EXPECT_TRUE(theirs.done());
+  report(what, Op::name, worst);
+}
+
+std::string with_isa(const char* isa) { return std::string("BIB_CPU_ISA=") + isa + " " + BIB_OP_OUTPUTS; }
+
+template <class Op>
+class Agree : public ::testing::Test {};
+TYPED_TEST_SUITE(Agree, SampledTypes, OpName);
+
+TYPED_TEST(Agree, with_double) { agree_with<TypeParam>("double", BIB_OP_OUTPUTS_DOUBLE); }
+TYPED_TEST(Agree, with_base) { agree_with<TypeParam>("base", with_isa("base")); }
+TYPED_TEST(Agree, with_avx2) { agree_with<TypeParam>("avx2", with_isa("avx2")); }
+TYPED_TEST(Agree, with_avx512) { agree_with<TypeParam>("avx512", with_isa("avx512")); }
+
+}  // namespace
+}  // namespace bib::test
