@@ -1,23 +1,30 @@
 // Every op, every sample: this process against other builds of the same code. Against double it proves the float
 // answer (and gradient_test proves double); against each instruction set it proves that all of them agree.
-#include <cstdlib>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <stdexcept>
 
 #include "tests/op_test.h"
 
 namespace bib::test {
 namespace {
 
-struct Closer {
-  void operator()(FILE* f) const { pclose(f); }
+struct Result {
+  int status = 0;  // 77: this CPU lacks the instruction set
+  std::vector<double> values;
 };
 
-/// The outputs that BIB_OP_OUTPUTS... writes, as one stream of doubles; empty where this CPU lacks the set.
-std::vector<double> outputs_of(const std::string& command) {
-  const std::unique_ptr<FILE, Closer> pipe(popen(command.c_str(), "r"));
-  std::vector<double> values, block(1 << 16);
-  while (const std::size_t n = std::fread(block.data(), sizeof(double), block.size(), pipe.get()))
-    values.insert(values.end(), block.begin(), block.begin() + static_cast<std::ptrdiff_t>(n));
-  return values;
+Result outputs_of(const std::string& command) {
+  FILE* pipe = popen(command.c_str(), "r");
+  if (!pipe) throw std::runtime_error("cannot start " + command);
+  Result result;
+  std::vector<double> block(1 << 16);
+  while (const std::size_t n = std::fread(block.data(), sizeof(double), block.size(), pipe))
+    result.values.insert(result.values.end(), block.begin(), block.begin() + static_cast<std::ptrdiff_t>(n));
+  const int status = pclose(pipe);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return result;
 }
 
 class Reader {
@@ -44,8 +51,10 @@ class Reader {
 
 template <class Op>
 void agree_with(const char* what, const std::string& program) {
-  Reader theirs(outputs_of(program + " " + std::string(Op::name)));
-  if (theirs.done()) GTEST_SKIP() << what << ": this CPU does not have it";
+  Result result = outputs_of(program + " " + std::string(Op::name));
+  if (result.status == 77) GTEST_SKIP() << what << ": this CPU does not have it";
+  ASSERT_EQ(result.status, 0) << program;
+  Reader theirs(std::move(result.values));
   Context ctx;
   Worst worst;
   for (bool whole : {false, true}) {

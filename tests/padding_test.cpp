@@ -9,9 +9,11 @@ template <class Op>
   Samples<Op>::layout;
 } > {};
 
+using LayoutTypes = TypesOf<Kept<HasLayout, SampledOps>::type>::type;
+
 template <class Op>
 class Padding : public ::testing::Test {};
-TYPED_TEST_SUITE(Padding, TypesOf<Kept<HasLayout, SampledOps>::type>::type, OpName);
+TYPED_TEST_SUITE(Padding, LayoutTypes, OpName);
 
 /// Where an element stands: its index along the axis of a letter, -1 without such an axis.
 template <class V>

@@ -16,6 +16,7 @@ struct Samples<LinearForward> {
                                            {"many_chunks", 301, 9, 2},
                                            {"emissions_of_ner", 96, 64, 9}};
   static constexpr LinearShape timed[] = {{"ner_1600x512x9", 1600, 512, 9}, {"square_1024", 1024, 1024, 1024}};
+  static constexpr std::string_view layout[] = {"BI", "", "", "BO"};  // rows are independent
   static constexpr bool exact = true;
 
   static LinearForward make(Maker& m, const LinearShape& s) {
@@ -29,6 +30,7 @@ template <>
 struct Samples<LinearBackward> {
   static constexpr auto& shapes = Samples<LinearForward>::shapes;
   static constexpr auto& timed = Samples<LinearForward>::timed;
+  static constexpr std::string_view layout[] = {"BI", "", "BO", "BI", "", ""};
   static constexpr bool exact = true;
 
   static LinearBackward make(Maker& m, const LinearShape& s) {
