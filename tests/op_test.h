@@ -74,7 +74,8 @@ std::string scene(std::string_view shape, const Context& ctx) {
 
 /// Scratch that an op reads before it wrote it is NaN.
 inline void poison_arena(Context& ctx) {
-  const int n = static_cast<int>((ctx.arena().high_water() + (1 << 20)) / sizeof(real));
+  ctx.arena().reset();  // one block, which the poison fills
+  const int n = static_cast<int>(std::max<std::size_t>(ctx.arena().bytes_reserved(), 1 << 20) / sizeof(real));
   ArenaScope scope(ctx.arena());
   const auto scratch = ctx.arena().make<real, 1>({n});
   const std::vector<real> poison(static_cast<std::size_t>(n), std::numeric_limits<real>::quiet_NaN());
