@@ -23,6 +23,11 @@ struct Packed {
   View<real, 2> rows;
 
   int positions(int b) const { return first[b + 1] - first[b] - W + 1; }
+  int longest() const {
+    int most = 0;
+    for (int b = 0; b + 1 < first.dim(0); ++b) most = std::max(most, first[b + 1] - first[b]);
+    return most;
+  }
   real* sequence(int b) const { return rows[first[b]].data; }
 };
 
@@ -96,7 +101,8 @@ void on_cpu(Context& ctx, const ConvPoolBackward& op) {
   const ConvPoolSimd& loops = simd();
   ArenaScope scratch(ctx.arena());
   const Packed packed = make_packed(ctx.arena(), op.lengths, W, C, op.pad);
-  const auto d_packed = ctx.arena().make<real, 2>(packed.rows.shape);
+  const int groups = op.d_x ? (B + sequences_per_task - 1) / sequences_per_task : 0;
+  const auto d_packed = ctx.arena().make<real, 2>({groups, packed.longest() * C});  // one sequence at a time each
   const auto w_rows = ctx.arena().make<real, 2>({F, K});  // a filter's weights side by side, as its window of x is
   const auto d_w_rows = ctx.arena().make<real, 2>({F, K});
   const int chunks = (F + filters_per_task - 1) / filters_per_task;
@@ -122,9 +128,8 @@ void on_cpu(Context& ctx, const ConvPoolBackward& op) {
     for (int k = 0; k < K; ++k)
       for (int f = begin; f < end; ++f) op.d_w.data[std::int64_t{k} * F + f] += d_w_rows[f][k];
   };
-  const auto input_gradient = [&](int b) {
-    real* d_x = d_packed.data + std::int64_t{packed.first[b]} * C;
-    std::fill_n(d_x, std::int64_t{packed.first[b + 1] - packed.first[b]} * C, real(0));
+  const auto input_gradient = [&](int b, real* d_x) {
+    std::fill_n(d_x, (packed.first[b + 1] - packed.first[b]) * C, real(0));
     for (int f = 0; f < F; ++f) {
       if (op.where[b][f] < 0) continue;
       loops.add(op.d_y[b][op.column + f], w_rows[f].data, d_x + std::int64_t{op.where[b][f]} * C, K);
@@ -141,9 +146,10 @@ void on_cpu(Context& ctx, const ConvPoolBackward& op) {
       }
     }
   };
-  parallel_for(ctx, chunks + (op.d_x ? B : 0), [&](int i) {
-    if (i >= chunks) return input_gradient(i - chunks);
-    filter_gradients(i * filters_per_task, std::min(F, (i + 1) * filters_per_task));
+  parallel_for(ctx, chunks + groups, [&](int i) {
+    if (i < chunks) return filter_gradients(i * filters_per_task, std::min(F, (i + 1) * filters_per_task));
+    const int group = i - chunks, end = std::min(B, (group + 1) * sequences_per_task);
+    for (int b = group * sequences_per_task; b < end; ++b) input_gradient(b, d_packed[group].data);
   });
 }
 

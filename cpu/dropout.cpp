@@ -12,7 +12,7 @@ namespace bib {
 
 namespace {
 
-constexpr int drawn = 1024;                // words at a time: 4 KiB, a multiple of the 4 words of a block
+constexpr int drawn = 1024;                // words at a time: 4 KiB, a multiple of 8 blocks of 4
 constexpr std::int64_t grain = 8 * drawn;  // a task
 
 }  // namespace

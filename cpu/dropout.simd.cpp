@@ -40,7 +40,7 @@ void philox(std::uint64_t seed, std::uint32_t step, std::uint32_t stream, std::u
       k1 += 0xBB67AE85u;
     }
     const wide first = (c0 & 0xFFFFFFFFu) | c1 << 32, second = (c2 & 0xFFFFFFFFu) | c3 << 32;
-    for (int lane = 0; lane < width && i + lane < blocks; ++lane) {
+    for (int lane = 0; lane < width; ++lane) {
       const std::uint64_t four[2] = {first[lane], second[lane]};
       __builtin_memcpy(to + 4 * (i + lane), four, sizeof four);
     }

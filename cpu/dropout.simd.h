@@ -7,7 +7,8 @@
 namespace bib {
 
 struct DropoutSimd {
-  /// words[4 i + j] = word j of philox(key, block + i), i in 0..blocks-1 (bib/random.h).
+  /// words[4 i + j] = word j of philox(key, block + i), i in 0..blocks-1 (bib/random.h). Writes whole vectors: there
+  /// must be room for `blocks` rounded up to a multiple of 8.
   void (*philox)(std::uint64_t seed, std::uint32_t step, std::uint32_t stream, std::uint64_t block, int blocks,
                  std::uint32_t* words);
   /// y = words >= threshold ? scale x : 0; y may be x.
