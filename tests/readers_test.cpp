@@ -6,8 +6,7 @@
 #include <map>
 #include <sstream>
 
-#include "tests/corpus_data.h"
-#include "train/corpus.h"
+#include "tests/corpus_fixtures.h"
 
 namespace bib {
 namespace {
@@ -16,34 +15,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
-
-/// "서울/LC 손바닥/AM": the spans of a document in its own text.
-std::string spans_of(const Document& document) {
-  std::string list;
-  for (const Span& span : document.spans)
-    list += (list.empty() ? "" : " ") + document.text.substr(span.begin, span.end - span.begin) + "/" + span.label;
-  return list;
-}
-
-Corpus read(const std::string& text, const std::string& format = "auto") {
-  return read_corpus_text("t", text, {.format = format});
-}
-
-std::vector<std::string> messages(const Corpus& corpus, Severity severity) {
-  std::vector<std::string> list;
-  for (const Diagnostic& d : corpus.diagnostics)
-    if (d.severity == severity) list.push_back(to_text(d));
-  return list;
-}
-
-std::string error_of(const std::string& text, const ReadOptions& options = {}) {
-  try {
-    read_corpus_text("t", text, options);
-  } catch (const DataError& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 // --- inline ---
 

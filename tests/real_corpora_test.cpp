@@ -123,5 +123,67 @@ TEST(RealCorpora, Klp2016) {
   EXPECT_EQ(counts(read_corpus(test)), (Counts{366, 13799, 754}));
 }
 
+// The same sentences as 2016klp, but 13 entities fewer: as many B_ tags are in the files.
+TEST(RealCorpora, Etri) {
+  BIB_DATA_FILE(train, "kmou-ner/ETRI_FINAL_BIO/train.words.txt");
+  BIB_DATA_FILE(dev, "kmou-ner/ETRI_FINAL_BIO/testa.words.txt");
+  BIB_DATA_FILE(test, "kmou-ner/ETRI_FINAL_BIO/testb.words.txt");
+  EXPECT_EQ(read_corpus(train).format, "parallel");
+  EXPECT_EQ(counts(read_corpus(train)), (Counts{2928, 114256, 6267}));
+  EXPECT_EQ(counts(read_corpus(dev)), (Counts{366, 14077, 747}));
+  EXPECT_EQ(counts(read_corpus(test)), (Counts{366, 13799, 752}));
+}
+
+std::size_t empty_texts(const Corpus& corpus) {
+  std::size_t n = 0;
+  for (const Document& d : corpus.documents) n += d.text.empty();
+  return n;
+}
+
+TEST(RealCorpora, Nsmc) {
+  BIB_DATA_FILE(train, "nsmc/ratings_train.txt.xz");
+  BIB_DATA_FILE(test, "nsmc/ratings_test.txt.xz");
+  const Corpus a = read_corpus(train), b = read_corpus(test);
+  EXPECT_EQ(a.format, "tsv");
+  EXPECT_EQ(a.documents.size(), 150000u);
+  EXPECT_EQ(b.documents.size(), 50000u);
+  EXPECT_EQ(label_histogram(a), (std::map<std::string, int>{{"0", 75173}, {"1", 74827}}));
+  EXPECT_EQ(label_histogram(b), (std::map<std::string, int>{{"0", 24827}, {"1", 25173}}));
+  EXPECT_EQ(empty_texts(a), 5u) << "accuracy is over every document, empty ones too";
+  EXPECT_EQ(empty_texts(b), 3u);
+}
+
+TEST(RealCorpora, Ynat) {
+  BIB_DATA_FILE(train, "ynat-dacon/train_data.csv.xz");
+  BIB_DATA_FILE(test, "ynat-dacon/test_data.csv");
+  const Corpus corpus = read_corpus(train);
+  EXPECT_EQ(corpus.format, "csv");
+  EXPECT_EQ(corpus.documents.size(), 45654u);
+  EXPECT_EQ(label_histogram(corpus),
+            (std::map<std::string, int>{
+                {"0", 4824}, {"1", 6222}, {"2", 7362}, {"3", 5933}, {"4", 7629}, {"5", 6933}, {"6", 6751}}));
+  EXPECT_EQ(read_corpus(test).documents.size(), 9131u);
+}
+
+TEST(RealCorpora, SentenceClassification) {
+  BIB_DATA_FILE(sst, "sent-conv-en/stsa.binary.train");
+  BIB_DATA_FILE(trec, "sent-conv-en/TREC.train.all");
+  BIB_DATA_FILE(mr, "sent-conv-en/rt-polarity.all.xz");
+  EXPECT_EQ(read_corpus(sst).format, "label-first");
+  EXPECT_EQ(read_corpus(sst).documents.size(), 6920u);
+  EXPECT_THROW(read_corpus(mr), DataError) << "Latin-1";
+  EXPECT_EQ(read_corpus(mr, {.encoding = "latin1"}).documents.size(), 10662u);
+  const Corpus questions = read_corpus(trec, {.encoding = "latin1"});
+  EXPECT_EQ(questions.documents.size(), 5452u);
+  EXPECT_EQ(label_histogram(questions).size(), 6u);
+}
+
+TEST(RealCorpora, GoldAndPredictedColumns) {
+  BIB_DATA_FILE(path, "kmou-ner/ETRI_results/jaso_lstm_lstm_crf_fasttext.results.txt");
+  const Corpus predicted = read_corpus(path), gold = read_corpus(path, {.tag_column = "2"});
+  EXPECT_EQ(gold.documents.size(), 425u);
+  EXPECT_NE(span_histogram(predicted), span_histogram(gold));
+}
+
 }  // namespace
 }  // namespace bib

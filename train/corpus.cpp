@@ -1,38 +1,14 @@
 #include "train/corpus.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
-#include <memory>
 
-#include "train/formats/encoding.h"
-#include "train/formats/format.h"
+#include "train/formats/files.h"
 
 namespace bib {
 namespace {
 
 using formats::Format;
 using formats::Likelihood;
-
-std::string read_file(const std::string& path) {
-  std::error_code ignored;
-  if (path != "-" && std::filesystem::is_directory(path, ignored))
-    throw DataError(path + ": is a directory; name a file in it");
-  const auto close = [](std::FILE* f) { return f == stdin ? 0 : std::fclose(f); };
-  std::unique_ptr<std::FILE, decltype(close)> file(path == "-" ? stdin : std::fopen(path.c_str(), "rb"), close);
-  if (!file) throw DataError(path + ": cannot open: " + std::strerror(errno));
-  std::string content;
-  std::size_t got = 1 << 16;
-  for (std::size_t size = 0; got != 0; size += got) {
-    content.resize(std::max<std::size_t>(1 << 16, 2 * size));
-    got = std::fread(content.data() + size, 1, content.size() - size, file.get());
-    if (got == 0) content.resize(size);
-  }
-  if (std::ferror(file.get())) throw DataError(path + ": cannot read: " + std::strerror(errno));
-  return content;
-}
 
 std::string list_formats(const std::vector<const Format*>& formats) {
   std::string names;
@@ -83,7 +59,7 @@ const Format& detect(const Corpus& corpus, std::string_view text, const std::opt
 const Format& named(const std::string& name) {
   std::vector<const Format*> known;
   for (const Format& format : formats::all()) {
-    if (format.name == name) return format;
+    if (format.name == formats::canonical_name(name)) return format;
     known.push_back(&format);
   }
   throw DataError("unknown corpus format '" + name + "'; known: " + list_formats(known));
@@ -104,6 +80,23 @@ void keep_nested(Corpus& corpus, Nested nested) {
                                   formats::count_of(dropped, "nested annotation") + " left out in " +
                                       formats::count_of(lines, "document") + ", of which this is the first: only the " +
                                       (nested == Nested::outermost ? "outermost" : "innermost") + " are used"});
+}
+
+/// Entities have no place in a format for classes, nor classes in one for entities.
+void report_foreign(const Format& format, std::span<const Document> documents, const std::string& source,
+                    std::vector<Diagnostic>& diagnostics) {
+  std::size_t spans = 0, labels = 0;
+  for (const Document& document : documents) {
+    spans += format.ner ? 0 : document.spans.size();
+    labels += format.tc ? 0 : document.labels.size();
+  }
+  const auto warn = [&](std::size_t n, const char* what) {
+    if (n > 0)
+      diagnostics.push_back({Severity::warning, source, 0, 0,
+                             formats::count_of(n, what) + " left out: " + std::string(format.name) + " holds none"});
+  };
+  warn(spans, "entity annotation");
+  warn(labels, "class label");
 }
 
 [[noreturn]] void throw_errors(const Corpus& corpus) {
@@ -151,7 +144,7 @@ Corpus scan_corpus_text(const std::string& name, std::string content, const Read
 }
 
 Corpus scan_corpus(const std::string& path, const ReadOptions& options) {
-  return scan_corpus_text(path, read_file(path), options);
+  return scan_corpus_text(path, formats::read_file(path), options);
 }
 
 Corpus read_corpus_text(const std::string& name, std::string content, const ReadOptions& options) {
@@ -165,6 +158,7 @@ std::vector<Diagnostic> write_corpus(std::ostream& to, std::span<const Document>
   const Format& format = named(options.format);
   if (!format.write) throw DataError("corpus format '" + options.format + "' can be read, not written");
   std::vector<Diagnostic> diagnostics;
+  report_foreign(format, documents, source, diagnostics);
   format.write({to, options, source, diagnostics}, documents);
   return diagnostics;
 }

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <ostream>
 
-#include "train/formats/format.h"
+#include "train/formats/tag_decoder.h"
 
 namespace bib::formats {
 namespace {
@@ -65,7 +65,7 @@ std::size_t column_option(const std::string& name, const std::string& value, std
   std::from_chars(value.data(), value.data() + value.size(), number);
   if (number < 0) number += static_cast<int>(columns) + 1;
   if (number < 1 || number > static_cast<int>(columns))
-    throw DataError(path + ": " + name + " column " + quoted(value) + ": the file has columns 1 to " +
+    throw DataError(path + ": " + name + " column " + in_quotes(value) + ": the file has columns 1 to " +
                     std::to_string(columns));
   return static_cast<std::size_t>(number - 1);
 }
@@ -143,7 +143,7 @@ struct Sentence {
 
 class ColumnReader {
  public:
-  ColumnReader(const Source& source) : source_(source) {
+  explicit ColumnReader(const Source& source) : source_(source), decoder_(source) {
     std::vector<std::string_view> sample;
     for_each_line(source.text, [&](const Line& line) {
       if (sample.size() < 5000) sample.push_back(line.text);
@@ -156,13 +156,13 @@ class ColumnReader {
     if (!o.token_column.empty()) layout_.token = column_option("token", o.token_column, layout_.columns, path);
     if (!o.tag_column.empty()) layout_.tags = {column_option("tag", o.tag_column, layout_.columns, path)};
     if (!layout_.prefix.empty())
-      source.report(Severity::note, 0, 0, "every token begins with " + quoted(layout_.prefix) + ": cut off");
+      source.report(Severity::note, 0, 0, "every token begins with " + in_quotes(layout_.prefix) + ": cut off");
   }
 
   void read() {
     for_each_line(source_.text, [&](const Line& line) { take(line); });
     finish();
-    check_scheme();
+    decoder_.finish();
   }
 
  private:
@@ -184,7 +184,7 @@ class ColumnReader {
     for (const std::size_t column : layout_.tags)
       if (!is_tag(columns_[column]))
         return source_.error(line, static_cast<std::size_t>(columns_[column].data() - line.text.data()),
-                             quoted(columns_[column]) + " is not a tag: expected O, B-LABEL or I-LABEL");
+                             in_quotes(columns_[column]) + " is not a tag: expected O, B-LABEL or I-LABEL");
     add(line, token);
   }
 
@@ -206,66 +206,13 @@ class ColumnReader {
       return;
     }
     Document& document = sentence_.document;
-    decode({document.tags.begin(), document.tags.end()});
-    if (!sentence_.inner.empty()) decode(sentence_.inner);
+    decoder_.decode(document, std::vector<std::string_view>(document.tags.begin(), document.tags.end()),
+                    sentence_.lines);
+    if (!sentence_.inner.empty()) decoder_.decode(document, sentence_.inner, sentence_.lines);
     sort_spans(document.spans);
     document.id = id();
     source_.corpus.documents.push_back(std::move(document));
     sentence_ = {};
-  }
-
-  /// Spans of a layer of tags, malformed or not; what a scheme would forbid is kept for check_scheme.
-  void decode(const std::vector<std::string_view>& tags) {
-    Document& document = sentence_.document;
-    FileTag before;
-    for (std::size_t i = 0; i < tags.size(); ++i) {
-      FileTag now = parse_tag(tags[i]);
-      if (now.letter != 'O' && now.label.empty()) {  // 2016klp's bare I takes the label of what it continues
-        now.label = before.label;
-        if (now.label.empty()) {
-          source_.warn(sentence_.lines[i], 0,
-                       "the tag " + quoted(tags[i]) + " has no label and continues nothing: read as O");
-          now = {};
-        }
-      }
-      letters_ |= 1u << (tags[i].front() == 'L' || tags[i].front() == 'U' ? 'L' - 'A' : now.letter - 'A');
-      const bool same = now.label == before.label;
-      if (now.letter == 'I' && !continues_entity(before.letter, 'I', same)) starts_with_i_ = true;
-      if (now.letter == 'B' && !may_follow(Scheme::iob1, before.letter, 'B', same)) starts_with_b_ = true;
-      if (continues_entity(before.letter, now.letter, same))
-        document.spans.back().end = document.tokens[i].end;
-      else if (now.letter != 'O')
-        document.spans.push_back({document.tokens[i], std::string(now.label)});
-      before = now;
-      steps_.push_back({now.letter, same, i == 0, sentence_.lines[i]});
-    }
-    steps_.push_back({'O', true, false, {}});
-  }
-
-  Scheme found_scheme() const {
-    const auto seen = [&](char letter) { return (letters_ >> (letter - 'A') & 1) != 0; };
-    if (seen('L')) return Scheme::bilou;
-    if (seen('E') || seen('S')) return Scheme::bioes;
-    return starts_with_i_ && !starts_with_b_ ? Scheme::iob1 : Scheme::iob2;
-  }
-
-  /// Warns of every tag that may not follow the one before it.
-  void check_scheme() {
-    const Scheme scheme = source_.options.scheme.value_or(found_scheme());
-    source_.corpus.scheme = scheme;
-    char before = 'O';
-    Line line_before;
-    for (const Step& step : steps_) {
-      if (step.first) before = 'O';
-      if (!may_follow(scheme, before, step.letter, step.same)) {
-        const Line& line = step.line.number > 0 ? step.line : line_before;
-        source_.warn(line, 0,
-                     std::string("tag ") + step.letter + " after " + before + " breaks " +
-                         std::string(scheme_name(scheme)) + ": read as the evaluators do");
-      }
-      before = step.letter;
-      line_before = step.line;
-    }
   }
 
   /// A name in the comments before a sentence: KLUE's `## id<TAB>inline`, KMOU's `## 1`, CoNLL-U's `# sent_id = x`.
@@ -280,19 +227,11 @@ class ColumnReader {
     return {};
   }
 
-  struct Step {
-    char letter;
-    bool same, first;
-    Line line;
-  };
-
   const Source& source_;
   Layout layout_;
   Columns columns_;
   Sentence sentence_;
-  std::vector<Step> steps_;
-  std::uint32_t letters_ = 0;
-  bool starts_with_i_ = false, starts_with_b_ = false;
+  TagDecoder decoder_;
 };
 
 void read(const Source& source) { ColumnReader(source).read(); }
@@ -315,7 +254,7 @@ void write(const Sink& sink, std::span<const Document> documents) {
     const TaggedUnits tagged = tag_units(units, spans, tags, sink.options.align);
     const auto report = [&](const std::vector<std::size_t>& which, const char* what) {
       for (const std::size_t i : which)
-        sink.warn(document, quoted(slice(document.text, spans[i])) + " " + spans[i].label + what);
+        sink.warn(document, in_quotes(slice(document.text, spans[i])) + " " + spans[i].label + what);
     };
     report(tagged.misaligned, " does not end where tokens end: left out");
     report(tagged.overlapping, " shares a token with another annotation: left out");

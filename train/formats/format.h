@@ -1,5 +1,6 @@
 // What a format implements. Formats are listed in registry.cpp; each is one short file.
 #pragma once
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -76,9 +77,12 @@ struct Format {
 };
 
 std::span<const Format> all();
+/// The name in the list for a format's other names: inline for bib-ner, jsonl for prodigy.
+std::string_view canonical_name(std::string_view name);
 
 // One line per format, defined in the file named.
-extern const Format inline_ner, plain, tc_list, conll;
+extern const Format inline_ner, tc_list, conll, parallel, brat, nikl, jsonl, doccano, spacy, csv, tsv, fasttext,
+    label_first, plain;
 
 // --- shared by formats ---
 
@@ -89,7 +93,7 @@ void sort_spans(std::vector<Span>& spans);
 inline std::string_view slice(std::string_view text, ByteRange range) {
   return text.substr(range.begin, range.end - range.begin);
 }
-inline std::string quoted(std::string_view text) { return "'" + std::string(text) + "'"; }
+inline std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
 inline std::string count_of(std::size_t n, const std::string& what) {
   return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
 }

@@ -42,7 +42,7 @@ std::vector<Markup> find_markup(const Source& source, const Line& line) {
     if (colon == std::string_view::npos) {
       if (!open.empty() && !arrow) open.pop_back();  // a pair of ordinary brackets
     } else if (open.empty()) {
-      source.warn(line, colon, quoted(line.text.substr(colon, at + 1 - colon)) + " closes no '<': kept as text");
+      source.warn(line, colon, in_quotes(line.text.substr(colon, at + 1 - colon)) + " closes no '<': kept as text");
     } else {
       found.push_back({open.back(), colon, at});
       open.pop_back();
@@ -142,7 +142,7 @@ std::vector<Span> nesting_spans(const Sink& sink, const Document& document) {
   for (const Span& span : document.spans) {
     while (!ends.empty() && ends.back() <= span.begin) ends.pop_back();
     if (!ends.empty() && ends.back() < span.end) {
-      sink.warn(document, "left out " + quoted(slice(document.text, span)) + " " + span.label +
+      sink.warn(document, "left out " + in_quotes(slice(document.text, span)) + " " + span.label +
                               ": it crosses another annotation");
       continue;
     }
@@ -157,7 +157,8 @@ void write(const Sink& sink, std::span<const Document> documents) {
     const std::vector<Span> spans = nesting_spans(sink, document);
     for (const Span& span : spans)
       if (!is_tag(span.label))
-        sink.refuse(document, "its tags are capital letters, digits, _ and -, which " + quoted(span.label) + " is not");
+        sink.refuse(document,
+                    "its tags are capital letters, digits, _ and -, which " + in_quotes(span.label) + " is not");
     if (document.text.find('\n') != std::string::npos) sink.refuse(document, "the text holds a line end");
     const std::string line = marked(document, spans);
     // Nothing can be escaped, so the text's own brackets may read as markup: read back what was written.

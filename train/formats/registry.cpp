@@ -6,8 +6,20 @@
 namespace bib::formats {
 
 std::span<const Format> all() {
-  static const Format list[] = {inline_ner, tc_list, conll, plain};
+  static const Format list[] = {inline_ner, tc_list, conll, parallel, brat,     nikl,        jsonl,
+                                doccano,    spacy,   csv,   tsv,      fasttext, label_first, plain};
   return list;
+}
+
+std::string_view canonical_name(std::string_view name) {
+  // What people call them.
+  static constexpr std::pair<std::string_view, std::string_view> aliases[] = {
+      {"bib-ner", "inline"}, {"bib-tc", "list"},        {"klue", "conll"},        {"kmou", "conll"}, {"json", "jsonl"},
+      {"prodigy", "jsonl"},  {"label-studio", "jsonl"}, {"labelstudio", "jsonl"}, {"modu", "nikl"},  {"plain", "text"},
+      {"txt", "text"}};
+  for (const auto& [alias, meant] : aliases)
+    if (alias == name) return meant;
+  return name;
 }
 
 std::size_t column_at(std::string_view line, std::size_t byte) {
@@ -32,7 +44,7 @@ void Sink::refuse(const Document& document, const std::string& why) const {
 std::vector<Span> Sink::flat_spans(const Document& document) const {
   FlatSpans flat = flatten(document.spans, options.nested == Nested::all ? Nested::outermost : options.nested);
   for (const Span& span : flat.dropped)
-    warn(document, "left out " + quoted(slice(document.text, span)) + " " + span.label +
+    warn(document, "left out " + in_quotes(slice(document.text, span)) + " " + span.label +
                        ": it overlaps another annotation and " + options.format + " cannot nest");
   return std::move(flat.kept);
 }

@@ -126,8 +126,8 @@ void note_foreign_slots(const Source& source, const std::vector<std::size_t>& sl
   for (std::size_t i = 0; i < documents.size(); ++i)
     if (slots[i] > 0 && documents[i].labels[0] != owner[slots[i]])
       source.report(Severity::note, documents[i].line, 0,
-                    "class " + quoted(documents[i].labels[0]) + " stands in the slot of " + quoted(owner[slots[i]]) +
-                        ": the name decides");
+                    "class " + in_quotes(documents[i].labels[0]) + " stands in the slot of " +
+                        in_quotes(owner[slots[i]]) + ": the name decides");
 }
 
 Likelihood detect(const Sample& sample) {

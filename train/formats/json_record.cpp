@@ -1,0 +1,222 @@
+#include "train/formats/json_record.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace bib::formats {
+namespace {
+
+using nlohmann::json;
+
+const json* find(const json& object, std::initializer_list<const char*> keys) {
+  if (!object.is_object()) return nullptr;
+  for (const char* key : keys)
+    if (const auto at = object.find(key); at != object.end() && !at->is_null()) return &*at;
+  return nullptr;
+}
+
+/// A label or id as text, whatever its JSON type.
+std::string name_of(const json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+bool is_name(const json& value) { return value.is_string() || value.is_number() || value.is_boolean(); }
+
+}  // namespace
+
+struct RecordReader::Spot {
+  Document document;
+  OffsetUnit unit = OffsetUnit::codepoint;
+  std::optional<OffsetMap> offsets;  // made when the first span needs it
+  bool bad = false;
+
+  const OffsetMap& map() {
+    if (!offsets) offsets.emplace(document.text, unit);
+    return *offsets;
+  }
+};
+
+void RecordReader::read(const json& record, std::size_t line) {
+  Spot spot;
+  spot.document.line = line;
+  spot.unit = source_.options.offsets.value_or(OffsetUnit::codepoint);
+  if (record.is_array())
+    read_tuple(spot, record);
+  else if (record.is_object())
+    read_fields(spot, record);
+  else
+    source_.report(Severity::error, line, 0, "expected an object with a text, or a pair of a text and its annotation");
+}
+
+void RecordReader::keep(Spot& spot) {
+  sort_spans(spot.document.spans);
+  source_.corpus.documents.push_back(std::move(spot.document));
+}
+
+bool RecordReader::read_text(Spot& spot, const json& record) const {
+  const std::string& column = source_.options.text_column;
+  const json* text = column.empty() ? find(record, {"text", "sentence", "document", "form", "content", "title", "body",
+                                                    "review", "comment", "문장", "텍스트", "내용"})
+                                    : find(record, {column.c_str()});
+  if (text && text->is_string()) {
+    spot.document.text = text->get<std::string>();
+    return true;
+  }
+  std::string keys;
+  for (const auto& [key, value] : record.items()) keys += (keys.empty() ? "" : ", ") + key;
+  source_.report(Severity::error, spot.document.line, 0,
+                 "no text under " + in_quotes(column.empty() ? "text" : column) + "; the keys are: " + keys);
+  return false;
+}
+
+void RecordReader::read_fields(Spot& spot, const json& record) {
+  if (const json* answer = find(record, {"answer"}); answer && *answer != "accept") {  // Prodigy
+    if (rejected_++ == 0) first_rejected_ = spot.document.line;
+    return;
+  }
+  const json* data = find(record, {"data"});
+  const bool studio = data && data->is_object();
+  if (studio && !source_.options.offsets) spot.unit = OffsetUnit::utf16;  // Label Studio counts as browsers do
+  if (!read_text(spot, studio ? *data : record)) return;
+  const std::string& id_column = source_.options.id_column;
+  if (const json* id = id_column.empty() ? find(record, {"id", "guid"}) : find(record, {id_column.c_str()});
+      id && is_name(*id))
+    spot.document.id = name_of(*id);
+  if (const json* weight = find(record, {"weight"}); weight && weight->is_number())
+    spot.document.weight = weight->get<float>();
+  if (const json* tokens = find(record, {"tokens"})) read_tokens(spot, *tokens);
+
+  const std::string& column = source_.options.label_column;
+  for (const char* key : {"spans", "entities", "ents", "NE"})
+    if (const json* value = find(record, {key})) read_annotation(spot, *value, false);
+  for (const char* key : {"label", "labels", "class", "category", "cats", "accept"})
+    if (column.empty())
+      if (const json* value = find(record, {key})) read_annotation(spot, *value, true);
+  if (!column.empty()) {
+    if (const json* value = find(record, {column.c_str()})) read_annotation(spot, *value, true);
+  }
+  if (const json* annotations = find(record, {"annotations"})) read_results(spot, *annotations);
+  if (!spot.bad) keep(spot);
+}
+
+/// spaCy's older form: ["text", {"entities": [[0, 5, "ORG"]], "cats": {"pos": 1}}].
+void RecordReader::read_tuple(Spot& spot, const json& record) {
+  if (record.size() != 2 || !record[0].is_string() || !record[1].is_object()) {
+    source_.report(Severity::error, spot.document.line, 0, "expected [\"text\", {\"entities\": [...]}]");
+    return;
+  }
+  spot.document.text = record[0].get<std::string>();
+  for (const char* key : {"entities", "spans"})
+    if (const json* value = find(record[1], {key})) read_annotation(spot, *value, false);
+  if (const json* value = find(record[1], {"cats"})) read_annotation(spot, *value, true);
+  if (!spot.bad) keep(spot);
+}
+
+/// A value that may hold spans, classes or, for doccano, either: [[0,5,"ORG"]], [{"start":..}], "pos", ["pos"],
+/// {"pos":1}.
+void RecordReader::read_annotation(Spot& spot, const json& value, bool of_text) {
+  Document& document = spot.document;
+  document.annotated = true;
+  if (of_text && is_name(value)) {
+    document.labels.push_back(name_of(value));
+  } else if (of_text && value.is_object()) {  // spaCy's cats
+    for (const auto& [name, on] : value.items())
+      if ((on.is_number() && on.get<double>() >= 0.5) || on == true) document.labels.push_back(name);
+  } else if (value.is_array()) {
+    for (const json& item : value) {
+      if (of_text && is_name(item))
+        document.labels.push_back(name_of(item));
+      else
+        read_span(spot, item);
+    }
+  } else {
+    source_.report(Severity::error, document.line, 0, "annotation that is neither spans nor a class: " + value.dump());
+    spot.bad = true;
+  }
+}
+
+void RecordReader::read_span(Spot& spot, const json& value) {
+  if (value.is_array() && value.size() == 3 && value[0].is_number() && value[1].is_number() && is_name(value[2]))
+    return add_span(spot, value[0].get<double>(), value[1].get<double>(), name_of(value[2]), nullptr);
+  const json *begin = find(value, {"start", "start_offset", "begin", "startOffset"}),
+             *end = find(value, {"end", "end_offset", "endOffset"}),
+             *label = find(value, {"label", "labels", "type", "tag", "entity_group"}),
+             *text = find(value, {"text", "form", "word"});
+  if (label && label->is_array() && !label->empty()) label = &(*label)[0];
+  if (begin && end && label && begin->is_number() && end->is_number() && is_name(*label))
+    return add_span(spot, begin->get<double>(), end->get<double>(), name_of(*label), text);
+  source_.report(Severity::error, spot.document.line, 0,
+                 "a span needs start, end and label: " + value.dump(-1, ' ', false, json::error_handler_t::replace));
+  spot.bad = true;
+}
+
+void RecordReader::add_span(Spot& spot, double begin, double end, std::string label, const json* text) {
+  const std::string& whole = spot.document.text;
+  const auto fail = [&](Severity severity, const std::string& why) {
+    const auto number = [](double x) {
+      return std::floor(x) == x ? json(static_cast<std::int64_t>(x)).dump() : json(x).dump();
+    };
+    source_.report(severity, spot.document.line, 0,
+                   "span " + number(begin) + ".." + number(end) + " " + label + " " + why);
+    if (severity == Severity::error) spot.bad = true;
+  };
+  const double length = static_cast<double>(spot.map().length());
+  if (!(begin >= 0 && begin <= end && end <= 9e15)) return fail(Severity::error, "is no range");
+  if (begin == end) return fail(Severity::warning, "is empty: left out");
+  if (end > length)
+    return fail(Severity::error, "passes the text's end at " + std::to_string(spot.map().length()) +
+                                     "; do the offsets count another unit?");
+  const ByteRange range{spot.map().to_byte(static_cast<std::size_t>(begin)),
+                        spot.map().to_byte(static_cast<std::size_t>(end))};
+  const auto splits = [&](std::size_t at) {
+    return at < whole.size() && (static_cast<unsigned char>(whole[at]) & 0xC0) == 0x80;
+  };
+  if (splits(range.begin) || splits(range.end) || range.begin == range.end)
+    return fail(Severity::error, "cuts a character in two; do the offsets count another unit?");
+  const std::string_view found = slice(whole, range);
+  if (text && text->is_string() && text->get_ref<const std::string&>() != found)
+    return fail(Severity::error, "is " + in_quotes(found) + ", but its annotation says " +
+                                     in_quotes(text->get<std::string>()) + "; do the offsets count another unit?");
+  spot.document.spans.push_back({range, std::move(label)});
+}
+
+/// Label Studio: annotations of one or more annotators, of whom the first counts.
+void RecordReader::read_results(Spot& spot, const json& annotations) {
+  if (!annotations.is_array() || annotations.empty()) return;
+  if (!find(annotations[0], {"result"})) return read_annotation(spot, annotations, false);
+  if (annotations.size() > 1 && further_++ == 0) first_further_ = spot.document.line;
+  spot.document.annotated = true;
+  for (const json& result : *find(annotations[0], {"result"})) {
+    const json* value = find(result, {"value"});
+    if (!value) continue;  // a relation between spans
+    if (const json* choices = find(*value, {"choices"}))
+      read_annotation(spot, *choices, true);
+    else
+      read_span(spot, *value);
+  }
+}
+
+void RecordReader::read_tokens(Spot& spot, const json& tokens) {
+  if (!tokens.is_array()) return;
+  std::vector<ByteRange> ranges;
+  for (const json& token : tokens) {
+    const json *begin = find(token, {"start"}), *end = find(token, {"end"});
+    if (!begin || !end || !begin->is_number_unsigned() || !end->is_number_unsigned()) return;
+    ranges.push_back({spot.map().to_byte(begin->get<std::size_t>()), spot.map().to_byte(end->get<std::size_t>())});
+    const bool follows = ranges.size() == 1 || ranges[ranges.size() - 2].end <= ranges.back().begin;
+    if (ranges.back().begin >= ranges.back().end || !follows) return;  // not offsets into this text
+  }
+  spot.document.tokens = std::move(ranges);
+}
+
+void RecordReader::finish() {
+  if (rejected_ > 0)
+    source_.report(Severity::note, first_rejected_, 0,
+                   count_of(rejected_, "record") + " whose answer is not accept left out, of which this is the first");
+  if (further_ > 0)
+    source_.report(Severity::note, first_further_, 0,
+                   count_of(further_, "record") +
+                       " with several annotators, of which this is the first: the first of "
+                       "them counts");
+}
+
+}  // namespace bib::formats

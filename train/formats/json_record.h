@@ -1,0 +1,33 @@
+// One annotated text in JSON, in the dialect of spaCy, Prodigy, doccano, Label Studio, NIKL or bib itself.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+
+#include "train/formats/format.h"
+
+namespace bib::formats {
+
+/// Reads records into a corpus. What is wrong with a record is reported under the line given.
+class RecordReader {
+ public:
+  explicit RecordReader(const Source& source) : source_(source) {}
+
+  void read(const nlohmann::json& record, std::size_t line);
+  void finish();  // reports what was counted
+
+ private:
+  struct Spot;  // a record while it is read
+  bool read_text(Spot& spot, const nlohmann::json& record) const;
+  void read_fields(Spot& spot, const nlohmann::json& record);
+  void read_tuple(Spot& spot, const nlohmann::json& record);
+  void read_annotation(Spot& spot, const nlohmann::json& value, bool of_text);
+  void read_span(Spot& spot, const nlohmann::json& value);
+  void read_results(Spot& spot, const nlohmann::json& annotations);
+  void read_tokens(Spot& spot, const nlohmann::json& tokens);
+  void add_span(Spot& spot, double begin, double end, std::string label, const nlohmann::json* text);
+  void keep(Spot& spot);
+
+  const Source& source_;
+  std::size_t rejected_ = 0, first_rejected_ = 0, further_ = 0, first_further_ = 0;
+};
+
+}  // namespace bib::formats
