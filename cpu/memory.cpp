@@ -1,4 +1,6 @@
 // Device memory, arena growth and argument messages.
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -12,6 +14,7 @@ namespace bib {
 namespace {
 constexpr std::size_t alignment = 256;      // of a block: what cudaMalloc gives
 constexpr std::size_t slot_alignment = 64;  // of a tensor: one cache line, one AVX-512 register
+constexpr std::size_t huge_page = std::size_t{2} << 20;
 constexpr std::size_t smallest_block = std::size_t{1} << 20;
 
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
@@ -19,7 +22,12 @@ std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to *
 
 void* allocate_bytes(Device device, std::size_t bytes) {
   if (device == Device::cuda) return cuda_allocate(bytes);
-  void* p = std::aligned_alloc(alignment, round_up(bytes ? bytes : 1, alignment));
+  // Large blocks on huge pages where the system lends them: packed weights and step memory are read in long strides,
+  // which with 4 KiB pages miss the TLB and stop the prefetcher at every page.
+  const bool large = bytes >= huge_page;
+  bytes = round_up(bytes ? bytes : 1, large ? huge_page : alignment);
+  void* p = std::aligned_alloc(large ? huge_page : alignment, bytes);
+  if (p && large) madvise(p, bytes, MADV_HUGEPAGE);
   if (!p) throw std::runtime_error("out of memory: " + std::to_string(bytes >> 20) + " MiB asked for");
   return p;
 }
