@@ -47,6 +47,14 @@ struct Order {
     }
   }
   int tokens() const { return packed_row.back(); }
+  struct Token {
+    int t, j;  // step, place among the sentences
+  };
+  Token token(int row) const {
+    const auto after = std::upper_bound(packed_row.begin(), packed_row.end(), row);
+    const int t = static_cast<int>(after - packed_row.begin()) - 1;
+    return {t, row - packed_row[t]};
+  }
   int active(int t) const { return packed_row[t + 1] - packed_row[t]; }
 };
 
@@ -130,143 +138,188 @@ void on_cpu(Context& ctx, const LstmForward& op) {
 
 namespace {
 
-/// d_x = d_gates w_x, summed over both directions in one chain; padded steps get 0.
-void input_gradient(Context& ctx, const LstmBackward& op, const Order& order, const LstmGradientRows& d_gates) {
-  const int B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = order.tokens();
+/// Sizes of backward, and the gradients before the activations that all its products read.
+struct BackwardPlan {
+  const LstmBackward& op;
+  Order order;
   const LstmKernels& k = kernels();
-  const int width = 4 * k.lanes, blocks = d_gates.blocks, depth = D * blocks * width;
-  real* w_x = take(ctx, depth, padded(I));
-  parallel_for(ctx, D * blocks,
-               [&](int i) { k.pack_rows(op.w_x[i / blocks].data, H, I, i % blocks, i * width, depth, w_x); });
-  real** rows = take<real*>(ctx, N);
-  for (int t = 0; t < op.x.dim(0); ++t) {
-    const int active = t < order.steps ? order.active(t) : 0;
-    for (int j = 0; j < B; ++j) {
-      real* row = op.d_x.data + (std::int64_t{t} * B + order.sentence[j]) * I;
-      if (j < active) {
-        rows[order.packed_row[t] + j] = row;
-      } else {
-        std::fill_n(row, I, real(0));
+  int B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = order.tokens();
+  int blocks = padded(H) / k.lanes, width = 4 * k.lanes;
+  int rows = N | 1;  // odd, lest the same token of all blocks fall into one cache set
+  real* d_gates;     // [D][blocks][rows][width]
+
+  BackwardPlan(Context& ctx, const LstmBackward& op_)
+      : op(op_), order(op.lengths, op.x.dim(0)), d_gates(take(ctx, std::int64_t{D} * blocks * rows, width)) {}
+
+  LstmGradientRows of_direction(int d) const {
+    return {d_gates + std::int64_t{d} * blocks * rows * width, blocks, rows};
+  }
+};
+
+/// One direction's d_h and d_gates, step by step.
+class Recurrence {
+ public:
+  Recurrence(Context& ctx, const BackwardPlan& p)
+      : p_(p), parts_(parts(ctx, p.order, p.D)), w_h_(take(ctx, std::int64_t{p.D} * p.blocks * p.width, padded(p.H))) {
+    for (int d = 0; d < p.D; ++d) {
+      for (const Part& part : parts_) {
+        LstmBackwardUnit u{unit_of(p.op, part, d)};
+        u.w_h = packed(d);
+        u.gates = p.op.gates[d].data;
+        u.c = p.op.c[d].data;
+        u.d_h = p.op.d_h.data + d * p.H;
+        u.d_gates = p.of_direction(d);
+        u.packed_row = p.order.packed_row.data();
+        u.first = part.first;
+        u.stride = part.stride;
+        u.d_state = take(ctx, u.count, padded(p.H));
+        u.d_cell = take(ctx, u.count, padded(p.H));
+        units_.push_back(u);
       }
     }
   }
-  parallel_chunks(ctx, N, chunk_rows, [&](std::int64_t begin, std::int64_t end) {
-    k.input_gradient({.d_gates = {d_gates.data, D * blocks, d_gates.tokens},
-                      .first = static_cast<int>(begin),
-                      .rows = static_cast<int>(end - begin),
-                      .I = I,
-                      .w_x = w_x,
-                      .d_x = rows + begin});
-  });
-}
 
-/// Columns over the packed tokens of what the weights were multiplied with: x, and per direction the masked h before.
-struct Columns {
-  int ld;
-  real *x, *h, *ones;  // [I,ld] [D,H,ld] [ld]
+  auto packing() const {
+    return Tasks{p_.D * p_.blocks, [this](int i) {
+                   const int d = i / p_.blocks, block = i % p_.blocks;
+                   p_.k.pack_rows(p_.op.w_h[d].data, p_.H, p_.H, block, block * p_.width, p_.blocks * p_.width,
+                                  packed(d));
+                 }};
+  }
+  auto units() const {
+    return Tasks{static_cast<int>(units_.size()), [this](int i) { p_.k.backward(units_[i]); }};
+  }
 
-  Columns(Context& ctx, const LstmBackward& op, const Order& order) {
-    const int B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = order.tokens();
-    const LstmKernels& k = kernels();
-    const int tiles = padded(N) / k.lanes;
-    ld = padded(N) + k.lanes;  // one more vector, lest powers of two crowd one cache set
-    x = take(ctx, I, ld);
-    h = take(ctx, std::int64_t{D} * H, ld);
-    ones = take(ctx, ld);
-    std::fill_n(ones, ld, real(1));
-    std::vector<int> step(N);
-    for (int t = 0; t < order.steps; ++t)
-      std::fill(step.begin() + order.packed_row[t], step.begin() + order.packed_row[t + 1], t);
-    parallel_for(ctx, (1 + D) * tiles, [&](int i) {
-      const int d = i / tiles - 1, begin = i % tiles * k.lanes;  // d = -1: x
-      std::array<const real*, 16> rows{}, masks{};
-      for (int r = begin; r < std::min(N, begin + k.lanes); ++r) {
-        const int j = r - order.packed_row[step[r]], b = order.sentence[j];
-        const int t = d < 0 ? step[r] : d == 0 ? step[r] - 1 : step[r] + 1;
-        if (d < 0) {
-          rows[r - begin] = op.x.data + (std::int64_t{t} * B + b) * I;
-        } else if (t >= 0 && t < order.length[j]) {
-          rows[r - begin] = op.h.data + (std::int64_t{t} * B + b) * D * H + d * H;
-          if (op.h_mask) masks[r - begin] = op.h_mask[d][b].data;
+ private:
+  real* packed(int d) const { return w_h_ + std::int64_t{d} * p_.blocks * p_.width * padded(p_.H); }
+
+  const BackwardPlan& p_;
+  std::vector<Part> parts_;
+  real* w_h_;
+  std::vector<LstmBackwardUnit> units_;
+};
+
+/// d_x = d_gates w_x, summed over both directions in one chain; padded steps get 0.
+class InputGradient {
+ public:
+  InputGradient(Context& ctx, const BackwardPlan& p) : p_(p) {
+    if (!p.op.d_x) return;
+    w_x_ = take(ctx, p.D * p.blocks * p.width, padded(p.I));
+    rows_ = take<real*>(ctx, p.N);
+    // A row's sum does not depend on its chunk, so that the number of chunks may suit the threads.
+    const int threads = ctx.threads(), full = (p.N + chunk_rows - 1) / chunk_rows;
+    chunks_ = (full + threads - 1) / threads * threads;
+    const int T = p.op.x.dim(0);
+    for (int t = 0; t < T; ++t) {
+      const int active = t < p.order.steps ? p.order.active(t) : 0;
+      for (int j = 0; j < p.B; ++j) {
+        real* row = p.op.d_x.data + (std::int64_t{t} * p.B + p.order.sentence[j]) * p.I;
+        if (j < active) {
+          rows_[p.order.packed_row[t] + j] = row;
+        } else {
+          std::fill_n(row, p.I, real(0));
         }
       }
-      const bool masked = d >= 0 && op.h_mask;
-      k.pack_columns(rows.data(), masked ? masks.data() : nullptr, d < 0 ? I : H,
-                     (d < 0 ? x : h + std::int64_t{d} * H * ld) + begin, ld);
-    });
+    }
   }
+
+  auto packing() const {
+    return Tasks{p_.op.d_x ? p_.D * p_.blocks : 0, [this](int i) {
+                   p_.k.pack_rows(p_.op.w_x[i / p_.blocks].data, p_.H, p_.I, i % p_.blocks, i * p_.width,
+                                  p_.D * p_.blocks * p_.width, w_x_);
+                 }};
+  }
+  auto products() const {
+    return Tasks{chunks_, [this](int i) {
+                   const int begin = static_cast<int>(std::int64_t{p_.N} * i / chunks_);
+                   const int end = static_cast<int>(std::int64_t{p_.N} * (i + 1) / chunks_);
+                   p_.k.input_gradient({.d_gates = {p_.d_gates, p_.D * p_.blocks, p_.rows},
+                                        .first = begin,
+                                        .rows = end - begin,
+                                        .I = p_.I,
+                                        .w_x = w_x_,
+                                        .d_x = rows_ + begin});
+                 }};
+  }
+
+ private:
+  const BackwardPlan& p_;
+  int chunks_ = 0;
+  real* w_x_ = nullptr;
+  real** rows_ = nullptr;
 };
 
 /// d_w_x += d_gates' x, d_w_h += d_gates' h_before, d_b += sums of d_gates: every sum runs over the packed tokens in
 /// their order, whichever thread takes it.
-void weight_gradients(Context& ctx, const LstmBackward& op, const Order& order, const LstmGradientRows& d_gates) {
-  const int I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), blocks = d_gates.blocks;
-  const LstmKernels& k = kernels();
-  const int width = 4 * k.lanes, height = I + H + 1;
-  const Columns columns(ctx, op, order);
-  const real** rows = take<const real*>(ctx, std::int64_t{D} * height);
-  for (int d = 0; d < D; ++d) {
-    const real** at = rows + std::int64_t{d} * height;
-    for (int i = 0; i < I; ++i) *at++ = columns.x + std::int64_t{i} * columns.ld;
-    for (int i = 0; i < H; ++i) *at++ = columns.h + (std::int64_t{d} * H + i) * columns.ld;
-    *at = columns.ones;
+class WeightGradients {
+ public:
+  WeightGradients(Context& ctx, const BackwardPlan& p)
+      : p_(p),
+        height_(p.I + p.H + 1),
+        runs_((p.N + p.k.depth - 1) / p.k.depth),
+        columns_(take(ctx, std::int64_t{p.D} * runs_ * height_, p.k.depth)),
+        products_(take(ctx, std::int64_t{p.D} * p.blocks * height_, p.width)) {}
+
+  /// What each token's weights were multiplied with, as columns over the tokens: x, the masked h before, and 1.
+  auto packing() const {
+    return Tasks{p_.D * runs_, [this](int i) {
+                   real* run = columns_ + std::int64_t{i} * height_ * p_.k.depth;
+                   const int begin = i % runs_ * p_.k.depth, end = std::min(p_.N, begin + p_.k.depth);
+                   for (int row = begin; row < end; row += p_.k.lanes)
+                     pack_tokens(i / runs_, row, std::min(p_.k.lanes, p_.N - row), run + row - begin);
+                   std::fill_n(run + std::int64_t{p_.I + p_.H} * p_.k.depth, p_.k.depth, real(1));
+                 }};
   }
-  real* products = take(ctx, std::int64_t{D} * blocks * height, width);
-  parallel_for(ctx, D * blocks, [&](int i) {
-    const int d = i / blocks;
-    k.weight_gradient({.d_gates = d_gates.data + std::int64_t{i} * d_gates.tokens * width,
-                       .tokens = order.tokens(),
-                       .I = I,
-                       .H = H,
-                       .block = i % blocks,
-                       .rows = rows + std::int64_t{d} * height,
-                       .products = products + std::int64_t{i} * height * width,
-                       .d_w_x = op.d_w_x[d].data,
-                       .d_w_h = op.d_w_h[d].data,
-                       .d_b = op.d_b[d].data});
-  });
-}
+  auto products() const {
+    return Tasks{p_.D * p_.blocks, [this](int i) {
+                   const int d = i / p_.blocks;
+                   p_.k.weight_gradient({.d_gates = p_.d_gates + std::int64_t{i} * p_.rows * p_.width,
+                                         .tokens = p_.N,
+                                         .I = p_.I,
+                                         .H = p_.H,
+                                         .block = i % p_.blocks,
+                                         .columns = columns_ + std::int64_t{d} * runs_ * height_ * p_.k.depth,
+                                         .products = products_ + std::int64_t{i} * height_ * p_.width,
+                                         .d_w_x = p_.op.d_w_x[d].data,
+                                         .d_w_h = p_.op.d_w_h[d].data,
+                                         .d_b = p_.op.d_b[d].data});
+                 }};
+  }
+
+ private:
+  /// `count` <= lanes tokens from packed row `row` on; the lanes beyond become zeros.
+  void pack_tokens(int d, int row, int count, real* to) const {
+    std::array<const real*, 16> x{}, h{}, masks{};  // 16: the most lanes there are
+    for (int r = 0; r < count; ++r) {
+      const auto [t, j] = p_.order.token(row + r);
+      const int b = p_.order.sentence[j], before = d == 0 ? t - 1 : t + 1;
+      x[r] = p_.op.x.data + (std::int64_t{t} * p_.B + b) * p_.I;
+      if (before >= 0 && before < p_.order.length[j])
+        h[r] = p_.op.h.data + (std::int64_t{before} * p_.B + b) * p_.D * p_.H + d * p_.H;
+      if (p_.op.h_mask) masks[r] = p_.op.h_mask[d][b].data;
+    }
+    p_.k.pack_columns(x.data(), nullptr, p_.I, to, p_.k.depth);
+    p_.k.pack_columns(h.data(), p_.op.h_mask ? masks.data() : nullptr, p_.H, to + std::int64_t{p_.I} * p_.k.depth,
+                      p_.k.depth);
+  }
+
+  const BackwardPlan& p_;
+  int height_, runs_;
+  real* columns_;   // [D][runs][I+H+1][depth]
+  real* products_;  // [D][blocks][I+H+1][width]
+};
 
 }  // namespace
 
 void on_cpu(Context& ctx, const LstmBackward& op) {
-  const int D = op.w_h.dim(0), H = op.w_h.dim(2);
-  const Order order(op.lengths, op.x.dim(0));
-  const LstmKernels& k = kernels();
-  const int blocks = padded(H) / k.lanes, width = 4 * k.lanes;
   ArenaScope scope(ctx.arena());
-  real* w_h = take(ctx, std::int64_t{D} * blocks * width, padded(H));
-  // An odd number of rows, lest the same token of all blocks fall into one cache set.
-  const LstmGradientRows d_gates{nullptr, blocks, order.tokens() | 1};
-  real* gradients = take(ctx, std::int64_t{D} * blocks * d_gates.tokens, width);
-  const std::vector<Part> list = parts(ctx, order, D);
-  std::vector<LstmBackwardUnit> units;
-  for (int d = 0; d < D; ++d) {
-    for (const Part& part : list) {
-      LstmBackwardUnit u{unit_of(op, part, d)};
-      u.w_h = w_h + std::int64_t{d} * blocks * width * padded(H);
-      u.gates = op.gates[d].data;
-      u.c = op.c[d].data;
-      u.d_h = op.d_h.data + d * H;
-      u.d_gates = d_gates;
-      u.d_gates.data = gradients + std::int64_t{d} * blocks * d_gates.tokens * width;
-      u.packed_row = order.packed_row.data();
-      u.first = part.first;
-      u.stride = part.stride;
-      u.d_state = take(ctx, u.count, padded(H));
-      u.d_cell = take(ctx, u.count, padded(H));
-      units.push_back(u);
-    }
-  }
-  parallel_for(ctx, D * blocks, [&](int i) {
-    const int d = i / blocks, block = i % blocks;
-    k.pack_rows(op.w_h[d].data, H, H, block, block * width, blocks * width,
-                w_h + std::int64_t{d} * blocks * width * padded(H));
-  });
-  parallel_for(ctx, static_cast<int>(units.size()), [&](int i) { k.backward(units[i]); });
-  const LstmGradientRows all{gradients, blocks, d_gates.tokens};
-  if (op.d_x) input_gradient(ctx, op, order, all);
-  weight_gradients(ctx, op, order, all);
+  const BackwardPlan plan(ctx, op);
+  const Recurrence recurrence(ctx, plan);
+  const InputGradient input(ctx, plan);
+  const WeightGradients weights(ctx, plan);
+  parallel_tasks(ctx, weights.packing(), recurrence.packing(), input.packing());
+  parallel_tasks(ctx, recurrence.units());
+  parallel_tasks(ctx, input.products(), weights.products());
 }
 
 }  // namespace bib

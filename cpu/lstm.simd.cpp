@@ -270,7 +270,7 @@ void weight_gradient(const LstmWeightGradient& g) {
       const real* a[S.value];
       real* c = g.products + std::ptrdiff_t{row} * width;
       for (int s = 0; s < S.value; ++s) {
-        a[s] = g.rows[row + s] + k;
+        a[s] = g.columns + std::ptrdiff_t{k} * (g.I + g.H + 1) + (row + s) * panel_depth;
         for (int v = 0; v < 4; ++v) acc[s][v] = k ? load(c + s * width + v * lanes) : vec{};
       }
       multiply(acc, a, g.d_gates + std::ptrdiff_t{k} * width, smaller(panel_depth, g.tokens - k));
@@ -287,6 +287,7 @@ void weight_gradient(const LstmWeightGradient& g) {
 }  // namespace
 
 const LstmKernels lstm_kernels{.lanes = lanes,
+                               .depth = panel_depth,
                                .pack_gates = pack_gates,
                                .pack_bias = pack_bias,
                                .pack_rows = pack_rows,

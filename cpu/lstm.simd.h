@@ -58,13 +58,14 @@ struct LstmInputGradient {
 struct LstmWeightGradient {
   const real* d_gates;  // the block's rows of all packed tokens
   int tokens, I, H, block;
-  const real* const* rows;  // [I+H+1] addresses of [tokens]: columns of x, columns of the masked h before, ones (for b)
-  real* products;           // scratch [I+H+1, 4 lanes]
+  const real* columns;  // [tokens / depth, rounded up][I+H+1][depth]: of x, of the masked h before, and ones (for b)
+  real* products;       // scratch [I+H+1, 4 lanes]
   real *d_w_x, *d_w_h, *d_b;  // [4H,I] [4H,H] [4H]
 };
 
 struct LstmKernels {
   int lanes;
+  int depth;  // tokens of one run of the weights' gradients; a multiple of lanes
   /// Sizes are padded to a multiple of `lanes`, and units come in blocks of `lanes`. pack_gates writes one block of
   /// w [4H,K]: K rows of the block's i, f, g, o vectors. pack_bias does the same for b [4H].
   void (*pack_gates)(const real* w, int H, int K, int block, real* packed);

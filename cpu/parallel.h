@@ -30,6 +30,22 @@ void parallel_for(Context& ctx, int n, F&& f) {
   if (error) std::rethrow_exception(error);
 }
 
+/// Tasks 0..count-1 of a kind.
+template <class F>
+struct Tasks {
+  int count;
+  F run;
+};
+template <class F>
+Tasks(int, F) -> Tasks<F>;
+
+/// Several kinds of tasks that do not depend on each other, as one parallel region; the first kinds start first.
+template <class... F>
+void parallel_tasks(Context& ctx, const Tasks<F>&... kinds) {
+  parallel_for(ctx, (kinds.count + ...),
+               [&](int i) { (void)((i < kinds.count ? (kinds.run(i), true) : (i -= kinds.count, false)) || ...); });
+}
+
 /// Chunks [begin,end) of 0..n-1, `grain` long but for the last.
 template <class F>
 void parallel_chunks(Context& ctx, std::int64_t n, std::int64_t grain, F&& f) {
