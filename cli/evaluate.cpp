@@ -3,21 +3,32 @@
 
 #include <algorithm>
 
+#include "bib/ner.h"
+#include "bib/tc.h"
 #include "cli/common.h"
 #include "cli/verbs.h"
+#include "models/model_parts.h"
 #include "train/corpus.h"
 
 namespace bib::cli {
 
 namespace {
 
+/// A flag whose values are names; the help lists them in its own words.
+template <typename Value>
+CLI::Validator choice(const std::map<std::string, Value>& values) {
+  return CLI::CheckedTransformer(values).description("");
+}
+
 struct Flags {
-  std::string file, gold, predicted;
+  std::vector<std::string> files;  // MODEL FILE, or one file with both columns
+  std::string gold, predicted;
   std::string format = "auto";
   std::optional<Task> task;
   std::optional<Scheme> scheme;
   NerOptions ner;
   Verdict verdict;
+  DeviceFlags device;
 };
 
 Corpus read(const std::string& path, const Flags& flags, const char* tag_column) {
@@ -62,25 +73,72 @@ void warn_of_other_tokens(const Corpus& gold, const Corpus& predicted) {
   }
 }
 
-int evaluate(Flags flags) {
-  const bool two_files = !flags.gold.empty() && !flags.predicted.empty();
-  if (two_files == !flags.file.empty() || flags.gold.empty() != flags.predicted.empty()) {
-    throw UsageError(
-        "evaluate needs --gold FILE and --pred FILE, or one FILE with gold and predicted tags as its "
-        "last two columns");
-  }
-  check(flags.verdict);
-  flags.ner.scheme = flags.scheme;
-  if (!two_files) flags.task = Task::ner;
-  const Corpus gold = read(two_files ? flags.gold : flags.file, flags, two_files ? nullptr : "-2");
-  const Corpus predicted = read(two_files ? flags.predicted : flags.file, flags, two_files ? nullptr : "-1");
+void conclude(const Corpus& gold, const Corpus& predicted, Flags flags) {
   flags.verdict.gold_name = gold.path;
   flags.verdict.predicted_name = predicted.path;
-  if (flags.task == Task::tc || (!flags.task && has_classes(gold))) {
+  if (flags.task == Task::tc) {
     conclude_tc(gold.documents, predicted.documents, flags.ner.bootstrap, flags.verdict);
   } else {
     warn_of_other_tokens(gold, predicted);
     conclude_ner(gold.documents, predicted.documents, flags.ner, flags.verdict);
+  }
+}
+
+/// What the model makes of the gold texts; the documents keep tokens, so that accuracy counts the file's own.
+Corpus predict(const std::string& model_path, const Corpus& gold, Task task, const DeviceFlags& device) {
+  Context ctx(device.options());
+  Corpus predicted{.path = model_path, .format = "", .documents = gold.documents, .diagnostics = {}, .scheme = {}};
+  if (task == Task::ner) {
+    const auto answers = NerModel::load(model_path, ctx).predict(ctx, gold.documents, {.scores = false});
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      predicted.documents[i].tags.clear();
+      predicted.documents[i].spans.assign(answers[i].entities.begin(), answers[i].entities.end());
+    }
+  } else {
+    const auto answers = TcModel::load(model_path, ctx).predict(ctx, gold.documents);
+    for (std::size_t i = 0; i < answers.size(); ++i) predicted.documents[i].labels = answers[i].labels;
+  }
+  return predicted;
+}
+
+void evaluate_model(Flags flags) {
+  const Task task = task_of(read_model(flags.files[0]));
+  if (flags.task && flags.task != task) {
+    throw UsageError(flags.files[0] + " is a model for the other task; leave out --task");
+  }
+  flags.task = task;
+  const Corpus gold = read(flags.files[1], flags, nullptr);
+  conclude(gold, predict(flags.files[0], gold, task, flags.device), flags);
+}
+
+void evaluate_files(Flags flags) {
+  const Corpus gold = read(flags.gold, flags, nullptr), predicted = read(flags.predicted, flags, nullptr);
+  if (!flags.task) flags.task = has_classes(gold) ? Task::tc : Task::ner;
+  conclude(gold, predicted, flags);
+}
+
+void evaluate_columns(Flags flags) {
+  flags.task = Task::ner;
+  const std::string& file = flags.files[0];
+  conclude(read(file, flags, "-2"), read(file, flags, "-1"), flags);
+}
+
+int evaluate(Flags flags) {
+  const bool two_files = !flags.gold.empty() && !flags.predicted.empty();
+  const bool half = flags.gold.empty() != flags.predicted.empty();
+  if (half || two_files == !flags.files.empty()) {
+    throw UsageError(
+        "evaluate needs MODEL FILE; or --gold FILE and --pred FILE; or one FILE with gold and predicted "
+        "tags as its last two columns");
+  }
+  check(flags.verdict);
+  flags.ner.scheme = flags.scheme;
+  if (two_files) {
+    evaluate_files(std::move(flags));
+  } else if (flags.files.size() == 2) {
+    evaluate_model(std::move(flags));
+  } else {
+    evaluate_columns(std::move(flags));
   }
   return exit_code::ok;
 }
@@ -88,24 +146,26 @@ int evaluate(Flags flags) {
 }  // namespace
 
 void add_evaluate(CLI::App& app, Action& action) {
-  static Flags flags;
+  const auto shared = std::make_shared<Flags>();
+  Flags& flags = *shared;
   CLI::App* verb = app.add_subcommand("evaluate", "Score predictions against gold annotation and show the mistakes");
-  verb->add_option("file", flags.file, "One file with gold and predicted tags as its last two columns");
+  verb->add_option("files", flags.files, "MODEL FILE; or one FILE whose last two columns are gold and predicted tags")
+      ->expected(1, 2);
   verb->add_option("--gold", flags.gold, "The truth, in any corpus format");
   verb->add_option("--pred", flags.predicted, "The predictions for the same texts in the same order");
   verb->add_option("--format", flags.format, "Format of the files")->capture_default_str();
   verb->add_option("--task", flags.task, "ner or tc; found out from the gold file if left out")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Task>{{"ner", Task::ner}, {"tc", Task::tc}}));
+      ->transform(choice(std::map<std::string, Task>{{"ner", Task::ner}, {"tc", Task::tc}}));
   verb->add_option("--mode", flags.ner.mode, "Whose rules: conll (default), strict, seqeval or klue")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, NerMode>{{"conll", NerMode::conll},
-                                                                         {"strict", NerMode::strict},
-                                                                         {"seqeval", NerMode::seqeval},
-                                                                         {"klue", NerMode::klue}}));
+      ->transform(choice(std::map<std::string, NerMode>{{"conll", NerMode::conll},
+                                                        {"strict", NerMode::strict},
+                                                        {"seqeval", NerMode::seqeval},
+                                                        {"klue", NerMode::klue}}));
   verb->add_option("--scheme", flags.scheme, "Of the tags: iob1, iob2, bioes or bilou; found out if left out")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Scheme>{
+      ->transform(choice(std::map<std::string, Scheme>{
           {"iob1", Scheme::iob1}, {"iob2", Scheme::iob2}, {"bioes", Scheme::bioes}, {"bilou", Scheme::bilou}}));
   verb->add_option("--nested", flags.ner.nested, "Of entities inside entities: outermost (default), innermost or all")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Nested>{
+      ->transform(choice(std::map<std::string, Nested>{
           {"outermost", Nested::outermost}, {"innermost", Nested::innermost}, {"all", Nested::all}}));
   verb->add_flag("--json", flags.verdict.json, "One JSON object instead of text");
   verb->add_option("--errors", flags.verdict.errors, "Write the mistakes to FILE.html (a page) or FILE.jsonl");
@@ -115,7 +175,11 @@ void add_evaluate(CLI::App& app, Action& action) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   verb->add_option("--seed", flags.ner.bootstrap.seed, "Of these draws")->capture_default_str();
-  verb->callback([&action] { action = [] { return evaluate(flags); }; });
+  flags.device.add(*verb);
+  verb->footer(
+      "Examples: bib evaluate ner.bib test.txt --errors mistakes.html\n"
+      "          bib evaluate --gold test.conll --pred answers.conll --mode strict --fail-under f1=0.8");
+  verb->callback([&action, shared] { action = [shared] { return evaluate(*shared); }; });
 }
 
 }  // namespace bib::cli
