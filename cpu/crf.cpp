@@ -136,17 +136,18 @@ class LossOf {
   const Weights& weights_;
 };
 
-/// Adds the groups' sums, in their order, to the gradients.
-void add_groups(Context& ctx, const CrfLoss& op, View<const double, 3> groups) {
+/// Adds the groups' sums, in their order, to the gradients (and into the first group).
+void add_groups(Context& ctx, const CrfLoss& op, View<double, 3> groups) {
   const int K = op.first.dim(0);
   parallel_chunks(ctx, K + 2, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      real* out = i < K ? op.d_transition[i].data : i == K ? op.d_first.data : op.d_last.data;
-      for (int k = 0; k < K; ++k) {
-        double sum = 0;
-        for (int g = 0; g < groups.dim(0); ++g) sum += groups[g][i][k];
-        out[k] += static_cast<real>(sum);
+      double* total = groups[0][i].data;
+      for (int g = 1; g < groups.dim(0); ++g) {
+        const double* part = groups[g][i].data;
+        for (int k = 0; k < K; ++k) total[k] += part[k];
       }
+      real* out = i < K ? op.d_transition[i].data : i == K ? op.d_first.data : op.d_last.data;
+      for (int k = 0; k < K; ++k) out[k] += static_cast<real>(total[k]);
     }
   });
 }
@@ -172,7 +173,7 @@ void on_cpu(Context& ctx, const CrfLoss& op) {
     const auto bound = [&](int i) { return static_cast<int>(std::int64_t{B} * i / groups); };
     for (int b = bound(g); b < bound(g + 1); ++b) loss(l, b, {.data = sums[g].data, .K = K, .stride = weights.stride});
   });
-  add_groups(ctx, op, sums);
+  if (groups > 0) add_groups(ctx, op, sums);
 }
 
 void on_cpu(Context& ctx, const CrfMarginals& op) {

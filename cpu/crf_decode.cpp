@@ -1,5 +1,5 @@
-// Viterbi without back-pointers: the forward pass keeps every step's best scores and only adds and compares; the way
-// back finds each step's choice again from the same sums, O(K) for the one tag that matters.
+// Viterbi without back-pointers: the forward pass only adds and takes maxima, and keeps both; the way back looks for
+// the tag whose sum is that very maximum, O(K) for the one column that matters.
 #include <algorithm>
 #include <limits>
 
@@ -54,22 +54,28 @@ double path_score(const CrfDecode& op, int b, int n) {
   return n == 0 ? 0 : score + op.last[before];
 }
 
-void decode(const CrfDecode& op, const CrfDecodeSimd& simd, const Padded& p, real* best, int b) {
+struct Rows {
+  real *best, *into;  // [T,stride]: best score of a path to a tag, and the same before its emission
+};
+
+void decode(const CrfDecode& op, const CrfDecodeSimd& simd, const Padded& p, const Rows& rows, int b) {
   const int T = op.scores.dim(0), B = op.scores.dim(1), n = op.lengths[b];
-  const auto row = [&](int t) { return best + std::int64_t{t} * p.stride; };
+  const auto best = [&](int t) { return rows.best + std::int64_t{t} * p.stride; };
   const crf::Sequence s = crf::sequence_of(op, b);
   for (int t = 0; t < n; ++t) {
     const real* scores = s.scores + t * s.score_step;
-    std::copy(scores, scores + p.K, row(t));
-    std::fill(row(t) + p.K, row(t + 1), lowest);
+    std::copy(scores, scores + p.K, best(t));
+    std::fill(best(t) + p.K, best(t + 1), lowest);
   }
-  for (int k = 0; k < p.K && n > 0; ++k) best[k] += op.first[k];
-  simd.forward(p.transition, p.K, p.stride, best, n);
+  for (int k = 0; k < p.K && n > 0; ++k) rows.best[k] += op.first[k];
+  simd.forward(p.transition, p.K, p.stride, rows.best, rows.into, n);
   const real* next = p.last;
+  real sum = n > 0 ? simd.max_of_sum(best(n - 1), next, p.stride) : 0;
   for (int t = n; t-- > 0;) {
-    const int tag = simd.argmax_of_sum(row(t), next, p.stride);
+    const int tag = simd.find_sum(best(t), next, p.stride, sum);
     op.tags.data[std::int64_t{t} * B + b] = tag;
     next = p.from + std::int64_t{tag} * p.stride;
+    sum = rows.into[std::int64_t{t} * p.stride + tag];
   }
   const double score = path_score(op, b, n);
   op.score[b] = static_cast<real>(score);
@@ -84,8 +90,9 @@ void on_cpu(Context& ctx, const CrfDecode& op) {
   const CrfDecodeSimd& simd = select(base::crf_decode, avx2::crf_decode, avx512::crf_decode);
   ArenaScope scratch(ctx.arena());
   const Padded padded = pad(ctx, op);
-  const auto rows = [&] { return ctx.arena().make<real, 2>({op.scores.dim(0), padded.stride}).data; };
-  parallel_for_with(ctx, op.scores.dim(1), rows, [&](real* best, int b) { decode(op, simd, padded, best, b); });
+  const std::array shape{op.scores.dim(0), padded.stride};
+  const auto rows = [&] { return Rows{ctx.arena().make<real, 2>(shape).data, ctx.arena().make<real, 2>(shape).data}; };
+  parallel_for_with(ctx, op.scores.dim(1), rows, [&](Rows& r, int b) { decode(op, simd, padded, r, b); });
 }
 
 }  // namespace bib

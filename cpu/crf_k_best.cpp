@@ -1,8 +1,12 @@
 // K-best Viterbi: each tag of each step keeps its N best partial paths in order; a step merges K such lists per tag.
+// In double, so that paths of different score hardly ever become equal by rounding. Equal scores: the lower tag first,
+// then the order of its list, which is the order of the paths from their last step to their first.
 #include <algorithm>
 #include <limits>
 
+#include "cpu/crf_decode.simd.h"
 #include "cpu/crf_sequences.h"
+#include "cpu/isa.h"
 #include "cpu/parallel.h"
 
 namespace bib {
@@ -10,78 +14,84 @@ namespace {
 
 constexpr double lowest = -std::numeric_limits<double>::infinity();
 
-/// In double, so that paths of different score hardly ever become equal by rounding.
 struct Lists {
-  int K, N;
-  double *before, *now;  // [K,N] scores, falling; -infinity where there is no path
-  int* from;             // [T,K,N]  tag * N + rank at the step before
-  double* head;          // [K] the best of each list that is not taken yet
-  int* rank;             // [K]
+  double *before, *now;  // [N,stride] scores, columns falling; -infinity where there is no path
+  double *step, *head;   // [stride]
+  int* rank;             // [stride]
+  double* score;         // [N] of the tag being merged
+  int *from, *ends;      // [T,K,N] and [N]: tag * N + rank at the step before
 };
 
-Lists make_lists(Context& ctx, const CrfKBest& op) {
-  const int N = op.tags.dim(0), T = op.tags.dim(1), K = op.scores.dim(2);
-  return {.K = K,
-          .N = N,
-          .before = ctx.arena().make<double, 2>({K, N}).data,
-          .now = ctx.arena().make<double, 2>({K, N}).data,
-          .from = ctx.arena().make<int, 3>({T, K, N}).data,
-          .head = ctx.arena().make<double, 1>({K}).data,
-          .rank = ctx.arena().make<int, 1>({K}).data};
-}
+class KBest {
+ public:
+  KBest(Context& ctx, const CrfKBest& op)
+      : op_(op), K(op.scores.dim(2)), N(op.tags.dim(0)), stride((K + 7) / 8 * 8), into_(take(ctx, K)) {
+    for (int j = 0; j < K; ++j)
+      for (int i = 0; i < stride; ++i)
+        into_[std::int64_t{j} * stride + i] = i < K ? double{op.transition[i][j]} : lowest;
+  }
 
-/// The N best of {before[i][r] + step(i)}, to score[N] and from[N]. Equal scores: the lower tag first, then the order
-/// of the list, which is the order of the paths from their last step to their first.
-template <class Step>
-void merge(const Lists& l, Step&& step, double* score, int* from) {
-  for (int i = 0; i < l.K; ++i) {
-    l.rank[i] = 0;
-    l.head[i] = l.before[std::int64_t{i} * l.N] + step(i);
+  Lists make_lists(Context& ctx) const {
+    return {.before = take(ctx, N),
+            .now = take(ctx, N),
+            .step = take(ctx, 1),
+            .head = take(ctx, 1),
+            .rank = ctx.arena().make<int, 1>({stride}).data,
+            .score = ctx.arena().make<double, 1>({N}).data,
+            .from = ctx.arena().make<int, 3>({op_.tags.dim(1), K, N}).data,
+            .ends = ctx.arena().make<int, 1>({N}).data};
   }
-  for (int r = 0; r < l.N; ++r) {
-    const int i = static_cast<int>(std::max_element(l.head, l.head + l.K) - l.head);
-    score[r] = l.head[i];
-    from[r] = i * l.N + l.rank[i];
-    const int taken = ++l.rank[i];
-    l.head[i] = taken < l.N ? l.before[std::int64_t{i} * l.N + taken] + step(i) : lowest;
-  }
-}
 
-void k_best(const CrfKBest& op, Lists& l, int b) {
-  const int T = op.tags.dim(1), B = op.scores.dim(1), n = op.lengths[b];
-  const crf::Sequence s = crf::sequence_of(op, b);
-  const auto from = [&](int t, int k) { return l.from + (std::int64_t{t} * l.K + k) * l.N; };
-  for (int k = 0; k < l.K && n > 0; ++k) {
-    std::fill(l.before + std::int64_t{k} * l.N, l.before + std::int64_t{k + 1} * l.N, lowest);
-    l.before[std::int64_t{k} * l.N] = static_cast<double>(op.first[k]) + s.scores[k];
-  }
-  for (int t = 1; t < n; ++t) {
-    const real* scores = s.scores + t * s.score_step;
-    for (int j = 0; j < l.K; ++j) {
-      const real* column = op.transition.data + j;
-      const double emission = scores[j];
-      merge(
-          l, [&](int i) { return column[std::int64_t{i} * l.K] + emission; }, l.now + std::int64_t{j} * l.N,
-          from(t, j));
+  void operator()(Lists& l, int b) const {
+    const int T = op_.tags.dim(1), B = op_.scores.dim(1), n = op_.lengths[b];
+    if (n > 0) {
+      search(l, crf::sequence_of(op_, b));
+    } else {
+      std::fill(l.score, l.score + N, lowest);
+      l.score[0] = 0;  // the empty path
     }
-    std::swap(l.before, l.now);
+    for (int r = 0; r < N; ++r) {
+      const bool exists = l.score[r] != lowest;
+      int* tags = op_.tags[r].data + b;
+      op_.score[r][b] = static_cast<real>(l.score[r]);
+      for (int t = exists ? n : 0; t < T; ++t) tags[std::int64_t{t} * B] = -1;
+      if (!exists || n == 0) continue;
+      for (int t = n - 1, at = l.ends[r];; --t) {
+        tags[std::int64_t{t} * B] = at / N;
+        if (t == 0) break;
+        at = from(l, t, at / N)[at % N];
+      }
+    }
   }
-  // The ends reuse what row 0 of `from`, which no step fills, and `now` have room for.
-  if (n > 0) {
-    merge(
-        l, [&](int i) { return static_cast<double>(op.last[i]); }, l.now, from(0, 0));
-  } else {
-    for (int r = 0; r < l.N; ++r) l.now[r] = r == 0 ? 0 : lowest;  // the one empty path
+
+ private:
+  double* take(Context& ctx, int rows) const { return ctx.arena().make<double, 2>({rows, stride}).data; }
+  int* from(const Lists& l, int t, int k) const { return l.from + (std::int64_t{t} * K + k) * N; }
+
+  /// Leaves the scores of the best paths in l.score and their ends in l.ends.
+  void search(Lists& l, const crf::Sequence& s) const {
+    std::fill(l.before, l.before + std::int64_t{N} * stride, lowest);
+    std::fill(l.now, l.now + std::int64_t{N} * stride, lowest);
+    for (int k = 0; k < K; ++k) l.before[k] = double{op_.first[k]} + s.scores[k];
+    for (int t = 1; t < s.length; ++t) {
+      for (int j = 0; j < K; ++j) {
+        const double emission = s.scores[t * s.score_step + j];
+        const double* into = into_ + std::int64_t{j} * stride;
+        for (int i = 0; i < stride; ++i) l.step[i] = into[i] + emission;
+        simd_.merge(l.before, l.step, stride, N, l.head, l.rank, l.score, from(l, t, j));
+        for (int r = 0; r < N; ++r) l.now[std::int64_t{r} * stride + j] = l.score[r];
+      }
+      std::swap(l.before, l.now);
+    }
+    for (int i = 0; i < stride; ++i) l.step[i] = i < K ? double{op_.last[i]} : lowest;
+    simd_.merge(l.before, l.step, stride, N, l.head, l.rank, l.score, l.ends);
   }
-  for (int r = 0; r < l.N; ++r) {
-    op.score[r][b] = static_cast<real>(l.now[r]);
-    int* tags = op.tags[r].data + b;
-    for (int t = l.now[r] == lowest ? 0 : n; t < T; ++t) tags[std::int64_t{t} * B] = -1;
-    if (l.now[r] == lowest) continue;
-    for (int t = n, at = n > 0 ? from(0, 0)[r] : 0; t-- > 0; at = t > 0 ? from(t, at / l.N)[at % l.N] : 0)
-      tags[std::int64_t{t} * B] = at / l.N;
-  }
-}
+
+  const CrfKBest& op_;
+  const CrfDecodeSimd& simd_ = select(base::crf_decode, avx2::crf_decode, avx512::crf_decode);
+  int K, N, stride;
+  double* into_;  // [K,stride] transitions by the tag they lead to
+};
 
 }  // namespace
 
@@ -89,8 +99,9 @@ void on_cpu(Context& ctx, const CrfKBest& op) {
   crf::expect_batch(op);
   ArenaScope scratch(ctx.arena());
   if (op.tags.dim(0) == 0) return;
-  const auto lists = [&] { return make_lists(ctx, op); };
-  parallel_for_with(ctx, op.scores.dim(1), lists, [&](Lists& l, int b) { k_best(op, l, b); });
+  const KBest k_best(ctx, op);
+  const auto lists = [&] { return k_best.make_lists(ctx); };
+  parallel_for_with(ctx, op.scores.dim(1), lists, [&](Lists& l, int b) { k_best(l, b); });
 }
 
 }  // namespace bib

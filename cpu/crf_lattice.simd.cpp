@@ -1,10 +1,11 @@
-// Forward-backward in scaled probability space. alpha runs up while beta runs down in the same loop: two independent
-// chains hide each other's latency. Both are a row vector times a matrix, beta with the transposed one.
+// Forward-backward in scaled probability space. Both directions are a row vector times a matrix, beta with the
+// transposed one. alpha runs up while beta runs down in the same loop, two independent chains that hide each other's
+// latency, unless the two matrices together would not stay in the cache.
 #include "cpu/crf_lattice.h"
 
 #include <limits>
 
-#include "cpu/vec.h"
+#include "cpu/vec_wide.h"
 
 namespace bib::BIB_ISA {
 namespace {
@@ -13,57 +14,17 @@ using crf::Lattice;
 using crf::Sequence;
 using crf::Weights;
 
-constexpr int wide_lanes = vector_bytes / 8;
+constexpr int both_matrices = 40;  // stride up to which forward and backward matrix fit a first-level cache of 32 KiB
 constexpr double infinity = std::numeric_limits<double>::infinity();
-typedef double wide __attribute__((vector_size(vector_bytes)));
-typedef long long wide_mask __attribute__((vector_size(vector_bytes)));
-typedef real narrow __attribute__((vector_size(wide_lanes * sizeof(real))));  // as many reals as a wide has doubles
 
-BIB_INLINE wide load_wide(const double* p) {
-  wide v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-BIB_INLINE void store_wide(double* p, wide v) { __builtin_memcpy(p, &v, sizeof v); }
-BIB_INLINE wide splat_wide(double x) { return wide{} + x; }
-BIB_INLINE narrow load_narrow(const real* p) {
-  narrow v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-BIB_INLINE void store_narrow(real* p, narrow v) { __builtin_memcpy(p, &v, sizeof v); }
-
-BIB_INLINE double sum_lanes(wide v) {
-  double part[wide_lanes];
-  store_wide(part, v);
-  for (int width = wide_lanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
-  return part[0];
-}
-BIB_INLINE double largest_lane(wide v) {
-  double part[wide_lanes];
-  store_wide(part, v);
-  for (int width = wide_lanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] = part[i] > part[i + width] ? part[i] : part[i + width];
-  return part[0];
-}
-BIB_INLINE double smallest_lane(wide v) { return -largest_lane(-v); }
-BIB_INLINE bool any_lane(wide_mask v) {
-  long long part[wide_lanes];
-  __builtin_memcpy(part, &v, sizeof v);
-  long long any = 0;
-  for (int i = 0; i < wide_lanes; ++i) any |= part[i];
-  return any != 0;
-}
-
-/// e^x for -700 <= x <= 0, to an ulp: x = n log 2 + r, Taylor series of degree 12 in |r| <= 0.35.
+/// e^x for -700 <= x <= 0: x = n log 2 + r, Taylor series of degree 11 in |r| <= 0.35, relative error 7e-15; then n is
+/// added to the exponent's bits.
 BIB_INLINE wide exp_wide(wide x) {
   const wide magic = splat_wide(6755399441055744.0);  // 1.5 * 2^52: adding it leaves the integer n in the low bits
   const wide shifted = x * 1.4426950408889634 + magic;
   const wide n = shifted - magic;
   const wide r = (x - n * 6.93145751953125e-1) - n * 1.42860682030941723212e-6;
-  wide p = splat_wide(1.0 / 479001600);
-  p = p * r + 1.0 / 39916800;
+  wide p = splat_wide(1.0 / 39916800);
   p = p * r + 1.0 / 3628800;
   p = p * r + 1.0 / 362880;
   p = p * r + 1.0 / 40320;
@@ -75,12 +36,12 @@ BIB_INLINE wide exp_wide(wide x) {
   p = p * r + 0.5;
   p = p * r + 1.0;
   p = p * r + 1.0;
-  wide_mask bits;
-  __builtin_memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits << 52) + (1023LL << 52);
-  wide scale;
-  __builtin_memcpy(&scale, &bits, sizeof scale);
-  return p * scale;
+  wide_mask bits, scale;
+  __builtin_memcpy(&bits, &p, sizeof bits);
+  __builtin_memcpy(&scale, &shifted, sizeof scale);
+  bits += scale << 52;
+  __builtin_memcpy(&p, &bits, sizeof p);
+  return p;
 }
 
 /// Calls f(k) for starts of vectors that cover 0..K-1, the last overlapping the one before: for K >= wide_lanes.
@@ -91,37 +52,53 @@ BIB_INLINE void cover(int K, F f) {
   if (k < K) f(K - wide_lanes);
 }
 
-BIB_INLINE double largest_of(const real* x, int K) {
-  double top = -infinity;
+struct Range {
+  double low = infinity, top = -infinity;
+};
+
+BIB_INLINE Range range_of(const real* x, int K) {
+  Range range;
   if (K < wide_lanes) {
-    for (int k = 0; k < K; ++k) top = x[k] > top ? static_cast<double>(x[k]) : top;
-    return top;
+    for (int k = 0; k < K; ++k) {
+      range.low = x[k] < range.low ? static_cast<double>(x[k]) : range.low;
+      range.top = x[k] > range.top ? static_cast<double>(x[k]) : range.top;
+    }
+    return range;
   }
-  narrow v = load_narrow(x);
+  narrow low = load_narrow(x), top = low;
   cover(K, [&](int k) {
     const narrow y = load_narrow(x + k);
-    v = y > v ? y : v;
+    low = y < low ? y : low;
+    top = y > top ? y : top;
   });
-  return largest_lane(__builtin_convertvector(v, wide));
+  return {.low = smallest_lane(__builtin_convertvector(low, wide)),
+          .top = largest_lane(__builtin_convertvector(top, wide))};
 }
 
-BIB_INLINE double exponentials(const real* x, int K, int stride, double top, double dropped, double* out) {
+/// Calls f(vector of x, where its exponentials go) for all of a row; pads with -infinity where K < wide_lanes.
+template <class F>
+BIB_INLINE void each_vector(const real* x, int K, double* out, F f) {
+  if (K >= wide_lanes) return cover(K, [&](int k) { f(load_narrow(x + k), out + k); });
+  real padded[wide_lanes];
+  for (int k = 0; k < wide_lanes; ++k) padded[k] = k < K ? x[k] : -std::numeric_limits<real>::infinity();
+  f(load_narrow(padded), out);
+}
+
+BIB_INLINE double exponentials(const real* x, int K, int stride, double top, double low, double dropped, double* out) {
+  for (int k = K; k < stride; ++k) out[k] = 0;
+  if (low - top >= -crf::widest && K >= wide_lanes) {
+    each_vector(x, K, out,
+                [&](narrow v, double* to) { store_wide(to, exp_wide(__builtin_convertvector(v, wide) - top)); });
+    return dropped;
+  }
   wide lost = splat_wide(dropped);
-  const auto one = [&](narrow v, double* to) {
+  each_vector(x, K, out, [&](narrow v, double* to) {
     const wide y = __builtin_convertvector(v, wide) - top;
     const wide_mask keep = y >= splat_wide(-crf::widest);
     const wide far = keep ? splat_wide(infinity) : -y;
     lost = far < lost ? far : lost;
     store_wide(to, keep ? exp_wide(keep ? y : wide{}) : wide{});
-  };
-  for (int k = K; k < stride; ++k) out[k] = 0;
-  if (K >= wide_lanes) {
-    cover(K, [&](int k) { one(load_narrow(x + k), out + k); });
-  } else {
-    real padded[wide_lanes];
-    for (int k = 0; k < wide_lanes; ++k) padded[k] = k < K ? x[k] : -std::numeric_limits<real>::infinity();
-    one(load_narrow(padded), out);
-  }
+  });
   return smallest_lane(lost);
 }
 
@@ -132,14 +109,15 @@ double fill_emissions(const Weights& weights, const Sequence& s, Lattice& l, dou
     const real* x = s.scores + t * s.score_step;
     double* row = l.emission + static_cast<long long>(t) * l.stride;
     const int tag = s.tags ? s.tags[t * s.tag_step] : -1;
-    double step_top = tag >= 0 ? static_cast<double>(x[tag]) : largest_of(x, l.K);
+    const Range range = tag >= 0 ? Range{.top = static_cast<double>(x[tag])} : range_of(x, l.K);
+    double step_top = range.top;
     if (step_top == -infinity) step_top = 0;
     top += step_top;
     if (tag >= 0) {
       for (int k = 0; k < l.stride; ++k) row[k] = 0;
       row[tag] = x[tag] == -std::numeric_limits<real>::infinity() ? 0 : 1;
     } else {
-      dropped = exponentials(x, l.K, l.stride, step_top, dropped, row);
+      dropped = exponentials(x, l.K, l.stride, step_top, range.low, dropped, row);
     }
   }
   return dropped;
@@ -172,20 +150,24 @@ BIB_INLINE void advance_block(Chain* chain, int rows, int stride, int column) {
       const wide next = sums[0][c][w] * (load_wide(chain[c].emission + k) * chain[c].scale);
       store_wide(chain[c].sum + k, sums[0][c][w]);
       store_wide(chain[c].next + k, next);
-      chain[c].top = next > chain[c].top ? next : chain[c].top;
+      chain[c].top = max_wide(next, chain[c].top);
       chain[c].lost |= (next < splat_wide(crf::smallest)) & (next > wide{});
     }
 }
 
 template <int C>
 BIB_INLINE void advance(Chain* chain, int K, int stride) {
-  const int vectors = stride / wide_lanes;
+  constexpr int most = C == 1 ? 8 : 4;  // 8 accumulators keep two FMA units busy; one chain needs them all for itself
   for (int c = 0; c < C; ++c) chain[c].top = wide{};
-  int v = 0;
-  if (vectors == 1) return advance_block<C, 1, 4>(chain, (K + 3) / 4 * 4, stride, 0);
-  if (vectors == 2) return advance_block<C, 2, 2>(chain, (K + 1) / 2 * 2, stride, 0);
-  for (; v + 4 <= vectors; v += 4) advance_block<C, 4, 1>(chain, K, stride, v * wide_lanes);
-  for (; v < vectors; ++v) advance_block<C, 1, 4>(chain, (K + 3) / 4 * 4, stride, v * wide_lanes);
+  int k = 0, rest = stride / wide_lanes;
+  for (; rest >= most; rest -= most, k += most * wide_lanes) advance_block<C, most, 1>(chain, K, stride, k);
+  if (most > 4 && rest >= 4) {
+    advance_block<C, 4, 2>(chain, (K + 1) / 2 * 2, stride, k);
+    rest -= 4, k += 4 * wide_lanes;
+  }
+  if (rest == 3) advance_block<C, 3, 2>(chain, (K + 1) / 2 * 2, stride, k);
+  if (rest == 2) advance_block<C, 2, 2>(chain, (K + 1) / 2 * 2, stride, k);
+  if (rest == 1) advance_block<C, 1, 4>(chain, (K + 3) / 4 * 4, stride, k);
 }
 
 /// The power of two that brings `top` near 1 (1 for 0); its exponent is subtracted from `exponent`.
@@ -234,34 +216,45 @@ bool sum_paths(const Weights& weights, const Sequence& s, Lattice& l, bool margi
     store_wide(l.alpha + k, a);
     store_wide(at(l.marginal, n - 1) + k, b);
     store_wide(at(l.ahead, n - 1) + k, g);
-    chain[0].top = a > chain[0].top ? a : chain[0].top;
-    chain[1].top = g > chain[1].top ? g : chain[1].top;
+    chain[0].top = max_wide(a, chain[0].top);
+    chain[1].top = max_wide(g, chain[1].top);
   }
-  long long exponent = 0, unused = 0;  // beta's scale cancels: marginals are divided by their sum
-  for (int t = 1; t < n; ++t) {
-    const int r = n - 1 - t;
+  long long exponent[2] = {};  // beta's cancels: marginals are divided by their sum
+  // The scale of a step brings the row before it near 1: known early, so it is not on the path from row to row.
+  const auto alpha_to = [&](int t) {
     chain[0].x = at(l.alpha, t - 1);
     chain[0].emission = at(l.emission, t);
     chain[0].next = at(l.alpha, t);
-    chain[0].scale = power_of_two_below(largest_lane(chain[0].top), exponent);  // of the step before: off the chain
-    if (!marginals) {
+    chain[0].scale = power_of_two_below(largest_lane(chain[0].top), exponent[0]);
+  };
+  const auto beta_to = [&](int t) {
+    chain[1].x = at(l.ahead, t + 1);
+    chain[1].emission = at(l.emission, t);
+    chain[1].sum = at(l.marginal, t);
+    chain[1].next = at(l.ahead, t);
+    chain[1].scale = power_of_two_below(largest_lane(chain[1].top), exponent[1]);
+  };
+  const bool together = marginals && stride <= both_matrices;
+  for (int t = 1; t < n; ++t) {
+    alpha_to(t);
+    if (together) {
+      beta_to(n - 1 - t);
+      advance<2>(chain, l.K, stride);
+    } else {
       advance<1>(chain, l.K, stride);
-      continue;
     }
-    chain[1].x = at(l.ahead, r + 1);
-    chain[1].emission = at(l.emission, r);
-    chain[1].sum = at(l.marginal, r);
-    chain[1].next = at(l.ahead, r);
-    chain[1].scale = power_of_two_below(largest_lane(chain[1].top), unused);
-    advance<2>(chain, l.K, stride);
   }
-  if (any_lane(chain[0].lost | chain[1].lost)) return false;
+  for (int t = n - 2; t >= 0 && marginals && !together; --t) {
+    beta_to(t);
+    advance<1>(chain + 1, l.K, stride);
+  }
+  if (lane_bits(chain[0].lost | chain[1].lost)) return false;
   wide parts{};
   for (int k = 0; k < stride; k += wide_lanes)
     parts += load_wide(at(l.alpha, n - 1) + k) * load_wide(at(l.marginal, n - 1) + k);
   const double total = sum_lanes(parts);
   if (!(total >= crf::smallest_sum)) return false;
-  const double relative = __builtin_log(total) + static_cast<double>(exponent) * 0.69314718055994531;
+  const double relative = __builtin_log(total) + static_cast<double>(exponent[0]) * 0.69314718055994531;
   if (relative < n * __builtin_log(l.K) - dropped + crf::negligible) return false;
   l.log_z = log_z + relative;
   return !marginals || normalise(l, n);
@@ -307,7 +300,7 @@ void write_marginals(const Lattice& l, int n, double weight, bool add, real* out
 }
 
 double exponentials_row(const real* x, int K, int stride, double top, double dropped, double* out) {
-  return exponentials(x, K, stride, top, dropped, out);
+  return exponentials(x, K, stride, top, -infinity, dropped, out);
 }
 
 }  // namespace

@@ -2,9 +2,7 @@
 // a scalar, and a*b+c becomes one FMA where the set has it. Included only by *.simd.cpp; everything lives in a
 // namespace of the set's name and is always inlined, so that no code of a richer set can leak into another.
 #pragma once
-#if defined(__AVX2__)
 #include <immintrin.h>
-#endif
 
 #include <utility>
 
@@ -119,20 +117,39 @@ BIB_INLINE void transpose(vec (&rows)[lanes]) {
   }
 }
 
+/// Lane i of the result is lane i + Shift of v, wrapping around.
+template <int Shift, class V, int... I>
+BIB_INLINE V rotate(V v, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(v, v, (I + Shift) % static_cast<int>(sizeof...(I))...);
+}
+/// Combines lanes i and i + Width, then halves Width down to 1: the result is in lane 0. Start with half the lanes.
+template <int Width, class V, class F>
+BIB_INLINE V fold(V v, F f) {
+  if constexpr (Width == 0) {
+    return v;
+  } else {
+    return fold<Width / 2>(f(v, rotate<Width>(v, std::make_integer_sequence<int, sizeof(V) / sizeof(v[0])>{})), f);
+  }
+}
+
 /// Sum and maximum over the lanes, pairwise: the order is fixed per instruction set.
 BIB_INLINE real sum(vec v) {
-  real part[lanes];
-  store(part, v);
-  for (int width = lanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] += part[i + width];
-  return part[0];
+  return fold<lanes / 2>(v, [](vec a, vec b) { return a + b; })[0];
 }
-BIB_INLINE real largest(vec v) {
-  real part[lanes];
-  store(part, v);
-  for (int width = lanes / 2; width; width /= 2)
-    for (int i = 0; i < width; ++i) part[i] = part[i] > part[i + width] ? part[i] : part[i + width];
-  return part[0];
+BIB_INLINE real largest(vec v) { return fold<lanes / 2>(v, max)[0]; }
+
+/// Bit i is lane i of a comparison.
+BIB_INLINE unsigned bits(ivec mask) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(real) == 8) return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask));
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask));
+#elif defined(__AVX2__)
+  if constexpr (sizeof(real) == 8) return static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<__m256d>(mask)));
+  return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
+#else
+  if constexpr (sizeof(real) == 8) return static_cast<unsigned>(_mm_movemask_pd(reinterpret_cast<__m128d>(mask)));
+  return static_cast<unsigned>(_mm_movemask_ps(reinterpret_cast<__m128>(mask)));
+#endif
 }
 
 /// e^x. float: range reduction by log 2 and a degree-6 polynomial (Cephes expf), relative error below 0.7 eps; 0 below
