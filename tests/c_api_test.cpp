@@ -1,0 +1,161 @@
+// The C API at its edges: NULL, wrong sizes, wrong files. What it answers is in examples/run_test.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <thread>
+
+#include "bib/bib.h"
+
+namespace {
+
+using testing::HasSubstr;
+
+TEST(CApi, VersionsAgree) {
+  EXPECT_EQ(bib_abi_version(), static_cast<uint32_t>(BIB_ABI_VERSION));
+  EXPECT_STRNE(bib_version(), "");
+}
+
+TEST(CApi, NullIsAnErrorOrNothing) {
+  EXPECT_EQ(bib_context_create(nullptr, nullptr), BIB_USAGE);
+  EXPECT_EQ(bib_model_load(nullptr, "x", nullptr), BIB_USAGE);
+  EXPECT_THAT(bib_last_error(), HasSubstr("bib_model_load"));
+  EXPECT_EQ(bib_predict(nullptr, nullptr, nullptr, 0, nullptr, nullptr), BIB_USAGE);
+  EXPECT_EQ(bib_train(nullptr, nullptr), BIB_USAGE);
+  bib_context_free(nullptr);
+  bib_model_free(nullptr);
+  bib_predictions_free(nullptr);
+  EXPECT_EQ(bib_predictions_count(nullptr), 0u);
+  EXPECT_EQ(bib_entity_count(nullptr, 0, 0), 0u);
+  EXPECT_EQ(bib_class_count(nullptr, 0), 0u);
+  EXPECT_TRUE(std::isnan(bib_reading_probability(nullptr, 0, 1)));
+  EXPECT_EQ(bib_model_label(nullptr, 0).data, nullptr);
+  bib_entity entity = {};
+  EXPECT_EQ(bib_entity_get(nullptr, 0, 0, 0, &entity), BIB_USAGE);
+}
+
+TEST(CApi, OptionsAreReadAsFarAsTheirSizeSays) {
+  bib_context* context = nullptr;
+  bib_context_options options = {};
+  EXPECT_EQ(bib_context_create(&options, &context), BIB_USAGE);
+  EXPECT_THAT(bib_last_error(), HasSubstr("struct_size is not set"));
+  options.threads = -1;
+  options.struct_size = sizeof options;
+  EXPECT_EQ(bib_context_create(&options, &context), BIB_USAGE);
+  options.struct_size = offsetof(bib_context_options, threads);  // a caller who does not know `threads`
+  ASSERT_EQ(bib_context_create(&options, &context), BIB_OK) << bib_last_error();
+  bib_context_free(context);
+}
+
+struct CApiTest : testing::Test {
+  bib_context* context = nullptr;
+  std::string folder = testing::TempDir();
+  void SetUp() override {
+    const bib_context_options options = {.struct_size = sizeof options, .threads = 1};
+    ASSERT_EQ(bib_context_create(&options, &context), BIB_OK) << bib_last_error();
+  }
+  void TearDown() override { bib_context_free(context); }
+
+  bib_status train(bib_task task, const std::string& corpus, const std::string& output, bib_train_options more = {}) {
+    const std::string path = output + ".corpus";
+    std::ofstream(path) << corpus;
+    more.struct_size = sizeof more;
+    more.task = task;
+    more.train_path = path.c_str();
+    more.output = output.c_str();
+    if (!more.config) more.config = "[train]\nepochs = 60\nbatch = 2\nwarmup = 0\nema = 0.0\ntrain_rate = 1.0\n";
+    return bib_train(context, &more);
+  }
+};
+
+constexpr const char* ner_corpus =
+    "<서울:LC>에 사는 <김민수:PS>\n<부산:LC>에 사는 <이영희:PS>\n😀 <대전:LC>에 사는 <박철수:PS>\n비가 왔다\n";
+
+TEST_F(CApiTest, StatusesFollowWhatWentWrong) {
+  bib_model* model = nullptr;
+  EXPECT_EQ(bib_model_load(context, "/nonexistent.bib", &model), BIB_BAD_MODEL);
+  EXPECT_THAT(bib_last_error(), HasSubstr("/nonexistent.bib"));
+  EXPECT_EQ(model, nullptr);
+  bib_train_options options = {};
+  options.config = "[train]\nepocs = 3\n";
+  EXPECT_EQ(train(BIB_NER, ner_corpus, folder + "c_api_bad.bib", options), BIB_BAD_DATA);
+  EXPECT_THAT(bib_last_error(), HasSubstr("epocs"));
+  std::string other;
+  std::thread([&] { other = bib_last_error(); }).join();
+  EXPECT_EQ(other, "") << "errors belong to their thread";
+}
+
+TEST_F(CApiTest, PredictsEntitiesInTheUnitAskedFor) {
+  const std::string path = folder + "c_api_ner.bib";
+  ASSERT_EQ(train(BIB_NER, ner_corpus, path), BIB_OK) << bib_last_error();
+  bib_model* model = nullptr;
+  ASSERT_EQ(bib_model_load(context, path.c_str(), &model), BIB_OK) << bib_last_error();
+  EXPECT_EQ(bib_model_task(model), BIB_NER);
+  ASSERT_EQ(bib_model_label_count(model), 2u);
+  EXPECT_EQ(bib_model_label(model, 2).data, nullptr);
+
+  const bib_text texts[] = {{nullptr, 0}, bib_string("😀 부산에 사는 김민수")};
+  const std::size_t begins[] = {5, 2, 3}, ends[] = {11, 4, 5};
+  for (const bib_offsets offsets : {BIB_BYTES, BIB_CODEPOINTS, BIB_UTF16}) {
+    const bib_predict_options options = {.struct_size = sizeof options, .offsets = offsets, .nbest = 2};
+    bib_predictions* found = nullptr;
+    ASSERT_EQ(bib_predict(model, context, texts, 2, &options, &found), BIB_OK) << bib_last_error();
+    EXPECT_EQ(bib_predictions_count(found), 2u);
+    EXPECT_EQ(bib_entity_count(found, 0, 0), 0u);
+    EXPECT_EQ(bib_entity_count(found, 2, 0), 0u);
+    EXPECT_EQ(bib_reading_count(found, 1), 3u);
+    EXPECT_GE(bib_reading_probability(found, 1, 1), bib_reading_probability(found, 1, 2));
+    ASSERT_GE(bib_entity_count(found, 1, 0), 1u);
+    bib_entity e = {};
+    EXPECT_EQ(bib_entity_get(found, 1, 0, 0, &e), BIB_USAGE) << "struct_size is not set";
+    e.struct_size = sizeof e;
+    ASSERT_EQ(bib_entity_get(found, 1, 0, 0, &e), BIB_OK);
+    EXPECT_EQ(e.begin, begins[offsets]);
+    EXPECT_EQ(e.end, ends[offsets]);
+    EXPECT_EQ(std::string(e.label.data, e.label.size), "LC");
+    EXPECT_GT(e.score, 0);
+    EXPECT_LE(e.score, 1);
+    EXPECT_EQ(bib_class_count(found, 1), 0u);
+    bib_predictions_free(found);
+  }
+  bib_model_free(model);
+}
+
+TEST_F(CApiTest, PredictsClassesAndStopsOnRequest) {
+  const std::string path = folder + "c_api_tc.bib";
+  const std::string corpus = "['정말 좋아요','긍정','']\n['정말 싫어요','','부정']\n['아주 좋아요','긍정','']\n";
+  int steps = 0;
+  bib_train_options options = {};
+  options.user = &steps;
+  options.progress = [](const bib_progress* p, void* user) {
+    EXPECT_EQ(p->struct_size, sizeof *p);
+    ++*static_cast<int*>(user);
+    return 0;
+  };
+  ASSERT_EQ(train(BIB_TC, corpus, path, options), BIB_OK) << bib_last_error();
+  EXPECT_EQ(steps, 120);
+  bib_model* model = nullptr;
+  ASSERT_EQ(bib_model_load(context, path.c_str(), &model), BIB_OK) << bib_last_error();
+  EXPECT_EQ(bib_model_task(model), BIB_TC);
+  bib_predictions* found = nullptr;
+  const bib_text text = bib_string("정말 좋아요");
+  ASSERT_EQ(bib_predict(model, context, &text, 1, nullptr, &found), BIB_OK) << bib_last_error();
+  ASSERT_EQ(bib_class_count(found, 0), 2u);
+  double sum = 0;
+  for (std::size_t i = 0; i < 2; ++i) {
+    bib_class c = {.struct_size = sizeof c};
+    ASSERT_EQ(bib_class_get(found, 0, i, &c), BIB_OK);
+    EXPECT_EQ(c.is_answer, i == 0);
+    sum += c.score;
+  }
+  EXPECT_NEAR(sum, 1, 1e-5);
+  EXPECT_EQ(bib_reading_count(found, 0), 0u);
+  bib_predictions_free(found);
+  bib_model_free(model);
+
+  options.progress = [](const bib_progress*, void*) { return 1; };
+  EXPECT_EQ(train(BIB_TC, corpus, folder + "c_api_stopped.bib", options), BIB_INTERRUPTED);
+}
+
+}  // namespace
