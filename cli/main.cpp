@@ -47,6 +47,8 @@ int main(int argc, char** argv) {
   cli::add_train(app, action);
   cli::add_predict(app, action);
   cli::add_inspect(app, action);
+  cli::add_convert(app, action);
+  cli::add_check(app, action);
   cli::add_info(app, action);
   cli::add_evaluate(app, action);
   try {

@@ -9,6 +9,8 @@ namespace bib::cli {
 using Action = std::function<int()>;
 
 void add_info(CLI::App& app, Action& action);
+void add_convert(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_predict(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);

@@ -1,0 +1,80 @@
+// bib convert: a corpus in another format; what changes or has no place there is listed on standard error.
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+
+#include "cli/common.h"
+#include "cli/corpus_flags.h"
+
+namespace bib::cli {
+namespace {
+
+struct ConvertFlags {
+  std::string input = "-", output = "-";
+  ReadOptions read;
+  WriteOptions write;
+};
+
+void list_formats() {
+  for (const CorpusFormat& f : corpus_formats())
+    std::printf("%-12s %-6s %s%s\n", std::string(f.name).c_str(),
+                f.ner && f.tc ? "both"
+                : f.ner       ? "ner"
+                              : "tc",
+                std::string(f.what).c_str(), f.writes ? "" : " (read only)");
+}
+
+int convert(const ConvertFlags& flags) {
+  const Corpus corpus = read_corpus(flags.input, flags.read);
+  for (const Diagnostic& d : corpus.diagnostics) std::cerr << to_text(d) << '\n';
+  std::ofstream file;
+  if (flags.output != "-") {
+    file.open(flags.output, std::ios::binary);
+    if (!file) throw std::runtime_error(flags.output + ": cannot be written: " + std::strerror(errno));
+  }
+  std::ostream& to = flags.output == "-" ? std::cout : file;
+  for (const Diagnostic& d : write_corpus(to, corpus.documents, flags.write, corpus.path))
+    std::cerr << to_text(d) << '\n';
+  to.flush();
+  if (!to) throw std::runtime_error(flags.output + ": cannot be written: " + std::strerror(errno));
+  const std::size_t n = corpus.documents.size();
+  note(std::to_string(n) + (n == 1 ? " document, " : " documents, ") + corpus.format + " to " + flags.write.format);
+  return exit_code::ok;
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, Action& action) {
+  static const std::map<std::string, Align> alignments{
+      {"strict", Align::strict}, {"expand", Align::expand}, {"contract", Align::contract}};
+  static const std::map<std::string, TokenUnit> units{
+      {"given", TokenUnit::given}, {"word", TokenUnit::word}, {"character", TokenUnit::character}};
+  CLI::App* verb = app.add_subcommand("convert", "Write a corpus in another format");
+  auto flags = std::make_shared<ConvertFlags>();
+  verb->add_option("file", flags->input, "Corpus; - is standard input")->capture_default_str();
+  verb->add_option("--to", flags->write.format, "Format to write; --formats lists them")->required();
+  verb->add_option("-o,--output", flags->output, "File to write; - is standard output")->capture_default_str();
+  add_read_flags(*verb, flags->read);
+  add_choice(*verb, "--scheme", flags->write.scheme, tag_schemes, "Tags of column formats (iob2)");
+  add_choice(*verb, "--nested", flags->write.nested, nestings, "Which of nested annotations to write (outermost)");
+  add_choice(*verb, "--align", flags->write.align, alignments, "Annotation that ends inside a token (strict)");
+  add_choice(*verb, "--unit", flags->write.unit, units, "Tokens of column formats (given)");
+  add_choice(*verb, "--offsets", flags->write.offsets, offset_units, "What span offsets count (codepoint)");
+  verb->add_flag_callback(
+      "--formats",
+      [] {
+        list_formats();
+        throw CLI::Success();
+      },
+      "List the formats and stop");
+  verb->footer("Example: bib convert ner.txt --to conll --unit character -o ner.conll");
+  verb->callback([&action, flags] {
+    action = [flags] {
+      flags->write.label_prefix = flags->read.label_prefix;
+      return convert(*flags);
+    };
+  });
+}
+
+}  // namespace bib::cli
