@@ -1,0 +1,258 @@
+// `bib train` and `bib predict` from outside: same bytes for any thread count and after any interruption, exit codes,
+// offsets, odd input.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+struct Result {
+  int code = -1;
+  std::string out, err;
+};
+
+std::string read(const fs::path& path) {
+  std::ostringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  return content.str();
+}
+
+std::string first_lines(const std::string& path, int count) {
+  std::ifstream in(path, std::ios::binary);
+  std::string out, line;
+  for (int i = 0; i < count && std::getline(in, line); ++i) out += line + "\n";
+  return out;
+}
+
+// Small enough to train in a second, with everything on: two kinds of dropout, averaging, clipping.
+const std::string small_ner =
+    " --set hidden=12 --set syllable=8 --set bigram=8 --set jamo=4 --set shape=4 --batch 8 --set warmup=5 -q";
+const std::string small_tc = " --set syllable=8 --set bigram=8 --set jamo=4 --set filters=8 --batch 16 -q";
+
+class Command : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::temp_directory_path() / (std::string("bib_train_") + test->name() + "_" + std::to_string(getpid()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    file("ner.txt", first_lines(BIB_SOURCE "/data/ner/train.txt", 120));
+    file("tc.txt", first_lines(BIB_SOURCE "/data/tc/train.txt", 120));
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void file(const std::string& name, const std::string& content) const {
+    std::ofstream(folder_ / name, std::ios::binary) << content;
+  }
+  std::string bytes(const std::string& name) const { return read(folder_ / name); }
+
+  Result run(const std::string& arguments, const std::string& input = "") const {
+    file("stdin.txt", input);
+    const std::string command =
+        "cd '" + folder_.string() + "' && '" BIB_COMMAND "' " + arguments + " > stdout.txt 2> stderr.txt < stdin.txt";
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, bytes("stdout.txt"), bytes("stderr.txt")};
+  }
+
+  /// Starts the command, sends the signal once the checkpoint is there, and returns how it ended.
+  int interrupt(const std::string& arguments, const std::string& checkpoint, int signal) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      const std::string command =
+          "cd '" + folder_.string() + "' && exec '" BIB_COMMAND "' " + arguments + " 2> log.txt";
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    int status = 0;
+    while (!fs::exists(folder_ / checkpoint) && std::chrono::steady_clock::now() < deadline) {
+      if (waitpid(child, &status, WNOHANG) == child) return status;
+      usleep(2000);  // between two looks at the condition
+    }
+    kill(child, signal);
+    waitpid(child, &status, 0);
+    return status;
+  }
+
+  fs::path folder_;
+};
+
+std::string head(const std::string& text) { return text.substr(0, 400); }
+
+TEST_F(Command, TheSameSeedGivesTheSameBytesForAnyThreadCount) {
+  for (const char* task : {"ner", "tc"}) {
+    const std::string t = task, extra = t == "ner" ? small_ner : small_tc;
+    for (int threads : {1, 2, 3}) {
+      const std::string out = t + std::to_string(threads);
+      const Result r = run("train " + t + " --train " + t + ".txt --epochs 2 -o " + out + " --threads " +
+                           std::to_string(threads) + extra);
+      ASSERT_EQ(r.code, 0) << r.err;
+    }
+    EXPECT_EQ(bytes(t + "1"), bytes(t + "2"));
+    EXPECT_EQ(bytes(t + "1"), bytes(t + "3"));
+    ASSERT_EQ(run("train " + t + " --train " + t + ".txt --epochs 2 -o other --seed 2" + extra).code, 0);
+    EXPECT_NE(bytes(t + "1"), bytes("other"));
+  }
+}
+
+TEST_F(Command, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
+  const std::string train = "train ner --train ner.txt --epochs 6 --checkpoint-seconds 0" + small_ner;
+  ASSERT_EQ(run(train + " -o whole").code, 0);
+  EXPECT_FALSE(fs::exists(folder_ / "whole.checkpoint"));
+
+  const int killed = interrupt(train + " -o killed", "killed.checkpoint", SIGKILL);
+  ASSERT_TRUE(WIFSIGNALED(killed)) << "the training ended before it could be killed";
+  ASSERT_EQ(run(train + " -o killed --resume").code, 0);
+  EXPECT_EQ(bytes("whole"), bytes("killed"));
+
+  const int stopped = interrupt(train + " -o stopped", "stopped.checkpoint", SIGINT);
+  ASSERT_TRUE(WIFEXITED(stopped));
+  EXPECT_EQ(WEXITSTATUS(stopped), 130);
+  EXPECT_TRUE(fs::exists(folder_ / "stopped.checkpoint"));
+  ASSERT_EQ(run(train + " -o stopped --resume").code, 0);
+  EXPECT_EQ(bytes("whole"), bytes("stopped"));
+}
+
+TEST_F(Command, ResumeRefusesOtherDataAndSettings) {
+  const std::string train = "train ner --epochs 6 --checkpoint-seconds 0 -o m" + small_ner;
+  ASSERT_TRUE(WIFSIGNALED(interrupt(train + " --train ner.txt", "m.checkpoint", SIGKILL)));
+  file("less.txt", first_lines((folder_ / "ner.txt").string(), 100));
+  Result r = run(train + " --train less.txt --resume");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_NE(r.err.find("other training data"), std::string::npos) << r.err;
+  r = run(train + " --train ner.txt --resume --lr 0.5");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_NE(r.err.find("another configuration"), std::string::npos) << r.err;
+}
+
+TEST_F(Command, WrongUseHasItsExitCodeAndReason) {
+  struct Case {
+    std::string arguments;
+    int code;
+    std::string says;
+  };
+  file("empty.txt", "");
+  file("plain.txt", "서울에 간다\n");
+  file("one.txt", "['a','배송','']\n['b','배송','']\n");
+  file("bad.toml", "[train]\nepoch = 3\n");
+  file("foreign", "this is not a model, and says so at some length: 0123456789 0123456789 0123456789");
+  fs::create_directories(folder_ / "folder");
+  const std::string ner = "train ner --train ner.txt -o m" + small_ner;
+  for (const Case& c : {
+           Case{"", 2, "subcommand"},
+           Case{"train ner --train ner.txt -o m --bogus", 2, "bogus"},
+           Case{ner + " --epochs 0", 3, "epochs"},
+           Case{ner + " --train-rate 1.5", 3, "train_rate"},
+           Case{ner + " --set hiden=3", 3, "hidden"},
+           Case{ner + " --config bad.toml", 3, "bad.toml:2"},
+           Case{ner + " --device cuda", 5, "--device cpu"},
+           Case{"train ner --train none.txt -o m", 3, "none.txt"},
+           Case{"train ner --train folder -o m", 3, "folder"},
+           Case{"train ner --train empty.txt -o m", 3, "empty.txt"},
+           Case{"train ner --train plain.txt -o m", 3, ""},
+           Case{"train ner --train ner.txt -o folder" + small_ner, 1, "directory"},
+           Case{"train ner --train ner.txt -o none/m" + small_ner, 1, "does not exist"},
+           Case{"predict foreign ner.txt", 4, "foreign"},
+           Case{"predict none ner.txt", 4, "none"},
+           Case{"inspect foreign", 4, "foreign"},
+       }) {
+    const Result r = run(c.arguments);
+    EXPECT_EQ(r.code, c.code) << c.arguments << "\n" << r.err;
+    EXPECT_NE((r.err + r.out).find(c.says), std::string::npos) << c.arguments << "\n" << r.err;
+    EXPECT_FALSE(fs::exists(folder_ / "m")) << c.arguments;
+  }
+}
+
+TEST_F(Command, PredictAnswersLineByLineWithOffsetsOfTheOriginal) {
+  ASSERT_EQ(run("train ner --train ner.txt --epochs 12 --train-rate 1 -o m --lr 0.01" + small_ner).code, 0);
+  const std::string nfd = "\xE1\x84\x89\xE1\x85\xA5\xE1\x84\x8B\xE1\x85\xAE\xE1\x86\xAF";  // 서울, decomposed
+  const std::string input = "😀 서울에 사는 김민수 씨\n\n" + nfd + "에 사는 김민수 씨\r\n{\n\xFF\xFE 서울\n" +
+                            std::string("미래에 따르면 오늘 안동의 기온은 30도로 예상된다.");
+  for (const char* unit : {"codepoint", "utf16", "byte"}) {
+    const Result r = run(std::string("predict m --from text --offsets ") + unit, input);
+    ASSERT_EQ(r.code, 0) << r.err;
+    std::istringstream lines(r.out);
+    std::vector<Json> records;
+    for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
+    ASSERT_EQ(records.size(), 6u);  // line N answers line N, the empty one too
+    EXPECT_EQ(records[1]["entities"].size(), 0u);
+    for (const Json& record : records) {
+      EXPECT_EQ(record["unit"], unit);
+      for (const Json& entity : record["entities"]) {
+        EXPECT_LT(entity["start"], entity["end"]);
+        EXPECT_GT(entity["score"], 0.0);
+        EXPECT_LE(entity["score"], 1.0001);
+        if (std::string(unit) != "byte") continue;
+        const std::string text = record["text"].get<std::string>();
+        if (text.find("\xEF\xBF\xBD") != std::string::npos) continue;  // what was invalid is shown as U+FFFD
+        EXPECT_EQ(text.substr(entity["start"], entity["end"].get<std::size_t>() - entity["start"].get<std::size_t>()),
+                  entity["text"]);
+      }
+    }
+  }
+}
+
+TEST_F(Command, PredictPassesFieldsThroughAndKeepsErrorsInLine) {
+  ASSERT_EQ(run("train tc --train tc.txt --epochs 2 -o m" + small_tc).code, 0);
+  const Result r = run("predict m", "{\"id\":7,\"text\":\"배송이 늦어요\"}\n{\"id\":8}\nnot json\n{\"text\":\"\"}\n");
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.out);
+  std::vector<Json> records;
+  for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
+  ASSERT_EQ(records.size(), 4u) << r.out;
+  EXPECT_EQ(records[0]["id"], 7);
+  EXPECT_EQ(records[0]["labels"].size(), 1u);
+  EXPECT_EQ(records[1]["id"], 8);
+  EXPECT_TRUE(records[1].contains("error"));
+  EXPECT_TRUE(records[2].contains("error"));
+  EXPECT_EQ(records[3]["labels"].size(), 1u);  // an empty text is answered, not dropped
+}
+
+TEST_F(Command, AVeryLongLineIsReadInWindows) {
+  ASSERT_EQ(run("train ner --train ner.txt --epochs 2 -o m" + small_ner).code, 0);
+  std::string line;
+  for (int i = 0; i < 30000; ++i) line += "서울에 사는 김민수 ";  // 300,000 characters and more
+  const Result r = run("predict m --from text", line + "\n");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const Json record = Json::parse(r.out);
+  std::size_t end = 0;
+  for (const Json& entity : record["entities"]) {
+    EXPECT_GE(entity["start"].get<std::size_t>(), end) << head(entity.dump());
+    end = entity["end"];
+  }
+}
+
+TEST_F(Command, ProgressAsJsonHasTheNineKeys) {
+  const Result r = run(
+      "train tc --train tc.txt --epochs 2 -o m --progress json --name shop --item-id 1234 --set filters=8 --batch 32");
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.err);
+  std::vector<Json> records;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && line[0] == '{') records.push_back(Json::parse(line));
+  }
+  ASSERT_GE(records.size(), 6u);
+  for (const Json& record : records) {
+    for (const char* key : {"classification", "detail", "model_name", "pipeline_item_id", "start", "estimate",
+                            "progress", "step", "status"}) {
+      EXPECT_TRUE(record.contains(key)) << key;
+    }
+    EXPECT_EQ(record["pipeline_item_id"], "1234");
+  }
+  EXPECT_EQ(records.back()["status"], "Done");
+  EXPECT_EQ(records.back()["progress"], 1.0);
+  EXPECT_EQ(records.front()["status"], "Pending");
+}
+
+}  // namespace
