@@ -1,5 +1,8 @@
 // The bib command: reads the command line, runs one verb, turns errors into one line and an exit code.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <new>
 
@@ -38,7 +41,16 @@ int run(const cli::Action& action) {
 
 }  // namespace
 
+/// OpenMP's threads spin between two parallel loops by default: on a shared or oversubscribed machine that can cost a
+/// hundred times the work. The library reads this setting before main, so the program starts once more with it.
+void wait_without_spinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  execv("/proc/self/exe", argv);  // returns only where it is not possible; then all works, if slower under load
+}
+
 int main(int argc, char** argv) {
+  wait_without_spinning(argv);
   CLI::App app("bib trains, evaluates, runs and serves named-entity recognition and text classification models.",
                "bib");
   app.require_subcommand(1);

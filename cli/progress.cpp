@@ -98,11 +98,7 @@ class Json final : public ProgressPrinter {
     record_.pipeline_item_id = std::move(item_id);
     record_.start = std::chrono::system_clock::now();
   }
-  void show(const TrainProgress& p) override {
-    if (p.epoch_done && p.step == reported_) return print(p, p.step >= p.steps);
-    reported_ = p.step;
-    print(p, false);
-  }
+  void show(const TrainProgress& p) override { print(p, p.epoch_done && p.step >= p.steps); }
 
  private:
   void print(const TrainProgress& p, bool done) {
@@ -113,7 +109,6 @@ class Json final : public ProgressPrinter {
     std::fprintf(stderr, "%s\n", to_json(record_, &p).c_str());
   }
   ProgressRecord record_;
-  int reported_ = -1;
 };
 
 class None final : public ProgressPrinter {

@@ -57,6 +57,18 @@ void require_writable(const std::string& output) {
   if (access(folder.c_str(), W_OK) != 0) throw std::runtime_error("folder " + folder.string() + " is not writable");
 }
 
+/// On a small corpus a long average would still hold the first epoch's weights at the end: its memory is kept below a
+/// third of an epoch, so that e^-3 of any state is left an epoch later.
+Config with_short_average(Config config, int steps_per_epoch) {
+  config.ema = std::min(config.ema, std::max(0.0f, 1.0f - 3.0f / static_cast<float>(steps_per_epoch)));
+  return config;
+}
+
+int batches_of(const Learner& learner, const Config& config) {
+  const std::size_t batch = static_cast<std::size_t>(config.batch);
+  return static_cast<int>((learner.lengths().size() + batch - 1) / batch);
+}
+
 class Trainer {
  public:
   Trainer(Context& ctx, const Config& config, Learner& learner, const TrainOptions& options, std::string data_hash)
@@ -65,9 +77,8 @@ class Trainer {
         learner_(learner),
         options_(options),
         data_hash_(std::move(data_hash)),
-        updater_(ctx, config, learner.parameters()),
-        batches_per_epoch_(static_cast<int>((learner.lengths().size() + static_cast<std::size_t>(config.batch) - 1) /
-                                            static_cast<std::size_t>(config.batch))) {}
+        updater_(ctx, with_short_average(config, batches_of(learner, config)), learner.parameters()),
+        batches_per_epoch_(batches_of(learner, config)) {}
 
   TrainResult run() {
     if (options_.resume) resume();
