@@ -15,7 +15,7 @@ using nlohmann::ordered_json;
 
 std::string_view trimmed(std::string_view text) {
   const std::size_t begin = skip_json_blanks(text, 0), end = text.find_last_not_of(" \t\r\n");
-  return begin >= text.size() ? std::string_view() : text.substr(begin, end + 1 - begin);
+  return begin >= text.size() ? text.substr(text.size()) : text.substr(begin, end + 1 - begin);
 }
 
 /// Parses slices of one file, counting lines on the way: slices must come in order.
