@@ -1,7 +1,9 @@
 // bib predict MODEL [FILE|-]: one record in, one record out, in order.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -26,7 +28,28 @@ struct PredictFlags {
                      scores = "entity";
   int nbest = 0, top_k = 1;
   double threshold = 0.5;
+  bool timing = false;
   DeviceFlags device;
+};
+
+/// What --timing prints: how long the model took to load, and everything after that (reading, predicting, writing).
+class Stopwatch {
+ public:
+  using Clock = std::chrono::steady_clock;
+  void loaded() { loaded_ = Clock::now(); }
+  void count(std::size_t texts) { texts_ += texts; }
+  void print() const {
+    const auto seconds = [](Clock::time_point a, Clock::time_point b) {
+      return std::chrono::duration<double>(b - a).count();
+    };
+    const double load = seconds(started_, loaded_), work = seconds(loaded_, Clock::now());
+    std::fprintf(stderr, "bib: model loaded in %.1f ms; %zu texts in %.1f ms, %.0f texts/s\n", load * 1e3, texts_,
+                 work * 1e3, static_cast<double>(texts_) / std::max(work, 1e-9));
+  }
+
+ private:
+  Clock::time_point started_ = Clock::now(), loaded_ = started_;
+  std::size_t texts_ = 0;
 };
 
 /// One input line: the text, and the JSON object it came in, whose other fields are passed through.
@@ -225,9 +248,11 @@ std::vector<Document> documents_of(const std::vector<Record>& records) {
 
 int predict(const PredictFlags& flags) {
   Context ctx(flags.device.options());
+  Stopwatch watch;
   const Task task = task_of(read_model(flags.model));
   if (task == Task::ner) {
     const NerModel model = NerModel::load(flags.model, ctx);
+    watch.loaded();
     Output output(flags.output);
     const std::string format = chosen_format(flags, output);
     const bool colour = format == "inline" && use_colour(output);
@@ -235,6 +260,7 @@ int predict(const PredictFlags& flags) {
                                     .nbest = flags.nbest};
     each_batch(flags, output, [&](const std::vector<Record>& records) {
       const std::vector<NerPrediction> answers = model.predict(ctx, documents_of(records), options);
+      watch.count(records.size());
       std::string text;
       for (std::size_t i = 0; i < records.size(); ++i) {
         if (!records[i].error.empty()) {
@@ -248,11 +274,13 @@ int predict(const PredictFlags& flags) {
     });
   } else {
     const TcModel model = TcModel::load(flags.model, ctx);
+    watch.loaded();
     Output output(flags.output);
     const std::string format = chosen_format(flags, output);
     const TcPredictOptions options{.top_k = flags.scores == "all" ? 0 : flags.top_k, .threshold = flags.threshold};
     each_batch(flags, output, [&](const std::vector<Record>& records) {
       const std::vector<TcPrediction> answers = model.predict(ctx, documents_of(records), options);
+      watch.count(records.size());
       std::string text;
       for (std::size_t i = 0; i < records.size(); ++i) {
         if (!records[i].error.empty()) {
@@ -264,6 +292,7 @@ int predict(const PredictFlags& flags) {
       return text;
     });
   }
+  if (flags.timing) watch.print();
   return exit_code::ok;
 }
 
@@ -292,6 +321,7 @@ void add_predict(CLI::App& app, Action& action) {
   verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(CLI::PositiveNumber);
   verb->add_option("--threshold", flags->threshold, "TC, multi-label: least probability of an answer")
       ->check(CLI::Range(0.0, 1.0));
+  verb->add_flag("--timing", flags->timing, "Print the seconds of loading and of predicting on standard error");
   flags->device.add(*verb);
   verb->footer("Example: echo '서울에 사는 김민수' | bib predict ner.bib");
   verb->callback([&action, flags] { action = [flags] { return predict(*flags); }; });

@@ -20,8 +20,9 @@ std::shared_ptr<T> device_array(Context& ctx, std::int64_t n) {
 }  // namespace
 
 float learning_rate(const Config& c, int step, int steps) {
-  if (step <= c.warmup) return c.lr * static_cast<float>(step) / static_cast<float>(c.warmup);
-  const double done = static_cast<double>(step - c.warmup) / std::max(1, steps - c.warmup + 1);
+  const int warmup = std::min(c.warmup, steps / 10);  // a small corpus may have fewer steps than that in all
+  if (step <= warmup) return c.lr * static_cast<float>(step) / static_cast<float>(warmup);
+  const double done = static_cast<double>(step - warmup) / std::max(1, steps - warmup + 1);
   switch (c.schedule) {
     case Schedule::linear: return static_cast<float>(c.lr * (1 - done));
     case Schedule::cosine: return static_cast<float>(c.lr * 0.5 * (1 + std::cos(std::numbers::pi * done)));

@@ -62,7 +62,7 @@ struct Config {
   int epochs = 15;
   int batch = 32;    // documents per step
   int patience = 0;  // stop after this many epochs without a better dev score; 0 = never
-  int warmup = 100;  // steps
+  int warmup = 100;  // steps, but at most a tenth of all
   float lr = 2e-3f;
   float momentum = 0.9f;             // sgd
   float clip = 5;                    // gradient norm
@@ -112,7 +112,7 @@ void visit(C& c, F&& f) {
   f("train", "epochs", c.epochs, "passes over the data");
   f("train", "batch", c.batch, "documents per step");
   f("train", "patience", c.patience, "epochs without a better dev score before stopping; 0 = never");
-  f("train", "warmup", c.warmup, "steps of rising learning rate");
+  f("train", "warmup", c.warmup, "steps of rising learning rate, at most a tenth of all");
   f("train", "lr", c.lr, "highest learning rate");
   f("train", "momentum", c.momentum, "sgd momentum");
   f("train", "clip", c.clip, "largest gradient norm; 0 = no clipping");

@@ -1,0 +1,91 @@
+"""What the measuring scripts share: running the command, its time and peak memory, this machine, tables."""
+import datetime
+import json
+import os
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+import time
+
+root = pathlib.Path(__file__).resolve().parent.parent
+
+
+def fail(message):
+    sys.exit(f"{pathlib.Path(sys.argv[0]).name}: error: {message}")
+
+
+def run(command, **options):
+    """Runs a command to its end; its standard error goes through unless captured."""
+    done = subprocess.run([str(c) for c in command], **options)
+    if done.returncode != 0:
+        fail(f"'{' '.join(map(str, command))}' ended with exit code {done.returncode}")
+    return done
+
+
+def timed(command):
+    """Seconds from process start to its end, and its peak memory in MB."""
+    read, write = os.pipe()
+    began = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:  # a child per run: ru_maxrss of a process is the most it ever used
+        os.close(read)
+        code = subprocess.run([str(c) for c in command], stdout=subprocess.DEVNULL).returncode
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        os.write(write, f"{code} {peak}".encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        report = pipe.read()
+    os.waitpid(pid, 0)
+    seconds = time.perf_counter() - began
+    code, peak = (int(x) for x in report.split())
+    if code != 0:
+        fail(f"'{' '.join(map(str, command))}' ended with exit code {code}")
+    return seconds, peak / 1024
+
+
+def machine(bib):
+    info = json.loads(run([bib, "info", "--json"], capture_output=True, text=True).stdout)
+    names = re.findall(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    info["cpu"] = names[0] if names else os.uname().machine
+    info["cores"] = len(os.sched_getaffinity(0))
+    return info
+
+
+def slug(info):
+    """The machine's name as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", (info.get("gpu") or info["cpu"]).lower()).strip("-")
+
+
+def stamp(info):
+    """Date, commit and machine: what every result carries."""
+    commit = subprocess.run(["git", "-C", root, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip() or "unknown", "machine": info}
+
+
+def where(info):
+    return f"{info['cpu']}, {info['cores']} cores, {info['isa']} path" + (f"; {info['gpu']}" if info.get("gpu") else "")
+
+
+def real_data():
+    if "BIB_DATA" not in os.environ:
+        fail("BIB_DATA is not set; it names the folder of the real corpora")
+    return pathlib.Path(os.environ["BIB_DATA"])
+
+
+def scores(bib, model, file, *flags):
+    return json.loads(run([bib, "evaluate", model, file, "--json", *flags], capture_output=True, text=True).stdout)
+
+
+def table(head, rows):
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    line = lambda row: "| " + " | ".join(str(c).rjust(w) if i else str(c).ljust(w)
+                                         for i, (c, w) in enumerate(zip(row, widths))) + " |"
+    rule = "|" + "|".join("-" * (w + 1) + (":" if i else "-") for i, w in enumerate(widths)) + "|"
+    return "\n".join([line(head), rule, *map(line, rows)])
+
+
+def pretty(x):
+    return f"{x:.1f} s" if x >= 10 else f"{x:.2f} s" if x >= 0.1 else f"{x * 1e3:.0f} ms"
