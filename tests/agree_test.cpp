@@ -75,7 +75,7 @@ std::string with_isa(const char* isa) { return std::string("BIB_CPU_ISA=") + isa
 
 template <class Op>
 class Agree : public ::testing::Test {};
-TYPED_TEST_SUITE(Agree, SampledTypes, OpName);
+TYPED_TEST_SUITE(Agree, AllTypes, OpName);
 
 TYPED_TEST(Agree, with_double) { agree_with<TypeParam>("double", BIB_OP_OUTPUTS_DOUBLE); }
 TYPED_TEST(Agree, with_base) { agree_with<TypeParam>("base", with_isa("base")); }

@@ -28,13 +28,10 @@ void put_outputs(bool whole) {
 template <class... Ops>
 bool put_op(std::string_view name, OpList<Ops...>) {
   const auto one = [&]<class Op>(const Op*) {
-    if constexpr (Sampled<Op>) {
-      if (Op::name != name) return false;
-      put_outputs<Op>(false);
-      if (exact_on_integers<Op>()) put_outputs<Op>(true);
-      return true;
-    }
-    return false;
+    if (Op::name != name) return false;
+    put_outputs<Op>(false);
+    if (exact_on_integers<Op>()) put_outputs<Op>(true);
+    return true;
   };
   return (one(static_cast<const Ops*>(nullptr)) || ...);
 }

@@ -35,16 +35,13 @@ struct Kept<Keep, OpList<Ops...>> {
   using type = typename Joined<std::conditional_t<Keep<Ops>::value, OpList<Ops>, OpList<>>...>::type;
 };
 template <class Op>
-struct IsSampled : std::bool_constant<Sampled<Op>> {};
-template <class Op>
 struct IsDifferentiable : std::bool_constant<Differentiable<Op>> {};
 template <class Op>
 struct IsExact : std::bool_constant<exact_on_integers<Op>()> {};
 
-using SampledOps = Kept<IsSampled, AllOps>::type;
-using SampledTypes = TypesOf<SampledOps>::type;
-using DifferentiableTypes = TypesOf<Kept<IsDifferentiable, SampledOps>::type>::type;
-using ExactTypes = TypesOf<Kept<IsExact, SampledOps>::type>::type;
+using AllTypes = TypesOf<AllOps>::type;
+using DifferentiableTypes = TypesOf<Kept<IsDifferentiable, AllOps>::type>::type;
+using ExactTypes = TypesOf<Kept<IsExact, AllOps>::type>::type;
 
 struct OpName {
   template <class Op>

@@ -9,7 +9,7 @@ template <class Op>
   Samples<Op>::layout;
 } > {};
 
-using LayoutTypes = TypesOf<Kept<HasLayout, SampledOps>::type>::type;
+using LayoutTypes = TypesOf<Kept<HasLayout, AllOps>::type>::type;
 
 template <class Op>
 class Padding : public ::testing::Test {};

@@ -12,7 +12,7 @@ class Parity : public ::testing::Test {
     if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
   }
 };
-TYPED_TEST_SUITE(Parity, SampledTypes, OpName);
+TYPED_TEST_SUITE(Parity, AllTypes, OpName);
 
 template <class Op>
 Worst worst_of_all_shapes(bool whole) {

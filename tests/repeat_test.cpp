@@ -6,7 +6,7 @@ namespace {
 
 template <class Op>
 class Repeat : public ::testing::Test {};
-TYPED_TEST_SUITE(Repeat, SampledTypes, OpName);
+TYPED_TEST_SUITE(Repeat, AllTypes, OpName);
 
 TYPED_TEST(Repeat, second_run_has_the_same_bits) {
   for (Device device : devices()) {
