@@ -3,7 +3,7 @@
 #include <bib/bib.h>
 #include <stdio.h>
 
-static int report(const bib_progress *p, void *user) {
+static int report(const bib_progress* p, void* user) {
   (void)user;
   if (p->step == p->steps) fprintf(stderr, "trained: %d steps, loss %.3f\n", p->steps, p->loss);
   return 0;
@@ -14,15 +14,15 @@ static int failed(void) {
   return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 4) return 2;
-  bib_context *context = NULL;
-  bib_model *model = NULL;
-  bib_predictions *found = NULL;
+  bib_context* context = NULL;
+  bib_model* model = NULL;
+  bib_predictions* found = NULL;
   if (bib_context_create(NULL, &context)) return failed();
 
   bib_train_options train = {.struct_size = sizeof train, .task = BIB_NER, .train_path = argv[1], .output = argv[2]};
-  train.config =  /* a corpus of a few lines: small steps, no averaging, nothing set aside */
+  train.config = /* a corpus of a few lines: small steps, no averaging, nothing set aside */
       "[model]\nhidden = 32\n"
       "[train]\nepochs = 60\nbatch = 2\nwarmup = 0\nema = 0.0\ntrain_rate = 1.0\n";
   train.progress = report;

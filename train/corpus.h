@@ -9,8 +9,8 @@
 
 #include "bib/document.h"
 #include "bib/error.h"
-#include "models/text.h"
 #include "models/tags.h"
+#include "models/text.h"
 
 namespace bib {
 
