@@ -177,9 +177,13 @@ Config default_config(Task task, Unit unit) {
     c.epochs = 15;
   } else {
     c.lr = 3e-3f;
-    c.dropout_input = 0.1f;
+    c.syllable = std::min(c.syllable, 48);
+    c.jamo = std::min(c.jamo, 8);
+    c.filters = 112;
+    c.dropout_input = 0.2f;
+    c.unknown_rate = 0.2f;
     c.batch = 16;
-    c.epochs = 10;
+    c.epochs = 12;
   }
   return c;
 }
