@@ -1,52 +1,15 @@
 // `bib evaluate` from outside: what it prints, writes and returns.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
+
+#include "tests/command.h"
 
 namespace {
 
-namespace fs = std::filesystem;
+using bib_test::Result, bib_test::read;
 
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string read(const fs::path& path) {
-  std::ostringstream content;
-  content << std::ifstream(path, std::ios::binary).rdbuf();
-  return content.str();
-}
-
-class Evaluate : public testing::Test {
+class Evaluate : public bib_test::Command {
  protected:
-  void SetUp() override {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ =
-        fs::temp_directory_path() / (std::string("bib_evaluate_") + test->name() + "_" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  void file(const std::string& name, const std::string& content) const {
-    std::ofstream(folder_ / name, std::ios::binary) << content;
-  }
-
-  Result run(const std::string& arguments) const {
-    const std::string command = "cd '" + folder_.string() + "' && '" BIB_COMMAND "' evaluate " + arguments +
-                                " > stdout.txt 2> stderr.txt < /dev/null";
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read(folder_ / "stdout.txt"), read(folder_ / "stderr.txt")};
-  }
-
-  fs::path folder_;
+  Result run(const std::string& arguments) const { return Command::run("evaluate " + arguments); }
 };
 
 constexpr const char* gold_columns =

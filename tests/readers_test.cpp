@@ -143,6 +143,18 @@ TEST(Conll, Errors) {
   EXPECT_THAT(error_of("a O\n", {.format = "conll", .tag_column = "7"}), HasSubstr("the file has columns 1 to 2"));
 }
 
+TEST(Conll, BrokenLinesAreErrorsNotPlainText) {
+  const std::string ends = "\n\n나 O\n다 O\n";
+  EXPECT_THAT(error_of("서울 B-LC\n에\n간다 O" + ends), HasSubstr("t:2:1: error: 1 column, expected 2"));
+  EXPECT_THAT(error_of("서울\tB-LC\n에\n간다\tO\n가\n\n나\tO\n"),
+              testing::AllOf(HasSubstr("t:2:1: error: 1 column"), HasSubstr("t:4:1: error: 1 column")));
+  EXPECT_THAT(error_of("서울 B-LC\n에\tO\n간다 O" + ends), HasSubstr("t:2:1: error: 1 column, expected 2"))
+      << "one line with a tab among lines with blanks";
+  EXPECT_THAT(error_of("Seoul NNP B-LC\nto O\ngo VB O\n\nend NN 0\nx NN O\ny NN O\n"),
+              testing::AllOf(HasSubstr("t:2:1: error: 2 columns, expected 3"), HasSubstr("t:5:8: error: '0' is not")));
+  EXPECT_EQ(read("vitamin B\nplan B\nand so on\nthe end\n\nas is\n").format, "text") << "half of the lines";
+}
+
 TEST(Conll, AnyColumn) {
   const std::string gold_and_predicted = "a O B-X\nb B-Y I-X\n\n";
   EXPECT_EQ(spans_of(read(gold_and_predicted).documents[0]), "a b/X") << "the last column";

@@ -1,68 +1,24 @@
 // `bib train` and `bib predict` from outside: same bytes for any thread count and after any interruption, exit codes,
 // offsets, odd input.
-#include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
+
+#include "tests/command.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
+using bib_test::Result, bib_test::first_lines, bib_test::small_ner, bib_test::small_tc;
 
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-std::string read(const fs::path& path) {
-  std::ostringstream content;
-  content << std::ifstream(path, std::ios::binary).rdbuf();
-  return content.str();
-}
-
-std::string first_lines(const std::string& path, int count) {
-  std::ifstream in(path, std::ios::binary);
-  std::string out, line;
-  for (int i = 0; i < count && std::getline(in, line); ++i) out += line + "\n";
-  return out;
-}
-
-// Small enough to train in a second, with everything on: two kinds of dropout, averaging, clipping.
-const std::string small_ner =
-    " --set hidden=12 --set syllable=8 --set bigram=8 --set jamo=4 --set shape=4 --batch 8 --set warmup=5 -q";
-const std::string small_tc = " --set syllable=8 --set bigram=8 --set jamo=4 --set filters=8 --batch 16 -q";
-
-class Command : public testing::Test {
+class Train : public bib_test::Command {
  protected:
   void SetUp() override {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::temp_directory_path() / (std::string("bib_train_") + test->name() + "_" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
+    bib_test::Command::SetUp();
     file("ner.txt", first_lines(BIB_SOURCE "/data/ner/train.txt", 120));
     file("tc.txt", first_lines(BIB_SOURCE "/data/tc/train.txt", 120));
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  void file(const std::string& name, const std::string& content) const {
-    std::ofstream(folder_ / name, std::ios::binary) << content;
-  }
-  std::string bytes(const std::string& name) const { return read(folder_ / name); }
-
-  Result run(const std::string& arguments, const std::string& input = "") const {
-    file("stdin.txt", input);
-    const std::string command =
-        "cd '" + folder_.string() + "' && '" BIB_COMMAND "' " + arguments + " > stdout.txt 2> stderr.txt < stdin.txt";
-    const int status = std::system(command.c_str());
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, bytes("stdout.txt"), bytes("stderr.txt")};
   }
 
   /// Starts the command, sends the signal once the checkpoint is there, and returns how it ended.
@@ -84,13 +40,11 @@ class Command : public testing::Test {
     waitpid(child, &status, 0);
     return status;
   }
-
-  fs::path folder_;
 };
 
 std::string head(const std::string& text) { return text.substr(0, 400); }
 
-TEST_F(Command, TheSameSeedGivesTheSameBytesForAnyThreadCount) {
+TEST_F(Train, TheSameSeedGivesTheSameBytesForAnyThreadCount) {
   for (const char* task : {"ner", "tc"}) {
     const std::string t = task, extra = t == "ner" ? small_ner : small_tc;
     for (int threads : {1, 2, 3}) {
@@ -106,7 +60,7 @@ TEST_F(Command, TheSameSeedGivesTheSameBytesForAnyThreadCount) {
   }
 }
 
-TEST_F(Command, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
+TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   const std::string train = "train ner --train ner.txt --epochs 6 --checkpoint-seconds 0" + small_ner;
   ASSERT_EQ(run(train + " -o whole").code, 0);
   EXPECT_FALSE(fs::exists(folder_ / "whole.checkpoint"));
@@ -124,7 +78,7 @@ TEST_F(Command, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   EXPECT_EQ(bytes("whole"), bytes("stopped"));
 }
 
-TEST_F(Command, ResumeRefusesOtherDataAndSettings) {
+TEST_F(Train, ResumeRefusesOtherDataAndSettings) {
   const std::string train = "train ner --epochs 6 --checkpoint-seconds 0 -o m" + small_ner;
   ASSERT_TRUE(WIFSIGNALED(interrupt(train + " --train ner.txt", "m.checkpoint", SIGKILL)));
   file("less.txt", first_lines((folder_ / "ner.txt").string(), 100));
@@ -136,7 +90,7 @@ TEST_F(Command, ResumeRefusesOtherDataAndSettings) {
   EXPECT_NE(r.err.find("another configuration"), std::string::npos) << r.err;
 }
 
-TEST_F(Command, WrongUseHasItsExitCodeAndReason) {
+TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
   struct Case {
     std::string arguments;
     int code;
@@ -174,7 +128,7 @@ TEST_F(Command, WrongUseHasItsExitCodeAndReason) {
   }
 }
 
-TEST_F(Command, PredictAnswersLineByLineWithOffsetsOfTheOriginal) {
+TEST_F(Train, PredictAnswersLineByLineWithOffsetsOfTheOriginal) {
   ASSERT_EQ(run("train ner --train ner.txt --epochs 12 --train-rate 1 -o m --lr 0.01" + small_ner).code, 0);
   const std::string nfd = "\xE1\x84\x89\xE1\x85\xA5\xE1\x84\x8B\xE1\x85\xAE\xE1\x86\xAF";  // 서울, decomposed
   const std::string input = "😀 서울에 사는 김민수 씨\n\n" + nfd + "에 사는 김민수 씨\r\n{\n\xFF\xFE 서울\n" +
@@ -203,7 +157,7 @@ TEST_F(Command, PredictAnswersLineByLineWithOffsetsOfTheOriginal) {
   }
 }
 
-TEST_F(Command, PredictPassesFieldsThroughAndKeepsErrorsInLine) {
+TEST_F(Train, PredictPassesFieldsThroughAndKeepsErrorsInLine) {
   ASSERT_EQ(run("train tc --train tc.txt --epochs 2 -o m" + small_tc).code, 0);
   const Result r = run("predict m", "{\"id\":7,\"text\":\"배송이 늦어요\"}\n{\"id\":8}\nnot json\n{\"text\":\"\"}\n");
   ASSERT_EQ(r.code, 0) << r.err;
@@ -219,7 +173,7 @@ TEST_F(Command, PredictPassesFieldsThroughAndKeepsErrorsInLine) {
   EXPECT_EQ(records[3]["labels"].size(), 1u);  // an empty text is answered, not dropped
 }
 
-TEST_F(Command, AVeryLongLineIsReadInWindows) {
+TEST_F(Train, AVeryLongLineIsReadInWindows) {
   ASSERT_EQ(run("train ner --train ner.txt --epochs 2 -o m" + small_ner).code, 0);
   std::string line;
   for (int i = 0; i < 30000; ++i) line += "서울에 사는 김민수 ";  // 300,000 characters and more
@@ -233,7 +187,7 @@ TEST_F(Command, AVeryLongLineIsReadInWindows) {
   }
 }
 
-TEST_F(Command, ProgressAsJsonHasTheNineKeys) {
+TEST_F(Train, ProgressAsJsonHasTheNineKeys) {
   const Result r = run(
       "train tc --train tc.txt --epochs 2 -o m --progress json --name shop --item-id 1234 --set filters=8 --batch 32");
   ASSERT_EQ(r.code, 0) << r.err;

@@ -75,9 +75,11 @@ Layout survey(const std::vector<std::string_view>& lines) {
   Layout layout;
   std::vector<Columns> rows;
   std::vector<std::size_t> counts;
+  std::size_t with_tab = 0, without = 0;  // a stray tab must not change how the other lines are read
   for (const std::string_view line : lines)
-    layout.tabs =
-        layout.tabs || (line.find('\t') != std::string_view::npos && !looks_like_comment(line) && !is_blank(line));
+    if (!looks_like_comment(line) && !is_blank(line) && !is_document_mark(line))
+      ++(line.find('\t') != std::string_view::npos ? with_tab : without);
+  layout.tabs = with_tab > 0 && with_tab >= without;
   for (const std::string_view line : lines) {
     if (is_blank(line) || is_document_mark(line)) continue;
     Columns columns;
@@ -116,7 +118,7 @@ Layout survey(const std::vector<std::string_view>& lines) {
 Likelihood detect(const Sample& sample) {
   const Layout layout = survey(sample.lines);
   if (layout.columns < 2 || layout.tags.empty()) return no;
-  std::size_t rows = 0, good = 0, entities = 0, blank = 0;
+  std::size_t rows = 0, good = 0, entities = 0, named = 0, blank = 0;
   Columns columns;
   for (const std::string_view line : sample.lines) {
     blank += is_blank(line);
@@ -127,8 +129,10 @@ Likelihood detect(const Sample& sample) {
     const FileTag tag = parse_tag(columns[layout.tags.front()]);
     good += tag.letter != 0;
     entities += tag.letter != 0 && tag.letter != 'O';
+    named += !tag.label.empty();
   }
-  if (10 * good < 9 * rows || rows == 0) return no;
+  // Broken lines are errors to report, not a reason to take the file for plain text.
+  if (10 * good < 9 * rows || rows == 0) return 2 * good > rows && named > 0 ? likely : no;
   if (entities > 0) return blank > 0 || layout.tabs ? certain : likely;
   return blank > 0 && good == rows ? likely : possible;
 }

@@ -1,0 +1,148 @@
+// `bib check` and `bib convert` from outside: findings, statistics, what comes back after a conversion, exit codes.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/command.h"
+
+namespace {
+
+using bib_test::Result;
+using Json = nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+class Corpora : public bib_test::Command {};
+
+TEST_F(Corpora, CheckPrintsStatisticsOfEveryFile) {
+  file("train.txt", "<서울:LC>에 <<부산:LC>시청:OG>이 있다\n<김민수:PS>가 왔다\n\n");
+  file("test.txt", "<김민수:PS>가 왔다\n");
+  const Result r = run("check train.txt test.txt --json");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const Json json = Json::parse(r.out);
+  const Json& train = json["files"][0];
+  EXPECT_EQ(train["format"], "inline");
+  EXPECT_EQ(train["documents"], 3);
+  EXPECT_EQ(train["empty"], 1);
+  EXPECT_EQ(train["entities"], 4);
+  EXPECT_EQ(train["nested"], 1);
+  EXPECT_EQ(train["inside_words"], 3);
+  EXPECT_EQ(train["entity_labels"][0]["label"], "LC");
+  EXPECT_EQ(train["entity_labels"][0]["count"], 2);
+  EXPECT_EQ(json["files"][1]["shared"]["train.txt"], 1) << "test texts that were trained on";
+
+  const Result text = run("check train.txt test.txt");
+  EXPECT_EQ(text.code, 0);
+  EXPECT_THAT(
+      text.out,
+      AllOf(HasSubstr("train.txt: inline, 0 errors"), HasSubstr("documents   3 (3 annotated, 1 empty)"),
+            HasSubstr("entities    4 (1 nested inside others)"), HasSubstr("shared      1 text with train.txt")));
+}
+
+TEST_F(Corpora, CheckNamesTheLineAndColumnOfEveryMistake) {
+  file("bad.conll", "서울 B-LC\n에\n간다 O\n\n나 O\n너 OO\n");
+  const Result r = run("check bad.conll");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_THAT(r.err, AllOf(HasSubstr("bad.conll:2:1: error: 1 column, expected 2"),
+                           HasSubstr("bad.conll:6:3: error: 'OO' is not a tag")));
+  EXPECT_THAT(r.out, HasSubstr("bad.conll: conll, 2 errors"));
+  const Json json = Json::parse(run("check bad.conll --json").out);
+  EXPECT_EQ(json["errors"], 2);
+  EXPECT_EQ(json["files"][0]["findings"][0]["line"], 2);
+  EXPECT_EQ(json["files"][0]["findings"][1]["column"], 3);
+}
+
+TEST_F(Corpora, CheckGoesOnAfterAFileThatCannotBeRead) {
+  file("good.txt", "<서울:LC>에 간다\n");
+  file("empty.txt", "");
+  std::filesystem::create_directories(folder_ / "folder");
+  const Result r = run("check none.txt empty.txt folder good.txt");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_THAT(r.err, AllOf(HasSubstr("none.txt: error: cannot open: No such file"),
+                           HasSubstr("empty.txt: error: is empty"), HasSubstr("folder: error: is a directory")));
+  EXPECT_THAT(r.out, HasSubstr("good.txt: inline, 0 errors"));
+}
+
+TEST_F(Corpora, CheckLimitsAFloodPerSeverity) {
+  std::string text = "label,text\n";
+  for (int i = 0; i < 9; ++i) text += "only one column\n";
+  file("flood.csv", text);
+  Result r = run("check flood.csv --from csv --limit 4");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_THAT(r.err, AllOf(HasSubstr("flood.csv:5"), Not(HasSubstr("flood.csv:6")), HasSubstr("5 more errors")));
+  r = run("check flood.csv --from csv --limit 0");
+  EXPECT_THAT(r.err, AllOf(HasSubstr("flood.csv:10"), Not(HasSubstr("more errors"))));
+}
+
+TEST_F(Corpora, CheckFindsLabelsThatAModelDoesNotKnow) {
+  file("train.txt", bib_test::first_lines(BIB_SOURCE "/data/ner/train.txt", 40));
+  ASSERT_EQ(run("train ner --train train.txt --epochs 1 --train-rate 1 -o m" + bib_test::small_ner).code, 0);
+  file("new.txt", "<서울:LC>에 <셋:UNHEARD> 있다\n");
+  const Result r = run("check new.txt --with m");
+  EXPECT_THAT(r.err, HasSubstr("UNHEARD"));
+  EXPECT_EQ(run("check new.txt --with new.txt").code, 4);
+}
+
+TEST_F(Corpora, ConvertThereAndBackGivesTheSameBytes) {
+  const std::string inline_text = "<서울:LC>에 사는 <김민수:PS> 씨\n😀 <한국은행:OG> 앞\n";
+  file("a.txt", inline_text);
+  for (const char* format : {"jsonl", "conll --unit character", "doccano", "spacy"}) {
+    const Result there = run(std::string("convert a.txt -o b --to ") + format);
+    ASSERT_EQ(there.code, 0) << format << there.err;
+    EXPECT_THAT(there.out, IsEmpty()) << "the answer went to the file";
+    EXPECT_THAT(there.err, HasSubstr("2 documents, inline to"));
+    const Result back = run("convert b --to inline");
+    ASSERT_EQ(back.code, 0) << format << back.err;
+    EXPECT_EQ(back.out, inline_text) << format;
+  }
+}
+
+TEST_F(Corpora, ConvertReadsStandardInputAndSaysWhatItLeavesOut) {
+  const Result r = run("convert - --to conll --scheme bioes", "<서울:LC> <<부산:LC>시청:OG>\n<김:PS>씨\n");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.out, "서울\tS-LC\n부산시청\tS-OG\n\n김씨\tO\n\n");
+  EXPECT_THAT(r.err, AllOf(HasSubstr("standard input:1: warning: left out '부산' LC"),
+                           HasSubstr("standard input:2: warning: '김' PS does not end where tokens end")));
+}
+
+TEST_F(Corpora, ConvertCountsOffsetsInTheUnitAskedFor) {
+  file("a.txt", "😀 <서울:LC>\n");
+  const std::pair<const char*, int> begins[] = {{"codepoint", 2}, {"utf16", 3}, {"byte", 5}};
+  for (const auto& [unit, begin] : begins) {
+    const Result r = run(std::string("convert a.txt --to jsonl --offsets ") + unit);
+    ASSERT_EQ(r.code, 0) << r.err;
+    EXPECT_THAT(r.out, HasSubstr("\"start\":" + std::to_string(begin))) << r.out;
+    file("back.jsonl", r.out);
+    EXPECT_EQ(run(std::string("convert back.jsonl --to inline --offsets-in ") + unit).out, "😀 <서울:LC>\n");
+  }
+}
+
+TEST_F(Corpora, ConvertRefusesWithTheReason) {
+  file("two.jsonl", "{\"text\":\"한 줄\\n두 줄\",\"label\":\"a\"}\n");
+  struct Case {
+    std::string arguments;
+    int code;
+    std::string says;
+  };
+  for (const Case& c : {
+           Case{"convert two.jsonl --to inlin", 3, "unknown corpus format 'inlin'"},
+           Case{"convert two.jsonl --to text", 3, "two.jsonl:1: error: cannot be written as text"},
+           Case{"convert two.jsonl", 2, "--to is required"},
+           Case{"convert none --to jsonl", 3, "none: cannot open"},
+           Case{"convert two.jsonl --to jsonl -o none/x", 1, "none/x: cannot be written"},
+           Case{"convert two.jsonl --to jsonl -o /dev/full", 1, "/dev/full: cannot be written: No space left"},
+           Case{"convert two.jsonl --to conll --scheme iob9", 2, "not one of bilou, bioes, iob1, iob2"},
+       }) {
+    const Result r = run(c.arguments);
+    EXPECT_EQ(r.code, c.code) << c.arguments << "\n" << r.err;
+    EXPECT_THAT(r.err, HasSubstr(c.says)) << c.arguments;
+    EXPECT_THAT(r.out, IsEmpty()) << c.arguments;
+  }
+  const Result formats = run("convert --formats");
+  EXPECT_EQ(formats.code, 0) << formats.err;
+  EXPECT_THAT(formats.out, AllOf(HasSubstr("inline"), HasSubstr("fasttext"), HasSubstr("brat")));
+}
+
+}  // namespace
