@@ -169,7 +169,7 @@ void Parameters::save(Context& ctx, ModelFile& file) const {
 }
 
 View<real, 2> Parameters::table(int index) {
-  expect(buffer_ && index >= 0 && index < tables(), "parameters: no table to update at this index");
+  expect(grads_ && index >= 0 && index < tables(), "parameters: no table to update at this index");
   const ParamInfo& info = *tables_[static_cast<std::size_t>(index)];
   return info.view<real, 2>(buffer_.get() + info.offset);
 }
