@@ -128,6 +128,25 @@ Features::Features(const Config& config) : config_(config) {
     add(Source::suffix3, "suffix3", config.affix, 0);
   }
   vocabularies_.resize(channels_.size());
+  if (config.vectors.empty()) return;
+  const Source source = config.unit == Unit::word ? Source::word : Source::syllable;
+  const auto found = std::find(sources_.begin(), sources_.end(), source);
+  if (found != sources_.end()) vector_channel_ = static_cast<int>(found - sources_.begin());
+}
+
+bool Features::may_occur(std::string_view key) const {
+  if (config_.zero_digits && key.find_first_of("123456789") != std::string_view::npos) return false;
+  if (config_.unit == Unit::word) {
+    return key.find_first_of(" \t") == std::string_view::npos && (!config_.lowercase || lower_ascii(key) == key);
+  }
+  const std::vector<CodePoint> all = decode(key);
+  return all.size() == 1 && !is_space(all[0].value);
+}
+
+void Features::extend(std::span<const std::string> keys) {
+  const auto c = static_cast<std::size_t>(vector_channel_);
+  vocabularies_.at(c) = vocabularies_.at(c).extended(keys);
+  channels_[c].size = vocabularies_[c].size();
 }
 
 int Features::columns() const {
@@ -315,7 +334,11 @@ EncodedText Features::encode(const Document& document) const {
   EncodedText out;
   std::vector<int> unit_major;  // as each_key visits; turned below
   each_key(document, out.units, [&](int channel, int, std::string_view key, int id) {
-    unit_major.push_back(id >= 0 ? id : vocabularies_[static_cast<std::size_t>(channel)].id(key));
+    const Vocabulary& vocabulary = vocabularies_[static_cast<std::size_t>(channel)];
+    if (id < 0) id = vocabulary.id(key);
+    // As a word of the training data without a vector of its own began with its lower case's, an unseen one reads that.
+    if (id == unknown_id && channel == vector_channel_) id = vocabulary.id(lower_case(key));
+    unit_major.push_back(id);
   });
   const std::size_t n = out.units.size(), channels = channels_.size();
   out.ids.resize(n * channels);

@@ -2,6 +2,7 @@
 // A channel is one lookup: the syllable, a bigram, a jamo, the shape. Models embed each channel into its own columns.
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,6 +44,13 @@ class Features {
   /// The vocabulary of an open channel; throws std::invalid_argument for a closed one.
   const Vocabulary& vocabulary(int channel) const;
 
+  /// The channel that pretrained vectors are for, the words or the syllables; -1 without them.
+  int vector_channel() const { return vector_channel_; }
+  /// Whether a text can lead to this key, given lowercase, zero_digits and the unit.
+  bool may_occur(std::string_view key) const;
+  /// More entries for the vector channel, behind those it has.
+  void extend(std::span<const std::string> keys);
+
   /// unit = word with a character convolution: words are also read letter by letter.
   bool spells() const { return config_.unit == Unit::word && config_.characters > 0; }
   const Vocabulary& characters() const { return characters_; }
@@ -67,6 +75,7 @@ class Features {
   std::vector<Source> sources_;           // what each channel looks at
   std::vector<Vocabulary> vocabularies_;  // one per channel, empty for a closed one
   Vocabulary characters_;
+  int vector_channel_ = -1;
 };
 
 }  // namespace bib

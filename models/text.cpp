@@ -224,6 +224,23 @@ std::size_t find_invalid_utf8(std::string_view text, std::size_t from) {
   return std::string_view::npos;
 }
 
+std::string lower_case(std::string_view word) {
+  std::string out;
+  const auto* p = reinterpret_cast<const utf8proc_uint8_t*>(word.data());
+  auto left = static_cast<utf8proc_ssize_t>(word.size());
+  while (left > 0) {
+    utf8proc_int32_t c = 0;
+    const utf8proc_ssize_t n = utf8proc_iterate(p, left, &c);
+    if (n <= 0) return std::string(word);  // not UTF-8: no case to change
+    utf8proc_uint8_t encoded[4];
+    const utf8proc_ssize_t m = utf8proc_encode_char(utf8proc_tolower(c), encoded);
+    out.append(reinterpret_cast<const char*>(encoded), static_cast<std::size_t>(m));
+    p += n;
+    left -= n;
+  }
+  return out;
+}
+
 bool is_valid_utf8(std::string_view text) { return find_invalid_utf8(text) == std::string_view::npos; }
 
 OffsetMap::OffsetMap(std::string_view text, OffsetUnit unit) : unit_(unit), bytes_(text.size()) {

@@ -37,6 +37,9 @@ struct Jamo {
 Jamo jamo(char32_t syllable);
 
 bool is_space(char32_t c);
+/// Every code point in lower case; text that is not UTF-8 stays as it is.
+std::string lower_case(std::string_view text);
+
 bool is_valid_utf8(std::string_view text);
 /// The first byte at or after `from` (a code point's start) that is not part of valid UTF-8; npos if there is none.
 std::size_t find_invalid_utf8(std::string_view text, std::size_t from = 0);

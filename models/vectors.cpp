@@ -1,16 +1,16 @@
 // Reading word vectors in one pass over the mapped file. Numbers are parsed for kept rows alone, fields counted in all.
 #include "models/vectors.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "models/mapped_file.h"
+#include "models/text.h"
 
 namespace bib {
 
@@ -18,23 +18,6 @@ namespace {
 
 constexpr int largest_dimension = 100'000;
 constexpr std::string_view separators = " \t";
-
-std::string lower_case(std::string_view word) {
-  std::string out;
-  const auto* p = reinterpret_cast<const utf8proc_uint8_t*>(word.data());
-  auto left = static_cast<utf8proc_ssize_t>(word.size());
-  while (left > 0) {
-    utf8proc_int32_t c = 0;
-    const utf8proc_ssize_t n = utf8proc_iterate(p, left, &c);
-    if (n <= 0) return std::string(word);  // not UTF-8: no case to change
-    utf8proc_uint8_t encoded[4];
-    const utf8proc_ssize_t m = utf8proc_encode_char(utf8proc_tolower(c), encoded);
-    out.append(reinterpret_cast<const char*>(encoded), static_cast<std::size_t>(m));
-    p += n;
-    left -= n;
-  }
-  return out;
-}
 
 /// The whole text as a number; false when it is none. Infinity and NaN are numbers here.
 template <class T>
@@ -74,6 +57,9 @@ struct Rows {
   PretrainedVectors result;
   std::unordered_map<std::string_view, std::size_t> exact;
   std::unordered_multimap<std::string, std::size_t> lower;  // lower case of words that are not lower case themselves
+  const ExtraWords& extra;
+  std::unordered_set<std::string> extra_seen;
+  std::vector<float> extra_values;
 
   /// The word's vector, parsed into the first row that wants it by `fill`, goes to every row that wants it.
   template <class Fill>
@@ -95,6 +81,12 @@ struct Rows {
     if (const auto it = exact.find(key); it != exact.end()) put(it->second, 1);
     const auto [first, last] = lower.equal_range(key);
     for (auto it = first; it != last; ++it) put(it->second, 2);
+    if (!exact.contains(key) && result.extra.size() < static_cast<std::size_t>(std::max(extra.limit, 0)) &&
+        (!extra.wanted || extra.wanted(key)) && extra_seen.insert(key).second) {
+      result.extra.push_back(key);
+      extra_values.resize(result.extra.size() * E);
+      fill(extra_values.data() + extra_values.size() - E);
+    }
   }
 };
 
@@ -259,8 +251,9 @@ double PretrainedVectors::missing(std::span<const std::int32_t> counts) const {
   return all > 0 ? absent / all : 0;
 }
 
-PretrainedVectors read_vectors(const std::string& path, std::span<const std::string> words, int dimension) {
-  Rows rows;
+PretrainedVectors read_vectors(const std::string& path, std::span<const std::string> words, int dimension,
+                               const ExtraWords& extra) {
+  Rows rows{.result = {}, .exact = {}, .lower = {}, .extra = extra, .extra_seen = {}, .extra_values = {}};
   rows.result.found.assign(words.size(), 0);
   rows.result.wanted_.assign(words.size(), 0);
   for (std::size_t i = 0; i < words.size(); ++i) {
@@ -278,6 +271,7 @@ PretrainedVectors read_vectors(const std::string& path, std::span<const std::str
   }
   const std::string_view text(reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size());
   VectorReader(path, text, rows, dimension).read();
+  rows.result.values.insert(rows.result.values.end(), rows.extra_values.begin(), rows.extra_values.end());
   return std::move(rows.result);
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "bib/expect.h"
 #include "models/model_file.h"
@@ -117,11 +118,24 @@ void WordCounts::add(std::string_view word, std::int64_t times) {
 Vocabulary WordCounts::build(VocabularyLimits limits) const {
   std::int64_t dropped = 0;
   const auto kept = select<std::string_view>(counts_, limits, dropped);
+  return Vocabulary::freeze(kept, dropped);
+}
+
+Vocabulary Vocabulary::extended(std::span<const std::string> words) const {
+  std::vector<std::pair<std::string_view, std::int64_t>> entries;
+  for (int i = 1; i < size(); ++i) entries.emplace_back((*this)[i], count(i));
+  std::unordered_set<std::string_view> added;
+  for (const std::string& word : words)
+    if (!word.empty() && id(word) == unknown_id && added.insert(word).second) entries.emplace_back(word, 0);
+  return freeze(entries, count(unknown_id));
+}
+
+Vocabulary Vocabulary::freeze(Entries entries, std::int64_t unknown_count) {
   auto owned = std::make_shared<OwnedVocabulary>();
   owned->offsets = {0, 0};
-  owned->counts = {clamp_count(dropped)};
-  owned->slots.assign(slots_for(kept.size() + 1), -1);
-  for (const auto& [word, count] : kept) {
+  owned->counts = {clamp_count(unknown_count)};
+  owned->slots.assign(slots_for(entries.size() + 1), -1);
+  for (const auto& [word, count] : entries) {
     const auto id = static_cast<std::int32_t>(owned->counts.size());
     owned->bytes.insert(owned->bytes.end(), word.begin(), word.end());
     expect(owned->bytes.size() <= static_cast<std::size_t>(largest_count), "vocabulary: more than 2 GiB of text");
@@ -131,7 +145,7 @@ Vocabulary WordCounts::build(VocabularyLimits limits) const {
     while (owned->slots[slot] >= 0) slot = (slot + 1) & (owned->slots.size() - 1);
     owned->slots[slot] = id;
   }
-  Vocabulary v{Vocabulary::Empty{}};
+  Vocabulary v{Empty{}};
   v.bytes_ = owned->bytes.data();
   v.offsets_ = owned->offsets;
   v.counts_ = owned->counts;

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace bib {
@@ -36,6 +37,9 @@ class Vocabulary {
   /// Occurrences counted when it was built; of id 0: those of everything left out.
   int count(int id) const { return counts_[static_cast<std::size_t>(id)]; }
 
+  /// The same entries with the same ids, then those of `words` that are new, with count 0.
+  Vocabulary extended(std::span<const std::string> words) const;
+
   /// As tensors `name`.bytes, .offsets, .counts and .slots, borrowed from this vocabulary.
   void save(ModelFile& file, const std::string& name) const;
   /// Throws ModelError when the tensors do not form a vocabulary.
@@ -43,6 +47,8 @@ class Vocabulary {
 
  private:
   friend class WordCounts;
+  using Entries = std::span<const std::pair<std::string_view, std::int64_t>>;  // without the unknown word
+  static Vocabulary freeze(Entries entries, std::int64_t unknown_count);
   struct Empty {};
   explicit Vocabulary(Empty) {}
   std::shared_ptr<const void> owner_;               // of what the rest points into

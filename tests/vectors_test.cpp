@@ -80,6 +80,17 @@ TEST(Vectors, LowerCaseStandsInUntilTheWordItselfComes) {
   EXPECT_THAT(read("Apple 3\napple 1\n", words).values, ElementsAre(3, 1, 0));
 }
 
+TEST(Vectors, ExtraWordsFollowInTheOrderOfTheFile) {
+  const std::string path = file_of("c 3\na 1\nX 9\nc 4\nb 2\nd 5\n");
+  const std::vector<std::string> words{"", "a"};
+  const PretrainedVectors v =
+      read_vectors(path, words, 0, {.limit = 2, .wanted = [](std::string_view w) { return w != "X"; }});
+  EXPECT_THAT(v.extra, ElementsAre("c", "b"));
+  EXPECT_THAT(v.values, ElementsAre(0, 1, 3, 2));
+  EXPECT_THAT(v.found, ElementsAre(0, 1));
+  EXPECT_THAT(read_vectors(path, words).extra, testing::IsEmpty());
+}
+
 TEST(Vectors, TheFirstOfRepeatedWordsCounts) { EXPECT_THAT(read("a 1\na 2\n", {"a"}).values, ElementsAre(1)); }
 
 TEST(Vectors, WordsMayHoldSpaces) {

@@ -64,6 +64,20 @@ TEST(Vocabulary, FindsEveryWordAndNoOther) {
   }
 }
 
+TEST(Vocabulary, ExtendedKeepsIdsAndAddsTheRest) {
+  WordCounts counts;
+  counts.add("a", 3), counts.add("b", 2), counts.add("rare", 1);
+  const Vocabulary v = counts.build({.min_count = 2});
+  const Vocabulary more = v.extended(std::vector<std::string>{"z", "a", "", "rare", "z"});
+  ASSERT_EQ(more.size(), 5);
+  EXPECT_EQ(more.id("a"), v.id("a"));
+  EXPECT_EQ(more.count(1), 3);
+  EXPECT_EQ(more.count(unknown_id), 1);
+  EXPECT_EQ(more.id("z"), 3);
+  EXPECT_EQ(more.id("rare"), 4);
+  EXPECT_EQ(more.count(3), 0);
+}
+
 TEST(Vocabulary, EmptyOneKnowsNothing) {
   const Vocabulary v;
   EXPECT_EQ(v.size(), 1);

@@ -3,6 +3,7 @@
 
 #include "bib/error.h"
 #include "models/model_parts.h"
+#include "models/pretrained.h"
 #include "train/learner.h"
 #include "train/metrics.h"
 
@@ -24,9 +25,12 @@ class NerLearner final : public Learner {
       throw DataError("training data: error: no entity is annotated in any of the " + std::to_string(train.size()) +
                       " documents; check the format with 'bib check', or name it with --format");
     }
+    Features features = Features::build(config, train);
+    const PretrainedRows pretrained = PretrainedRows::read(config, features, options);
     model_ = std::make_shared<NerModel::Impl>(
-        make_ner(config, Features::build(config, train), TagSet(std::move(labels), config.scheme)));
+        make_ner(config, std::move(features), TagSet(std::move(labels), config.scheme)));
     model_->parameters.allocate(ctx, config.seed);
+    pretrained.initialise(ctx, model_->parameters);
     model_->network.forbid(ctx, model_->parameters, model_->tags);
     std::size_t misaligned = 0;
     for (const Document& document : train) misaligned += add_example(document);

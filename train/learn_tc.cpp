@@ -4,6 +4,7 @@
 
 #include "bib/error.h"
 #include "models/model_parts.h"
+#include "models/pretrained.h"
 #include "train/learner.h"
 #include "train/metrics.h"
 
@@ -20,8 +21,11 @@ class TcLearner final : public Learner {
       : config_(config), dev_(std::move(dev)) {
     Labels labels = count_labels(train);
     warn_of_dev(labels, options);
-    model_ = std::make_shared<TcModel::Impl>(make_tc(config, Features::build(config, train), std::move(labels)));
+    Features features = Features::build(config, train);
+    const PretrainedRows pretrained = PretrainedRows::read(config, features, options);
+    model_ = std::make_shared<TcModel::Impl>(make_tc(config, std::move(features), std::move(labels)));
     model_->parameters.allocate(ctx, config.seed);
+    pretrained.initialise(ctx, model_->parameters);
     std::size_t cut = 0;
     for (const Document& document : train) {
       EncodedText text = model_->features.encode(document);

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "bib/error.h"
+#include "models/mapped_file.h"
 #include "train/batching.h"
 #include "train/learner.h"
 #include "train/updater.h"
@@ -17,6 +18,12 @@ namespace bib {
 namespace {
 
 constexpr std::uint32_t order_stream = 2000, split_stream = 2010;
+
+std::string hex(std::uint64_t h) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(h));
+  return text;
+}
 
 /// What the training data are, so that a checkpoint is not continued on others and a model says what it learned from.
 std::string hash_of(const std::vector<Document>& documents) {
@@ -28,9 +35,14 @@ std::string hash_of(const std::vector<Document>& documents) {
     for (const std::string& label : d.labels) add(label);
     add(std::to_string(d.weight));
   }
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(h));
-  return text;
+  return hex(h);
+}
+
+/// Of the vectors that config names, so that a model says what it began with; empty without them.
+std::string hash_of_vectors(const Config& config) {
+  if (config.vectors.empty()) return {};
+  const MappedFile file = map_file(config.vectors, MapMode::sequential);
+  return hex(XXH3_64bits(file.bytes.data(), file.bytes.size()));
 }
 
 /// Sets 1 - train_rate of the documents aside, drawn by the seed; their order stays.
@@ -77,6 +89,7 @@ class Trainer {
         learner_(learner),
         options_(options),
         data_hash_(std::move(data_hash)),
+        vectors_hash_(hash_of_vectors(config)),
         updater_(ctx, with_short_average(config, batches_of(learner, config)), learner.parameters()),
         batches_per_epoch_(batches_of(learner, config)) {}
 
@@ -192,6 +205,7 @@ class Trainer {
     learner_.save(ctx_, file);
     file.metadata["bib.version"] = BIB_VERSION;
     file.metadata["bib.data.train"] = data_hash_;
+    if (!vectors_hash_.empty()) file.metadata["bib.data.vectors"] = vectors_hash_;
     file.metadata["bib.epoch"] = std::to_string(best_epoch_);
     if (best_score_) file.metadata["bib.dev_score"] = std::to_string(*best_score_);
     bib::write_model(options_.output, file);
@@ -201,7 +215,7 @@ class Trainer {
     ModelFile file;
     learner_.save(ctx_, file);
     updater_.save(ctx_, file);
-    file.metadata["state.data"] = data_hash_;
+    file.metadata["state.data"] = data_hash_ + vectors_hash_;
     file.metadata["state.position"] =
         std::to_string(epoch_) + " " + std::to_string(batch_) + " " + std::to_string(step_);
     file.metadata["state.best_epoch"] = std::to_string(best_epoch_);
@@ -224,9 +238,10 @@ class Trainer {
       return;
     }
     const ModelFile file = read_model(checkpoint_path());
-    if (file.text("state.data") != data_hash_) {
-      throw DataError(checkpoint_path() +
-                      ": error: it was made from other training data; give the same data, or train without --resume");
+    if (file.text("state.data") != data_hash_ + vectors_hash_) {
+      throw DataError(
+          checkpoint_path() +
+          ": error: it was made from other training data or vectors; give the same, or train without --resume");
     }
     if (file.text("bib.config") != to_toml(config_)) {
       throw DataError(
@@ -253,7 +268,7 @@ class Trainer {
   const Config config_;
   Learner& learner_;
   const TrainOptions& options_;
-  const std::string data_hash_;
+  const std::string data_hash_, vectors_hash_;
   Updater updater_;
   const int batches_per_epoch_;
 

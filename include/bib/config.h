@@ -37,6 +37,7 @@ struct Config {
   bool lowercase = false;     // unit = word: look words up in lower case (the shape still sees the capitals)
   bool zero_digits = false;   // every digit looks like 0
   std::string vectors;        // pretrained vectors for the words, or for the syllables: path of a .vec or .bin file
+  int vector_words = 100000;  // most words kept that the vectors have and the training data lack
 
   // NER: BiLSTM-CRF
   int hidden = 160;  // per direction
@@ -95,6 +96,7 @@ void visit(C& c, F&& f) {
   f("features", "lowercase", c.lowercase, "look words up in lower case");
   f("features", "zero_digits", c.zero_digits, "every digit looks like 0");
   f("features", "vectors", c.vectors, "pretrained vectors, .vec or .bin");
+  f("features", "vector_words", c.vector_words, "words kept that only the vectors have; the file's first");
   f("model", "hidden", c.hidden, "LSTM units per direction");
   f("model", "layers", c.layers, "LSTM layers");
   f("model", "scheme", c.scheme, "tag scheme: iob1, iob2, bioes or bilou");

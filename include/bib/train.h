@@ -33,6 +33,7 @@ struct TrainOptions {
   bool resume = false;             // go on from the checkpoint if there is one
   double checkpoint_seconds = 60;  // least time between checkpoints; they are written at the end of an epoch
   std::function<bool(const TrainProgress&)> progress;  // false: save a checkpoint and stop
+  std::function<void(const std::string&)> note;        // what is worth knowing, such as the vectors' coverage
   std::function<void(const std::string&)> warn;        // what the user should know but need not stop for
 };
 
