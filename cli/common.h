@@ -1,8 +1,10 @@
 // Flags and habits that several verbs share.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include "bib/context.h"
 #include "bib/error.h"
@@ -47,6 +49,15 @@ struct DeviceFlags {
     return o;
   }
 };
+
+/// A file that is still being read, or cannot be made again, is not written over.
+inline void refuse_overwriting(const std::string& output, const std::vector<std::string>& inputs) {
+  for (const std::string& input : inputs) {
+    std::error_code none;  // where either is not there, they are not the same
+    if (std::filesystem::is_regular_file(output, none) && std::filesystem::equivalent(input, output, none))
+      throw UsageError("output " + output + " is also an input; name another file");
+  }
+}
 
 inline void note(const std::string& text) { std::cerr << "bib: " << text << '\n'; }
 inline void warn(const std::string& text) { std::cerr << "bib: warning: " << text << '\n'; }

@@ -37,7 +37,9 @@ int convert(const ConvertFlags& flags) {
   for (const Diagnostic& d : write_corpus(to, corpus.documents, flags.write, corpus.path))
     std::cerr << to_text(d) << '\n';
   to.flush();
-  if (!to) throw std::runtime_error(flags.output + ": cannot be written: " + std::strerror(errno));
+  if (!to)
+    throw std::runtime_error((flags.output == "-" ? "standard output" : flags.output) +
+                             ": cannot be written: " + std::strerror(errno));
   const std::size_t n = corpus.documents.size();
   note(std::to_string(n) + (n == 1 ? " document, " : " documents, ") + corpus.format + " to " + flags.write.format);
   return exit_code::ok;

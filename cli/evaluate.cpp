@@ -132,6 +132,8 @@ int evaluate(Flags flags) {
         "tags as its last two columns");
   }
   check(flags.verdict);
+  refuse_overwriting(flags.verdict.errors, {flags.gold, flags.predicted});
+  refuse_overwriting(flags.verdict.errors, flags.files);
   flags.ner.scheme = flags.scheme;
   if (two_files) {
     evaluate_files(std::move(flags));

@@ -11,6 +11,7 @@ void add_info(CLI::App& app, Action& action) {
   CLI::App* verb = app.add_subcommand("info", "Show version, CPU path, threads and GPU");
   static bool json = false;
   verb->add_flag("--json", json, "One JSON object");
+  verb->footer("Example: bib info --json");
   verb->callback([&action] {
     action = [] {
       const DeviceInfo gpu = cuda_info();

@@ -67,6 +67,7 @@ void add_inspect(CLI::App& app, Action& action) {
   verb->add_option("model", flags->model, "Model file")->required();
   verb->add_flag("--json", flags->json, "One JSON object");
   verb->add_flag("--config", flags->config, "Only the configuration, as TOML for 'bib train --config'");
+  verb->footer("Example: bib inspect ner.bib --config > same.toml");
   verb->callback([&action, flags] { action = [flags] { return inspect(*flags); }; });
 }
 

@@ -1,12 +1,18 @@
 // The bib command: reads the command line, runs one verb, turns errors into one line and an exit code.
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <iostream>
 #include <new>
+#include <string>
 
 #include "bib/error.h"
+#include "cli/help.h"
 #include "cli/verbs.h"
 
 namespace {
@@ -16,6 +22,17 @@ using namespace bib;
 int fail(int code, const char* what) {
   std::fprintf(stderr, "bib: error: %s\n", what);
   return code;
+}
+
+/// An answer that was cut short must not look like success.
+int finish(int code) {
+  errno = 0;
+  std::cout.flush();
+  const bool whole = std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout.good();
+  if (whole || code != cli::exit_code::ok) return code;
+  // The reason is known only if the last write failed, too.
+  const std::string reason = errno ? std::string(": ") + std::strerror(errno) : "; the answer is not whole";
+  return fail(cli::exit_code::failed, ("standard output: cannot be written" + reason).c_str());
 }
 
 int run(const cli::Action& action) {
@@ -51,6 +68,7 @@ void wait_without_spinning(char** argv) {
 
 int main(int argc, char** argv) {
   wait_without_spinning(argv);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a failed write, with its message
   CLI::App app("bib trains, evaluates, runs and serves named-entity recognition and text classification models.",
                "bib");
   app.require_subcommand(1);
@@ -63,10 +81,15 @@ int main(int argc, char** argv) {
   cli::add_check(app, action);
   cli::add_info(app, action);
   cli::add_evaluate(app, action);
+  cli::add_help(app, action);
+  app.footer(
+      "Examples: bib train ner --train train.txt -o ner.bib\n"
+      "          echo '서울에 사는 김민수' | bib predict ner.bib\n"
+      "'bib VERB --help' explains a verb.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? cli::exit_code::ok : cli::exit_code::usage;
+    return finish(cli::explain(app, e));
   }
-  return run(action);
+  return finish(run(action));
 }

@@ -110,9 +110,9 @@ class LineParser {
 /// Writes whole batches and notices a reader that has gone: then the program ends quietly, as filters do.
 class Output {
  public:
-  explicit Output(const std::string& path) : path_(path) {
+  explicit Output(const std::string& path) : path_(path == "-" ? "standard output" : path) {
     file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
-    if (!file_) throw std::runtime_error(path + ": cannot be written: " + std::strerror(errno));
+    if (!file_) throw std::runtime_error(path_ + ": cannot be written: " + std::strerror(errno));
   }
   ~Output() {
     if (file_ && file_ != stdout) std::fclose(file_);
@@ -247,6 +247,7 @@ std::vector<Document> documents_of(const std::vector<Record>& records) {
 }
 
 int predict(const PredictFlags& flags) {
+  refuse_overwriting(flags.output, {flags.model, flags.input});
   Context ctx(flags.device.options());
   Stopwatch watch;
   const Task task = task_of(read_model(flags.model));

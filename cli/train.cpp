@@ -2,12 +2,11 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "cli/common.h"
 #include "cli/progress.h"
 #include "train/corpus.h"
+#include "train/formats/files.h"
 
 namespace bib::cli {
 namespace {
@@ -30,19 +29,11 @@ struct TrainFlags {
   DeviceFlags device;
 };
 
-std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in || std::filesystem::is_directory(path)) throw DataError(path + ": error: cannot be read");
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
 /// Defaults, then the file, then --set and the flags of their own.
 Config resolve(const TrainFlags& flags) {
   Config config = default_config(flags.task);
   std::string text;
-  if (!flags.config_file.empty()) text = read_text(flags.config_file);
+  if (!flags.config_file.empty()) text = formats::read_file(flags.config_file);
   // The unit decides the other defaults, so it is looked for first.
   Config probe = from_toml(text, flags.config_file, config);
   for (const std::string& s : flags.set) set_field(probe, s);
@@ -56,7 +47,7 @@ Config resolve(const TrainFlags& flags) {
   return config;
 }
 
-std::vector<Document> read(const std::string& path, const TrainFlags& flags) {
+std::vector<Document> read(const std::string& path, const Config& config, const TrainFlags& flags) {
   ReadOptions options = flags.read;
   options.task = flags.task;
   Corpus corpus = read_corpus(path, options);
@@ -66,13 +57,21 @@ std::vector<Document> read(const std::string& path, const TrainFlags& flags) {
     if (d.severity == Severity::warning && ++warnings <= shown) std::cerr << to_text(d) << '\n';
   }
   if (warnings > shown) note(std::to_string(warnings - shown) + " more warnings; 'bib check " + path + "' lists them");
+  for (const Document& d : corpus.documents) {
+    if (config.task == Task::ner ? d.annotated : config.multilabel || !d.labels.empty()) continue;
+    throw DataError(to_text({Severity::error, corpus.path, d.line, 0,
+                             "a text without annotation (the file is read as " + corpus.format + "); training needs " +
+                                 (config.task == Task::ner ? "entities marked, as in <서울:LC>에 간다" : "its class") +
+                                 ". If it is another format, name it with --format"}));
+  }
   return std::move(corpus.documents);
 }
 
 int train_model(TrainFlags& flags) {
   const Config config = resolve(flags);
-  std::vector<Document> documents = read(flags.train, flags), dev;
-  if (!flags.dev.empty()) dev = read(flags.dev, flags);
+  refuse_overwriting(flags.output, {flags.train, flags.dev, flags.config_file, config.vectors});
+  std::vector<Document> documents = read(flags.train, config, flags), dev;
+  if (!flags.dev.empty()) dev = read(flags.dev, config, flags);
   Context ctx(flags.device.options());
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet) {
@@ -85,6 +84,7 @@ int train_model(TrainFlags& flags) {
   }
   const auto printer = make_progress(flags.quiet ? "none" : flags.progress, flags.task, flags.name, flags.item_id);
   TrainOptions options{.output = flags.output, .resume = flags.resume, .checkpoint_seconds = flags.checkpoint_seconds};
+  if (!flags.quiet) options.note = [](const std::string& text) { note(text); };
   options.warn = [](const std::string& text) { warn(text); };
   options.progress = [&](const TrainProgress& p) {
     printer->show(p);

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "bib/error.h"
+#include "models/nearest.h"
 
 namespace bib {
 namespace {
@@ -105,32 +106,15 @@ void assign(T& to, const toml::node& node, const std::string& where, const std::
   }
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 std::string nearest_key(Config& config, const std::string& key) {
-  std::string best;
-  std::size_t distance = std::max<std::size_t>(3, key.size() / 2);
+  std::vector<std::string> keys;
+  visit(config, [&](const char*, const char* name, auto&, const char*) { keys.push_back(name); });
+  const std::string best = nearest(key, keys);
+  std::string where;
   visit(config, [&](const char* section, const char* name, auto&, const char*) {
-    const std::size_t d = edit_distance(key, name);
-    if (d < distance) {
-      distance = d;
-      best = std::string(section) + (*section ? "." : "") + name;
-    }
+    if (best == name) where = std::string(section) + (*section ? "." : "");
   });
-  return best.empty() ? "" : "; did you mean " + best + "?";
+  return best.empty() ? "" : "; did you mean " + where + best + "?";
 }
 
 /// Sets the field of this name; an empty section matches any. False when there is none.
@@ -222,6 +206,9 @@ void check(const Config& c) {
   require(syllables ? c.syllable + c.bigram + c.trigram + c.word + c.jamo + c.shape > 0
                     : c.word + c.shape + c.affix + c.characters > 0,
           "every feature is off; give at least one an embedding size");
+  require(c.vectors.empty() || (syllables ? c.syllable : c.word) > 0,
+          std::string("vectors are given, but the size of the embedding they fill is 0; set ") +
+              (syllables ? "syllable" : "word") + " to their dimension");
   require(c.characters == 0 || (c.character_filters >= 1 && c.character_window >= 1 && c.character_window <= 16),
           "character_filters must be at least 1 and character_window 1 to 16");
 }

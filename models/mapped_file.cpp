@@ -28,6 +28,7 @@ MappedFile map_file(const std::string& path, MapMode mode) {
   if (file.fd < 0) fail("cannot open");
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) fail("cannot examine");
+  if (S_ISDIR(status.st_mode)) throw std::runtime_error("is a directory");
   if (!S_ISREG(status.st_mode)) throw std::runtime_error("not a regular file");
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) throw std::runtime_error("the file is empty");

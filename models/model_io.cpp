@@ -38,6 +38,7 @@ struct TemporaryFile {
   std::string advice;
   if (error == ENOSPC || error == EDQUOT) advice = "; free some space, then run again";
   if (error == EACCES || error == EROFS || error == EPERM) advice = "; choose a folder you may write to";
+  if (error == EFBIG) advice = "; raise the limit on file sizes (ulimit -f), then run again";
   if (error == ENOENT) advice = "; create the folder first";
   throw std::runtime_error("cannot write model " + path + ": " + what + ": " + std::strerror(error) + advice);
 }

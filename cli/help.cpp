@@ -1,0 +1,102 @@
+#include "cli/help.h"
+
+#include <algorithm>
+#include <iostream>
+#include <memory>
+
+#include "models/nearest.h"
+
+namespace bib::cli {
+namespace {
+
+/// The verb that the command line got as far as naming.
+const CLI::App& named_verb(const CLI::App& app) {
+  const std::vector<CLI::App*> used = app.get_subcommands();
+  return used.empty() ? app : named_verb(*used.back());
+}
+
+/// "bib train ner"
+std::string path_of(const CLI::App& verb) {
+  return verb.get_parent() ? path_of(*verb.get_parent()) + " " + verb.get_name() : verb.get_name();
+}
+
+std::vector<std::string> verbs_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(verb->get_name());
+  return names;
+}
+
+std::vector<std::string> flags_of(const CLI::App& verb) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : verb.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  return names;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
+std::string meant(const std::string& name, const std::vector<std::string>& candidates) {
+  const std::string close = nearest(name, candidates);
+  return close.empty() ? "" : "; did you mean " + close + "?";
+}
+
+/// What is wrong with an argument that nothing took.
+std::string refusal(const CLI::App& verb, const std::string& argument) {
+  if (argument.size() > 1 && argument[0] == '-') {
+    const std::string flag = argument.substr(0, argument.find('='));
+    return flag + " is no flag of " + path_of(verb) + meant(flag, flags_of(verb));
+  }
+  const std::vector<std::string> verbs = verbs_of(verb);
+  if (verbs.empty()) return "'" + argument + "' is one argument too many";
+  const std::string close = meant(argument, verbs);
+  return "'" + argument + "' is no subcommand" + (close.empty() ? "; there are " + joined(verbs) : close);
+}
+
+void print_help(const CLI::App& app, const std::vector<std::string>& verbs) {
+  const CLI::App* verb = &app;
+  for (const std::string& name : verbs) {
+    const std::vector<std::string> known = verbs_of(*verb);
+    if (std::find(known.begin(), known.end(), name) == known.end()) throw UsageError(refusal(*verb, name));
+    verb = verb->get_subcommand(name);
+  }
+  // Not verb->help(): of the program itself, that is the help of the verb in use.
+  std::cout << verb->get_formatter()->make_help(verb, path_of(*verb), CLI::AppFormatMode::Normal);
+}
+
+}  // namespace
+
+void add_help(CLI::App& app, Action& action) {
+  CLI::App* verb = app.add_subcommand("help", "Explain a verb, as its --help does");
+  auto names = std::make_shared<std::vector<std::string>>();
+  verb->add_option("verb", *names, "The verb, such as predict or train ner");
+  verb->footer("Example: bib help train ner");
+  verb->callback([&app, &action, names] {
+    action = [&app, names] {
+      print_help(app, *names);
+      return exit_code::ok;
+    };
+  });
+}
+
+int explain(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const CLI::App& verb = app.remaining(false).empty() ? named_verb(app) : app;
+  const std::vector<std::string> left = app.remaining(true);
+  std::string what = error.what();
+  if (!left.empty()) {
+    what = refusal(verb, left.front());
+  } else if (!verbs_of(verb).empty()) {
+    what = "a subcommand is missing: " + joined(verbs_of(verb));
+  }
+  std::cerr << path_of(verb) << ": error: " << what << '\n' << "'" << path_of(verb) << " --help' explains its use\n";
+  return exit_code::usage;
+}
+
+}  // namespace bib::cli

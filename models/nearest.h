@@ -1,0 +1,12 @@
+// The name that was probably meant, for messages that refuse one.
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace bib {
+
+/// The candidate with the fewest edits from `name`; empty when all differ by half of it or more.
+std::string nearest(std::string_view name, std::span<const std::string> candidates);
+
+}  // namespace bib

@@ -1,0 +1,112 @@
+// The command explains itself: help, versions, nearest names, and docs/command.md that lists every flag.
+#include <gmock/gmock.h>
+
+#include <regex>
+#include <set>
+
+#include "tests/command.h"
+
+namespace {
+
+using bib_test::Result;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+class Help : public bib_test::Command {};
+
+const std::vector<std::string> verbs{"train ner", "train tc", "predict", "evaluate", "convert",
+                                     "check",     "inspect",  "info",    "help"};
+
+/// --flag and -f in a text; `before` is what must stand before one.
+std::set<std::string> flags_in(const std::string& text, const std::string& before) {
+  std::set<std::string> flags;
+  const std::regex flag(before + "(--[a-z][a-z-]*|-[a-z](?![a-z-]))");
+  for (std::sregex_iterator it(text.begin(), text.end(), flag), end; it != end; ++it) flags.insert((*it)[1]);
+  return flags;
+}
+
+/// "## bib VERB" of the command reference.
+std::string section(const std::string& verb) {
+  const std::string text = bib_test::read(BIB_SOURCE "/docs/command.md");
+  const std::size_t begin = text.find("\n## bib " + verb.substr(0, verb.find(' ')) + "\n");
+  return begin == std::string::npos ? "" : text.substr(begin, text.find("\n## ", begin + 1) - begin);
+}
+
+TEST_F(Help, TheReferenceListsEveryFlagAndNoOther) {
+  for (const std::string& verb : verbs) {
+    const Result r = run(verb + " --help");
+    ASSERT_EQ(r.code, 0) << r.err;
+    std::set<std::string> printed = flags_in(r.out, "\n  (?:-[a-z],)?");
+    for (const std::string& shortened : flags_in(r.out, "\n  ")) printed.insert(shortened);
+    ASSERT_TRUE(printed.count("--help")) << r.out;
+    printed.erase("--help"), printed.erase("-h");
+    const std::set<std::string> documented = flags_in(section(verb), "`");
+    for (const std::string& flag : printed) {
+      if (flag == "-t") continue;  // with --threads, for all verbs at once
+      EXPECT_TRUE(documented.count(flag)) << "docs/command.md lacks " << flag << " of bib " << verb;
+    }
+    for (const std::string& flag : documented) {
+      EXPECT_TRUE(printed.count(flag)) << "docs/command.md has " << flag << ", bib " << verb << " does not";
+    }
+  }
+}
+
+TEST_F(Help, TheReferenceListsEveryExitCodeAndVerb) {
+  const std::string text = bib_test::read(BIB_SOURCE "/docs/command.md");
+  for (const char* code : {"| 0 |", "| 1 |", "| 2 |", "| 3 |", "| 4 |", "| 5 |", "| 6 |", "| 130, 143 |"})
+    EXPECT_THAT(text, HasSubstr(code));
+  const std::string help = run("--help").out;
+  for (const std::string& verb : verbs) {
+    EXPECT_THAT(section(verb), Not(IsEmpty())) << verb;
+    EXPECT_THAT(help, HasSubstr("\n  " + verb.substr(0, verb.find(' ')) + " ")) << verb;
+  }
+}
+
+TEST_F(Help, EveryVerbShowsAnExample) {
+  for (const std::string& verb : verbs) {
+    const Result flag = run(verb + " --help"), word = run("help " + verb);
+    EXPECT_THAT(flag.out, AllOf(HasSubstr("Example"), HasSubstr("bib " + verb))) << verb;
+    EXPECT_EQ(word.code, 0) << word.err;
+    EXPECT_EQ(flag.out, word.out) << verb;
+  }
+  EXPECT_EQ(run("help").out, run("--help").out);
+  EXPECT_THAT(run("--help").out, HasSubstr("Example"));
+  EXPECT_THAT(run("--version").out, testing::MatchesRegex("bib [0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST_F(Help, MisspeltNamesGetTheNearest) {
+  struct Case {
+    std::string arguments, says;
+  };
+  for (const Case& c : {
+           Case{"predcit m", "bib: error: 'predcit' is no subcommand; did you mean predict?"},
+           Case{"train nre", "bib train: error: 'nre' is no subcommand; did you mean ner?"},
+           Case{"inof", "bib: error: 'inof' is no subcommand; did you mean info?"},
+           Case{"foo train", "bib: error: 'foo' is no subcommand; there are train,"},
+           Case{"xyzzyx", "'xyzzyx' is no subcommand; there are train, predict,"},
+           Case{"predict m --treshold 0.3",
+                "bib predict: error: --treshold is no flag of bib predict; did you mean --threshold?"},
+           Case{"predict m --ofsets=byte", "--ofsets is no flag of bib predict; did you mean --offsets?"},
+           Case{"train ner --train x -o m --epoch 3",
+                "bib train ner: error: --epoch is no flag of bib train ner; did you mean --epochs?"},
+           Case{"train ner --train x -o m --zzzzzzzzz", "--zzzzzzzzz is no flag of bib train ner\n"},
+           Case{"--verison", "--verison is no flag of bib; did you mean --version?"},
+           Case{"predict m a b", "bib predict: error: 'b' is one argument too many"},
+           Case{"help trian", "'trian' is no subcommand; did you mean train?"},
+           Case{"", "a subcommand is missing: train, predict"},
+           Case{"train", "bib train: error: a subcommand is missing: ner, tc"},
+           Case{"predict", "bib predict: error: model is required"},
+           Case{"train tc -o m", "bib train tc: error: --train is required"},
+       }) {
+    const Result r = run(c.arguments);
+    EXPECT_EQ(r.code, 2) << c.arguments;
+    EXPECT_THAT(r.err, HasSubstr(c.says)) << c.arguments;
+    EXPECT_THAT(r.out, IsEmpty()) << c.arguments;
+  }
+  EXPECT_THAT(run("predict m --treshold 0.3").err, HasSubstr("'bib predict --help' explains its use"));
+}
+
+}  // namespace
