@@ -78,7 +78,8 @@ int train_model(TrainFlags& flags) {
     note(std::to_string(documents.size()) + " documents from " + flags.train +
          (dev.empty() ? "" : ", " + std::to_string(dev.size()) + " from " + flags.dev) + "; device " +
          (ctx.device() == Device::cpu
-              ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads)"
+              ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads" +
+                    (has_cuda && flags.device.device == "auto" ? "; " + cuda_info().why : "") + ")"
               : "cuda:" + std::to_string(ctx.device_index())) +
          ", seed " + std::to_string(config.seed));
   }

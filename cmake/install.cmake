@@ -26,6 +26,11 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/bibConfig.cmake.in ${PRO
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/bibConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 # From bib.pc's own folder, so that --prefix at install time, or moving the tree, needs no edit.
 file(RELATIVE_PATH bib_pc_to_prefix ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+set(bib_cuda_value 0)
+if(bib_cuda)
+  set(bib_cuda_value 1)
+  set(bib_cuda_libs " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt")
+endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/bib.pc.in ${PROJECT_BINARY_DIR}/bib.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/bibConfig.cmake ${PROJECT_BINARY_DIR}/bibConfigVersion.cmake
         DESTINATION ${bib_package_dir})

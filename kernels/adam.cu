@@ -1,0 +1,87 @@
+// Adam, one pass over memory: gradient, both moments and value are read once and written once.
+#include <cmath>
+
+#include "bib/ops/adam.h"
+#include "kernels/elementwise.h"
+
+namespace bib {
+namespace device {
+namespace {
+
+struct AdamUpdate {
+  float keep_m, add_m, keep_v, add_v, keep_value, rate, root, epsilon;
+  const float *grad, *scale;
+  float *value, *m, *v;
+
+  /// A parameter at -inf with gradient 0 stays there: it meets no 0 * value and no difference of values.
+  __device__ void update(std::int64_t from, std::int64_t i, float decay_m, float decay_v) const {
+    const float g = scale[0] * grad[from];
+    const float m_new = decay_m * m[i] + add_m * g;
+    const float v_new = decay_v * v[i] + add_v * (g * g);
+    m[i] = m_new;
+    v[i] = v_new;
+    value[i] = keep_value * value[i] - rate * m_new / (root * sqrtf(v_new) + epsilon);
+  }
+  __device__ void operator()(std::int64_t i) const { update(i, i, keep_m, keep_v); }
+};
+
+/// Powers in double: beta2^step is within 1e-3 of 1 at first, where float would lose the correction's digits.
+AdamUpdate adam_update(const AdamHyper& hyper, const float* grad, const float* scale, float* value, float* m,
+                       float* v) {
+  const double beta1 = hyper.beta1, beta2 = hyper.beta2, lr = hyper.lr;
+  return {.keep_m = static_cast<float>(beta1),
+          .add_m = static_cast<float>(1 - beta1),
+          .keep_v = static_cast<float>(beta2),
+          .add_v = static_cast<float>(1 - beta2),
+          .keep_value = static_cast<float>(1 - lr * hyper.weight_decay),
+          .rate = static_cast<float>(lr / (1 - std::pow(beta1, hyper.step))),
+          .root = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, hyper.step))),
+          .epsilon = hyper.epsilon,
+          .grad = grad,
+          .scale = scale,
+          .value = value,
+          .m = m,
+          .v = v};
+}
+
+struct AdamRowsUpdate {
+  AdamUpdate all;
+  const int* rows;
+  int* last_step;
+  double beta1, beta2;
+  int step, E;
+
+  struct Row {
+    std::int64_t first;
+    float decay_m, decay_v;  // of the steps that the row slept, and of this one
+  };
+  __device__ Row open(int u) const {
+    const int row = rows[u], slept = step - 1 - last_step[row];
+    last_step[row] = step;
+    const std::int64_t first = static_cast<std::int64_t>(row) * E;
+    if (slept <= 0) return {first, all.keep_m, all.keep_v};
+    return {first, static_cast<float>(pow(beta1, slept + 1.0)), static_cast<float>(pow(beta2, slept + 1.0))};
+  }
+  __device__ void operator()(const Row& row, int u, int e) const {
+    all.update(static_cast<std::int64_t>(u) * E + e, row.first + e, row.decay_m, row.decay_v);
+  }
+};
+
+}  // namespace
+}  // namespace device
+
+void on_cuda(Context& ctx, const AdamStep& op) {
+  device::for_each(ctx, op.name, op.grad.size(),
+                   device::adam_update(op.hyper, op.grad.data, op.scale.data, op.value.data, op.m.data, op.v.data));
+}
+
+void on_cuda(Context& ctx, const AdamRows& op) {
+  const int E = op.value.dim(1);
+  device::for_each_row(
+      ctx, op.name, op.rows.dim(0), E,
+      device::AdamRowsUpdate{
+          device::adam_update(op.hyper, op.d_rows.data, op.scale.data, op.value.data, op.m.data, op.v.data),
+          op.rows.data, op.last_step.data, op.hyper.beta1, op.hyper.beta2, op.hyper.step, E});
+}
+
+}  // namespace bib

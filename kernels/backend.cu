@@ -1,0 +1,123 @@
+// Device, memory, copies and errors: what include/bib/cuda_backend.h promises.
+#include <string>
+
+#include "bib/cuda_backend.h"
+#include "kernels/blas.h"
+#include "kernels/launch.h"
+
+namespace bib {
+
+namespace device {
+void check(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  const std::string why = cudaGetErrorString(status);
+  cudaGetLastError();  // taken notice of
+  throw std::runtime_error(std::string(what) + " failed on the GPU: " + why);
+}
+}  // namespace device
+
+namespace {
+
+std::string mebibytes(std::size_t bytes) { return std::to_string((bytes + (1u << 20) - 1) >> 20) + " MiB"; }
+
+int attribute(cudaDeviceAttr which, int index) {
+  int value = 0;
+  device::check(cudaDeviceGetAttribute(&value, which, index), "asking for a device attribute");
+  return value;
+}
+
+}  // namespace
+
+DeviceInfo cuda_info(int index) {
+  DeviceInfo info;
+  int count = 0;
+  if (const cudaError_t status = cudaGetDeviceCount(&count); status != cudaSuccess) {
+    cudaGetLastError();
+    info.why = status == cudaErrorInsufficientDriver ? "no NVIDIA driver, or one too old for this bib"
+                                                     : std::string(cudaGetErrorString(status));
+    return info;
+  }
+  if (index < 0 || index >= count) {
+    info.why = count == 0 ? "no NVIDIA GPU"
+                          : "there is no GPU " + std::to_string(index) + ", only 0.." + std::to_string(count - 1);
+    return info;
+  }
+  cudaDeviceProp properties{};
+  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess || cudaSetDevice(index) != cudaSuccess ||
+      cudaMemGetInfo(&info.memory_free, &info.memory_total) != cudaSuccess) {
+    info.why = cudaGetErrorString(cudaGetLastError());
+    return info;
+  }
+  info.name = properties.name;
+  info.compute_major = properties.major;
+  info.compute_minor = properties.minor;
+  info.cuda = true;
+  return info;
+}
+
+CudaState* make_cuda_state(int index, Math math) {
+  if (const DeviceInfo info = cuda_info(index); !info.cuda)
+    throw DeviceError("cuda:" + std::to_string(index) + ": " + info.why);
+  auto state = std::make_unique<CudaState>();
+  state->device = index;
+  state->math = math;
+  device::check(cudaSetDevice(index), "choosing the device");
+  state->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
+  state->compute_major = attribute(cudaDevAttrComputeCapabilityMajor, index);
+  constexpr int fixed = 2048;  // left to the kernels' fixed arrays
+  state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
+  device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");
+  return state.release();
+}
+
+cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
+  const auto check = [](cublasStatus_t status) {
+    if (status != CUBLAS_STATUS_SUCCESS)
+      throw std::runtime_error("cuBLAS cannot start on this GPU: status " + std::to_string(status));
+  };
+  if (!handle) {
+    check(blas.create(&handle));
+    check(blas.set_stream(handle, stream));
+    check(blas.set_math(handle, math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+  }
+  return handle;
+}
+
+void destroy_cuda_state(CudaState* state) noexcept {
+  if (!state) return;
+  if (state->handle) device::blas()->destroy(state->handle);
+  cudaStreamDestroy(state->stream);
+  delete state;
+}
+
+void* cuda_allocate(std::size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
+  if (status != cudaErrorMemoryAllocation) {
+    device::check(status, "allocating device memory");
+    return p;
+  }
+  cudaGetLastError();
+  std::size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  throw DeviceError("out of device memory: " + mebibytes(bytes) + " asked for, " + mebibytes(free) + " of " +
+                    mebibytes(total) + " free; use a smaller batch or --device cpu");
+}
+
+void cuda_free(void* p) noexcept { cudaFree(p); }
+
+// From pageable host memory cudaMemcpyAsync returns when the source has been read; to it, when the copy is done.
+void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes) {
+  const cudaMemcpyKind kind = to_device == Device::cpu     ? cudaMemcpyDeviceToHost
+                              : from_device == Device::cpu ? cudaMemcpyHostToDevice
+                                                           : cudaMemcpyDeviceToDevice;
+  device::check(cudaMemcpyAsync(to, from, bytes, kind, state.stream), "copying");
+}
+
+void cuda_zero(CudaState& state, void* p, std::size_t bytes) {
+  device::check(cudaMemsetAsync(p, 0, bytes, state.stream), "zeroing");
+}
+
+void cuda_wait(CudaState& state) { device::check(cudaStreamSynchronize(state.stream), "waiting for the device"); }
+
+}  // namespace bib

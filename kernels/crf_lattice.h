@@ -1,0 +1,93 @@
+// Sums over all tag paths of every sequence, for the CRF ops: alpha and beta of scaled probability space in double, as
+// cpu/crf_lattice.h explains them, with the same bounds and the same retreat to log space, taken per sequence on the
+// device.
+#pragma once
+#include "bib/ops/crf.h"
+#include "kernels/device.h"
+#include "kernels/launch.h"
+
+namespace bib::device::crf {
+
+/// The operands every CRF op has.
+struct Batch {
+  const float* scores;
+  const int* lengths;
+  const float *transition, *first, *last;
+  const int* tags;  // null: every tag is allowed everywhere
+  int T, B, K;
+  __device__ std::int64_t at(int t, int b, int k) const { return (static_cast<std::int64_t>(t) * B + b) * K + k; }
+  __device__ int tag(int t, int b) const { return tags[static_cast<std::int64_t>(t) * B + b]; }
+};
+
+/// Exponentials of the transition scores relative to their maximum; 0 where forbidden or more than `widest` below it.
+struct Weights {
+  double *forward, *backward;    // [K,K] and transposed
+  double *exp_first, *exp_last;  // [K]
+  double* tops;                  // transition, first, last; then the smallest distance dropped
+};
+
+/// Variant 0 sums all paths, variant 1 those that agree with the tags (made where some are missing).
+struct Lattice {
+  double *alpha, *beta, *ahead;  // [variants,B,T,K]; in log space their logarithms
+  double* emission;              // [T,B,K] exp(score - step's maximum)
+  double *top, *dropped;         // [T,B] of the emissions
+  double* log_z;                 // [variants,B]
+  int* exponent;                 // [variants,B]: powers of two taken out of alpha
+  int *lost, *in_log;            // [2,variants,B] by direction; [variants,B]
+  int variants;
+};
+
+struct Sums {
+  Batch batch;
+  Weights weights;
+  Lattice lattice;
+  __device__ std::int64_t row(int variant, int b, int t) const {
+    return ((static_cast<std::int64_t>(variant) * batch.B + b) * batch.T + t) * batch.K;
+  }
+  /// p(y_t = k | x) over the paths of the variant.
+  __device__ double marginal(int variant, int b, int t, int k) const {
+    const std::int64_t i = row(variant, b, t) + k;
+    const int s = variant * batch.B + b;
+    if (!lattice.in_log[s]) return lattice.alpha[i] * lattice.beta[i];
+    return isinf(lattice.log_z[s]) ? 0.0 : exp(lattice.alpha[i] + lattice.beta[i] - lattice.log_z[s]);
+  }
+  /// p(y_t = i, y_t+1 = j | x)
+  __device__ double pair(int variant, int b, int t, int i, int j) const {
+    const std::int64_t here = row(variant, b, t) + i, next = row(variant, b, t + 1) + j;
+    const int s = variant * batch.B + b;
+    if (!lattice.in_log[s])
+      return lattice.alpha[here] * weights.forward[static_cast<std::int64_t>(i) * batch.K + j] * lattice.ahead[next];
+    if (isinf(lattice.log_z[s])) return 0;
+    return exp(lattice.alpha[here] + batch.transition[static_cast<std::int64_t>(i) * batch.K + j] +
+               lattice.ahead[next] - lattice.log_z[s]);
+  }
+};
+
+/// Enqueues everything; scratch comes from the context's arena. With `partial`, variant 1 is made for sequences that
+/// are annotated here and there; the batch's tags say where.
+Sums sum_paths(Context& ctx, const Batch& batch, bool partial);
+
+template <class Op>
+Batch batch_of(const Op& op, const int* tags = nullptr) {
+  expect(op.scores.dim(2) > 0, std::string(op.name) + ": there are no tags (K = 0)");
+  return {.scores = op.scores.data,
+          .lengths = op.lengths.data,
+          .transition = op.transition.data,
+          .first = op.first.data,
+          .last = op.last.data,
+          .tags = tags,
+          .T = op.scores.dim(0),
+          .B = op.scores.dim(1),
+          .K = op.scores.dim(2)};
+}
+
+/// How many steps of sequence b are annotated.
+__device__ inline int annotated(const Batch& a, int b) {
+  int n = 0;
+  for (int t = 0; t < a.lengths[b]; ++t) n += a.tag(t, b) >= 0;
+  return n;
+}
+
+inline unsigned threads_for(int K) { return static_cast<unsigned>(std::min(1024, (K + 31) / 32 * 32)); }
+
+}  // namespace bib::device::crf

@@ -1,0 +1,140 @@
+// What kernels are written with. Every statement that only a GPU understands stands here, in a small function with a
+// twin for the emulator of tests/simt, which compiles the same .cu files as C++ (SIMT_EMULATOR).
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "bib/real.h"
+
+namespace bib::device {
+
+static_assert(std::is_same_v<real, float>, "the CUDA kernels compute in float");
+
+// SHARED(float, tile, [32][33]); declares shared memory of a fixed size, DYN_SHARED(float, buffer); what the launch
+// asks for. Both are aligned to 16 bytes, and neither is initialised.
+#ifdef SIMT_EMULATOR
+#define SHARED(T, name, ...)         \
+  static const char name##_site = 0; \
+  using name##_type = T __VA_ARGS__; \
+  name##_type& name =                \
+      *static_cast<name##_type*>(simt::static_shared(&name##_site, sizeof(name##_type), alignof(name##_type)))
+#define DYN_SHARED(T, name) T* const name = static_cast<T*>(simt::dynamic_shared())
+#else
+#define SHARED(T, name, ...) __shared__ __align__(16) T name __VA_ARGS__
+#define DYN_SHARED(T, name)                                       \
+  extern __shared__ __align__(16) unsigned char dynamic_shared[]; \
+  T* const name = reinterpret_cast<T*>(dynamic_shared)
+#endif
+
+#ifdef SIMT_EMULATOR
+#define BIB_SITE , simt::Site site = simt::Site::current()
+#define BIB_ONLY_SITE simt::Site site = simt::Site::current()
+#else
+#define BIB_SITE
+#define BIB_ONLY_SITE
+#endif
+
+inline constexpr int warp_lanes = 32;
+inline constexpr unsigned all_lanes = 0xFFFFFFFFu;
+
+__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % warp_lanes; }
+__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / warp_lanes; }
+
+/// Global index and number of the threads of a one-dimensional grid.
+__device__ __forceinline__ std::int64_t global_thread() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ __forceinline__ std::int64_t grid_threads() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
+
+/// Four floats at once; the address must be a multiple of 16.
+__device__ __forceinline__ float4 load4(const float* p BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::expect_aligned(p, 16, site);
+#endif
+  return *reinterpret_cast<const float4*>(p);
+}
+__device__ __forceinline__ void store4(float* p, float4 v BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::expect_aligned(p, 16, site);
+#endif
+  *reinterpret_cast<float4*>(p) = v;
+}
+
+/// Starts a copy of N = 4, 8 or 16 bytes from global to shared memory; zeros where `there` is false.
+template <int N>
+__device__ __forceinline__ void copy_async(void* to, const void* from, bool there BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::copy_async(to, from, N, there ? N : 0, site);
+#elif __CUDA_ARCH__ >= 800
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const int valid = there ? N : 0;
+  if constexpr (N == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(from), "n"(N), "r"(valid)
+                 : "memory");
+  }
+#else
+  for (int i = 0; i < N / 4; ++i) static_cast<float*>(to)[i] = there ? static_cast<const float*>(from)[i] : 0.0f;
+#endif
+}
+__device__ __forceinline__ void copy_commit() {
+#ifdef SIMT_EMULATOR
+  simt::copy_commit();
+#elif __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/// Until at most N groups of this thread are still under way. Other threads see the copies after a barrier only.
+template <int N>
+__device__ __forceinline__ void copy_wait() {
+#ifdef SIMT_EMULATOR
+  simt::copy_wait(N);
+#elif __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
+// Thread-block clusters (sm_90): blocks that run together and reach each other's shared memory.
+#if defined(SIMT_EMULATOR) || __CUDA_ARCH__ >= 900
+#define BIB_CLUSTERS 1
+__device__ __forceinline__ unsigned cluster_rank() {
+#ifdef SIMT_EMULATOR
+  return simt::block_rank();
+#else
+  unsigned rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+#endif
+}
+/// Everything written before arrive() is seen by every thread of the cluster after its wait().
+__device__ __forceinline__ void cluster_arrive(BIB_ONLY_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::gang_arrive(site);
+#else
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait(BIB_ONLY_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::gang_wait(site);
+#else
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+/// The same place in the shared memory of block `rank` of the cluster.
+template <class T>
+__device__ __forceinline__ T* in_block(T* mine, unsigned rank BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  return static_cast<T*>(simt::peer_shared(mine, rank, site));
+#else
+  T* theirs;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(theirs) : "l"(mine), "r"(rank));
+  return theirs;
+#endif
+}
+#endif
+
+}  // namespace bib::device

@@ -1,0 +1,73 @@
+// Host side of every kernel: the state behind a context, checked calls, launches.
+#pragma once
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "bib/context.h"
+#include "bib/error.h"
+
+namespace bib {
+
+namespace device {
+struct Blas;
+}
+
+struct CudaState {
+  int device = 0;
+  cudaStream_t stream = nullptr;
+  Math math = Math::strict;
+  int multiprocessors = 0, compute_major = 0;
+  std::size_t shared_memory = 0;  // bytes of dynamic shared memory that a block may ask for
+
+  /// Made when first asked for.
+  cublasHandle_t blas_handle(const device::Blas& blas);
+  cublasHandle_t handle = nullptr;
+};
+
+namespace device {
+
+/// Throws std::runtime_error "what: why" unless the call succeeded.
+void check(cudaError_t status, const char* what);
+
+struct Grid {
+  dim3 blocks = dim3(1), threads = dim3(256);
+  std::size_t shared = 0;  // bytes of dynamic shared memory
+  unsigned cluster = 1;    // blocks along x that run together
+};
+
+/// Threads of one block for `n` items, one per thread, and as many blocks as keep the device busy; kernels stride.
+inline Grid grid_for(const CudaState& state, std::int64_t n, unsigned threads = 256) {
+  const std::int64_t blocks = (n + threads - 1) / threads, most = std::int64_t{state.multiprocessors} * 16;
+  return {.blocks = dim3(static_cast<unsigned>(std::min(blocks, most))), .threads = dim3(threads)};
+}
+
+/// Enqueues kernel<<<grid>>>(arguments...); nothing where the grid is empty. The name is for the error message.
+template <class... P, class... A>
+void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
+  if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
+  if (grid.shared > 48 * 1024) {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(grid.shared)),
+          name.data());
+  }
+  cudaLaunchConfig_t config{};
+  cudaLaunchAttribute cluster{};
+  config.gridDim = grid.blocks;
+  config.blockDim = grid.threads;
+  config.dynamicSmemBytes = grid.shared;
+  config.stream = ctx.cuda().stream;
+  if (grid.cluster > 1) {
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = grid.cluster;
+    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+    config.attrs = &cluster;
+    config.numAttrs = 1;
+  }
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), name.data());
+}
+
+}  // namespace device
+}  // namespace bib

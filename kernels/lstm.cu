@@ -1,0 +1,308 @@
+// One LSTM layer, persistent: one launch runs all steps of all sequences in both directions. The products with x are
+// one large product before; the recurrent weights stay in shared memory where they fit (else they are read from L2). A
+// cluster of up to 8 blocks works on 8 sequences; each block owns some hidden units, sums their gate rows, and writes
+// its part of h into the shared memory of every block of the cluster. Per step: one block barrier, one cluster barrier,
+// never one of the grid. Sequences are sorted by length, so that a tile stops with its longest.
+// Every sum is cut and added in an order that depends on the plan alone.
+#include "bib/ops/lstm.h"
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/lstm.h"
+
+namespace bib {
+namespace device::lstm {
+namespace {
+
+struct Rank {
+  const int* lengths;
+  int* order;
+  int B;
+  __device__ void operator()(std::int64_t b) const {
+    int rank = 0;
+    for (int i = 0; i < B; ++i) rank += lengths[i] > lengths[b] || (lengths[i] == lengths[b] && i < b);
+    order[rank] = static_cast<int>(b);
+  }
+};
+
+struct Pack {
+  const float* w_h;
+  float* to;
+  int blocks, units, H;
+  bool backward;
+  __device__ void operator()(std::int64_t i) const {
+    const int rows = backward ? units : 4 * units, in = backward ? 4 * H : H;
+    const int row = static_cast<int>(i % rows), k = static_cast<int>(i / rows % in);
+    const std::int64_t block = i / rows / in;
+    const int unit = static_cast<int>(block % blocks) * units + row % units;
+    const float* w = w_h + block / blocks * 4 * H * H;
+    const int gate_row = backward ? k : row / units * H + unit, column = backward ? unit : k;
+    to[i] = unit < H ? w[static_cast<std::int64_t>(gate_row) * H + column] : 0.0f;
+  }
+};
+
+__device__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+
+template <bool clusters>
+__global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
+  DYN_SHARED(float, memory);
+  const Place p = place_of<clusters>(a);
+  const Tile tile = open_tile(a, p.tile);
+  const int H = a.H, rows = 4 * a.plan.units, buffer = H * sequences;
+  float* const h = memory;  // [2][H][sequences]
+  float* const z = h + 2 * buffer;
+  float* const c = z + parts_of(rows) * rows * sequences;  // [units][sequences]
+  float* const resident = c + a.plan.units * sequences;
+  const float* w = a.w + (static_cast<std::int64_t>(p.d) * a.plan.blocks + p.rank) * H * rows;
+  if (a.plan.resident) {
+    for (int i = static_cast<int>(threadIdx.x); i < H * rows; i += threads) resident[i] = w[i];
+    w = resident;
+  }
+  for (int i = static_cast<int>(threadIdx.x); i < buffer; i += threads) h[i] = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < a.plan.units * sequences; i += threads) c[i] = 0;
+  meet<clusters>();
+  for (int s = 0; s < tile.steps; ++s) {
+    float* const next = h + (s + 1) % 2 * buffer;
+    multiply(w, h + s % 2 * buffer, z, H, rows);
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < p.units * sequences; i += threads) {
+      const int u = i % p.units, n = i / p.units, unit = p.first + u, length = tile.length[n];
+      float* const to = next + unit * sequences + n;
+      if (s >= length) {
+        tell<clusters>(to, 0, a.plan.blocks);
+        continue;
+      }
+      const int b = tile.index[n], t = p.d ? length - 1 - s : s;
+      const std::int64_t token = (static_cast<std::int64_t>(p.d) * a.T + t) * a.B + b;
+      float* const gates = a.gates + token * 4 * H + unit;
+      const auto sum = [&](int gate) { return gates[gate * H] + sum_of_parts(z, rows, gate * a.plan.units + u, n); };
+      const float in = sigmoid(sum(0)), forget = sigmoid(sum(1)), cell = tanhf(sum(2)), out = sigmoid(sum(3));
+      float& state = c[u * sequences + n];
+      state = forget * state + in * cell;
+      const float v = out * tanhf(state);
+      gates[0] = in, gates[H] = forget, gates[2 * H] = cell, gates[3 * H] = out;
+      if (a.c) a.c[token * H + unit] = state;
+      a.h[(static_cast<std::int64_t>(t) * a.B + b) * a.D * H + p.d * H + unit] = v;
+      const float kept = a.h_mask ? v * a.h_mask[(static_cast<std::int64_t>(p.d) * a.B + b) * H + unit] : v;
+      tell<clusters>(to, kept, a.plan.blocks);
+    }
+    meet<clusters>();
+  }
+}
+
+template <bool clusters>
+__global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
+  DYN_SHARED(float, memory);
+  const Place p = place_of<clusters>(a);
+  const Tile tile = open_tile(a, p.tile);
+  const int H = a.H, rows = a.plan.units, buffer = 4 * H * sequences;
+  float* const dz = memory;  // [2][4H][sequences]: gradients of the gates' sums
+  float* const z = dz + 2 * buffer;
+  float* const dc = z + parts_of(rows) * rows * sequences;  // [units][sequences]
+  float* const resident = dc + rows * sequences;
+  const float* w = a.w + (static_cast<std::int64_t>(p.d) * a.plan.blocks + p.rank) * 4 * H * rows;
+  if (a.plan.resident) {
+    for (int i = static_cast<int>(threadIdx.x); i < 4 * H * rows; i += threads) resident[i] = w[i];
+    w = resident;
+  }
+  for (int i = static_cast<int>(threadIdx.x); i < rows * sequences; i += threads) dc[i] = 0;
+  meet<clusters>();
+  for (int s = tile.steps - 1; s >= 0; --s) {
+    float* const next = dz + s % 2 * buffer;
+    if (s + 1 < tile.steps) multiply(w, dz + (s + 1) % 2 * buffer, z, 4 * H, rows);
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < p.units * sequences; i += threads) {
+      const int u = i % p.units, n = i / p.units, unit = p.first + u, length = tile.length[n];
+      float* const to = next + unit * sequences + n;
+      const auto put = [&](int gate, float v) { tell<clusters>(to + gate * H * sequences, v, a.plan.blocks); };
+      if (s >= length) {
+        for (int gate = 0; gate < 4; ++gate) put(gate, 0);
+        continue;
+      }
+      const int b = tile.index[n], t = p.d ? length - 1 - s : s, before = p.d ? t + 1 : t - 1;
+      const auto token = [&](int step) { return (static_cast<std::int64_t>(p.d) * a.T + step) * a.B + b; };
+      const float mask = a.h_mask ? a.h_mask[(static_cast<std::int64_t>(p.d) * a.B + b) * H + unit] : 1.0f;
+      const float* const gates = a.gates + token(t) * 4 * H + unit;
+      const float in = gates[0], forget = gates[H], cell = gates[2 * H], out = gates[3 * H];
+      const float squashed = tanhf(a.c[token(t) * H + unit]);
+      float d_h = a.d_h[(static_cast<std::int64_t>(t) * a.B + b) * a.D * H + p.d * H + unit];
+      if (s + 1 < length) d_h += mask * sum_of_parts(z, rows, u, n);
+      float& carried = dc[u * sequences + n];
+      const float d_c = carried + d_h * out * (1 - squashed * squashed);
+      carried = d_c * forget;
+      const float d_in = d_c * cell * in * (1 - in), d_cell = d_c * in * (1 - cell * cell);
+      const float d_forget = s > 0 ? d_c * a.c[token(before) * H + unit] * forget * (1 - forget) : 0.0f;
+      const float d_out = d_h * squashed * out * (1 - out);
+      float* const d_gates = a.d_gates + token(t) * 4 * H + unit;
+      d_gates[0] = d_in, d_gates[H] = d_forget, d_gates[2 * H] = d_cell, d_gates[3 * H] = d_out;
+      put(0, d_in), put(1, d_forget), put(2, d_cell), put(3, d_out);
+    }
+    meet<clusters>();
+  }
+}
+
+std::size_t shared_bytes(int units, int in, int rows, bool resident) {
+  const std::size_t all = static_cast<std::size_t>(units) * static_cast<std::size_t>(rows);
+  const std::size_t floats = 2 * static_cast<std::size_t>(in) * sequences +
+                             static_cast<std::size_t>(parts_of(static_cast<int>(all))) * all * sequences +
+                             static_cast<std::size_t>(units) * sequences +
+                             (resident ? all * static_cast<std::size_t>(in) : 0);
+  return floats * sizeof(float);
+}
+
+/// What came before step t of direction d, as the recurrent product saw it; 0 at a sequence's first step and past it.
+struct Previous {
+  const float *h, *h_mask;
+  const int* lengths;
+  float* to;  // [T,B,H]
+  int T, B, H, D, d;
+  __device__ void operator()(std::int64_t i) const {
+    const int k = static_cast<int>(i % H), b = static_cast<int>(i / H % B), t = static_cast<int>(i / H / B);
+    const int before = d ? t + 1 : t - 1, length = lengths[b];
+    if (t >= length || before < 0 || before >= length) {
+      to[i] = 0;
+      return;
+    }
+    const float v = h[(static_cast<std::int64_t>(before) * B + b) * D * H + d * H + k];
+    to[i] = h_mask ? v * h_mask[(static_cast<std::int64_t>(d) * B + b) * H + k] : v;
+  }
+};
+
+void launch_steps(Context& ctx, const char* name, void (*alone)(Recurrence), void (*together)(Recurrence),
+                  const Recurrence& a) {
+  const Grid grid{.blocks = dim3(static_cast<unsigned>(a.plan.tiles * a.plan.blocks), static_cast<unsigned>(a.D)),
+                  .threads = threads,
+                  .shared = a.plan.shared,
+                  .cluster = static_cast<unsigned>(a.plan.blocks)};
+  launch(ctx, name, a.plan.blocks > 1 ? together : alone, grid, a);
+}
+
+}  // namespace
+
+Plan make_plan(const CudaState& state, int B, int H, int D, int in, int rows) {
+  constexpr int most_blocks = 8, least_units = 16;  // clusters that every sm_90 takes; units that are worth a block
+  Plan plan{.tiles = (B + sequences - 1) / sequences};
+  const auto units = [&](int blocks) { return (H + blocks - 1) / blocks; };
+  const auto fits = [&](int blocks) { return shared_bytes(units(blocks), in, rows, true) <= state.shared_memory; };
+  while (state.compute_major >= 9 && plan.blocks < most_blocks && units(2 * plan.blocks) >= least_units &&
+         (!fits(plan.blocks) || D * plan.tiles * 2 * plan.blocks <= state.multiprocessors))
+    plan.blocks *= 2;
+  plan.units = units(plan.blocks);
+  plan.resident = fits(plan.blocks);
+  plan.shared = shared_bytes(plan.units, in, rows, plan.resident);
+  if (plan.shared > state.shared_memory)
+    throw DeviceError("lstm: " + std::to_string(H) + " hidden units per direction are more than this GPU's shared " +
+                      "memory can pass from step to step: use fewer, or --device cpu");
+  return plan;
+}
+
+const int* sort_by_length(Context& ctx, const int* lengths, int B) {
+  int* order = ctx.arena().make<int, 1>({B}).data;
+  for_each(ctx, "lstm order", B, Rank{lengths, order, B});
+  return order;
+}
+
+const float* pack_weights(Context& ctx, const float* w_h, const Plan& plan, int D, int H, bool backward) {
+  const int rows = backward ? plan.units : 4 * plan.units, in = backward ? 4 * H : H;
+  const auto packed = ctx.arena().make<float, 4>({D, plan.blocks, in, rows});
+  for_each(ctx, "lstm weights", packed.size(), Pack{w_h, packed.data, plan.blocks, plan.units, H, backward});
+  return packed.data;
+}
+
+void forward_steps(Context& ctx, const Recurrence& a) {
+  launch_steps(ctx, "lstm_forward", run_forward<false>, run_forward<true>, a);
+}
+
+void backward_steps(Context& ctx, const Recurrence& a) {
+  launch_steps(ctx, "lstm_backward", run_backward<false>, run_backward<true>, a);
+}
+
+}  // namespace device::lstm
+
+void on_cuda(Context& ctx, const LstmForward& op) {
+  using namespace device::lstm;
+  const int T = op.x.dim(0), B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2);
+  if (T == 0 || B == 0) return;
+  ArenaScope scratch(ctx.arena());
+  const auto gates = op.gates ? op.gates : ctx.arena().make<float, 4>({D, T, B, 4 * H});
+  for (int d = 0; d < D; ++d) {
+    device::gemm(ctx, {.transpose_b = true,
+                       .m = T * B,
+                       .n = 4 * H,
+                       .k = I,
+                       .a = op.x.data,
+                       .lda = I,
+                       .b = op.w_x[d].data,
+                       .ldb = I,
+                       .c = gates[d].data,
+                       .ldc = 4 * H,
+                       .bias = op.b[d].data});
+  }
+  zero(ctx, op.h);
+  Recurrence a{.plan = make_plan(ctx.cuda(), B, H, D, H, 4),
+               .lengths = op.lengths.data,
+               .h_mask = op.h_mask.data,
+               .h = op.h.data,
+               .gates = gates.data,
+               .c = op.c.data,
+               .T = T,
+               .B = B,
+               .H = H,
+               .D = D};
+  a.order = sort_by_length(ctx, a.lengths, B);
+  a.w = pack_weights(ctx, op.w_h.data, a.plan, D, H, false);
+  forward_steps(ctx, a);
+}
+
+void on_cuda(Context& ctx, const LstmBackward& op) {
+  using namespace device::lstm;
+  const int T = op.x.dim(0), B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = T * B;
+  if (N == 0) return;
+  ArenaScope scratch(ctx.arena());
+  const auto d_gates = ctx.arena().make<float, 4>({D, T, B, 4 * H});
+  float* const previous = ctx.arena().make<float, 3>({T, B, H}).data;
+  zero(ctx, d_gates);
+  Recurrence a{.plan = make_plan(ctx.cuda(), B, H, D, 4 * H, 1),
+               .lengths = op.lengths.data,
+               .h_mask = op.h_mask.data,
+               .gates = const_cast<float*>(op.gates.data),  // read only
+               .c = const_cast<float*>(op.c.data),
+               .d_h = op.d_h.data,
+               .d_gates = d_gates.data,
+               .T = T,
+               .B = B,
+               .H = H,
+               .D = D};
+  a.order = sort_by_length(ctx, a.lengths, B);
+  a.w = pack_weights(ctx, op.w_h.data, a.plan, D, H, true);
+  backward_steps(ctx, a);
+  for (int d = 0; d < D; ++d) {
+    const device::Gemm of_weights{
+        .transpose_a = true, .m = 4 * H, .k = N, .a = d_gates[d].data, .lda = 4 * H, .beta = 1};
+    device::Gemm g = of_weights;
+    g.n = g.ldb = g.ldc = I;
+    g.b = op.x.data;
+    g.c = op.d_w_x[d].data;
+    device::gemm(ctx, g);
+    device::for_each(ctx, op.name, std::int64_t{N} * H,
+                     Previous{op.h.data, op.h_mask.data, op.lengths.data, previous, T, B, H, D, d});
+    g = of_weights;
+    g.n = g.ldb = g.ldc = H;
+    g.b = previous;
+    g.c = op.d_w_h[d].data;
+    device::gemm(ctx, g);
+    device::add_rows(ctx, d_gates[d].data, N, 4 * H, op.d_b[d].data);
+    if (!op.d_x) continue;
+    device::gemm(ctx, {.m = N,
+                       .n = I,
+                       .k = 4 * H,
+                       .a = d_gates[d].data,
+                       .lda = 4 * H,
+                       .b = op.w_x[d].data,
+                       .ldb = I,
+                       .beta = d > 0 ? 1.0f : 0.0f,
+                       .c = op.d_x.data,
+                       .ldc = I});
+  }
+}
+
+}  // namespace bib

@@ -1,0 +1,132 @@
+// What both directions of the LSTM share: how a batch is cut into clusters, and what a block keeps on chip.
+#pragma once
+#include "kernels/device.h"
+#include "kernels/launch.h"
+
+namespace bib::device::lstm {
+
+inline constexpr int sequences = 8, threads = 256;  // of a block
+
+/// A tile of 8 sequences per cluster of `blocks` blocks, each owner of `units` hidden units.
+struct Plan {
+  int blocks = 1, units = 0, tiles = 0;
+  bool resident = false;  // the block's recurrent weights stay in shared memory
+  std::size_t shared = 0;
+};
+
+struct Recurrence {
+  Plan plan;
+  const int *lengths, *order;  // order: sequences by falling length
+  const float* w;              // packed per direction and block: [D,blocks,in,rows]
+  const float* h_mask;         // may be null
+  float *h, *gates, *c;
+  const float* d_h;
+  float* d_gates;
+  int T, B, H, D;
+};
+
+/// `in` values of every sequence come in per step, `rows` sums per unit go out: H and 4 forward, 4H and 1 backward.
+Plan make_plan(const CudaState& state, int B, int H, int D, int in, int rows);
+
+/// Sums of one row are cut into this many parts, so that all threads have work.
+__host__ __device__ inline int parts_of(int rows) {
+  const int parts = threads / (rows > 0 ? rows : 1);
+  return parts < 1 ? 1 : parts > 8 ? 8 : parts;
+}
+
+/// order[i]: sequences by falling length, equal ones by index.
+const int* sort_by_length(Context& ctx, const int* lengths, int B);
+
+/// Rows of w_h [D,4H,H] as the blocks read them. Forward: row gate * units + u of block r is gate row gate * H + r *
+/// units + u. Backward: row u of block r is column r * units + u. Zeros past the last unit.
+const float* pack_weights(Context& ctx, const float* w_h, const Plan& plan, int D, int H, bool backward);
+
+void forward_steps(Context& ctx, const Recurrence& a);
+void backward_steps(Context& ctx, const Recurrence& a);
+
+/// Place of a block: its cluster's tile and direction, its rank and units.
+struct Place {
+  int tile, d, rank, first, units;
+};
+
+template <bool clusters>
+__device__ __forceinline__ Place place_of(const Recurrence& a) {
+  Place p;
+  p.tile = static_cast<int>(blockIdx.x) / a.plan.blocks;
+  p.d = static_cast<int>(blockIdx.y);
+  p.rank = 0;
+#ifdef BIB_CLUSTERS
+  if constexpr (clusters) p.rank = static_cast<int>(cluster_rank());
+#endif
+  p.first = p.rank * a.plan.units;
+  p.units = max(0, min(a.plan.units, a.H - p.first));
+  return p;
+}
+
+/// All threads of the cluster meet, and see what each wrote before.
+template <bool clusters>
+__device__ __forceinline__ void meet() {
+#ifdef BIB_CLUSTERS
+  if constexpr (clusters) {
+    cluster_arrive();
+    cluster_wait();
+    return;
+  }
+#endif
+  __syncthreads();
+}
+
+/// Writes v to the same place in the shared memory of every block of the cluster.
+template <bool clusters>
+__device__ __forceinline__ void tell(float* mine, float v, int blocks) {
+#ifdef BIB_CLUSTERS
+  if constexpr (clusters) {
+    for (int r = 0; r < blocks; ++r) *in_block(mine, static_cast<unsigned>(r)) = v;
+    return;
+  }
+#endif
+  *mine = v;
+}
+
+/// z[part][row][sequence] = the part's share of  sum over i of w[i,row] x[i,sequence]
+__device__ __forceinline__ void multiply(const float* w, const float* x, float* z, int in, int rows) {
+  const int parts = parts_of(rows), share = (in + parts - 1) / parts;
+  for (int item = static_cast<int>(threadIdx.x); item < rows * parts; item += threads) {
+    const int row = item % rows, part = item / rows;
+    float sum[sequences] = {};
+    for (int i = part * share; i < min(in, (part + 1) * share); ++i) {
+      const float v = w[static_cast<std::int64_t>(i) * rows + row];
+      const float4 a = load4(x + i * sequences), b = load4(x + i * sequences + 4);
+      sum[0] += v * a.x, sum[1] += v * a.y, sum[2] += v * a.z, sum[3] += v * a.w;
+      sum[4] += v * b.x, sum[5] += v * b.y, sum[6] += v * b.z, sum[7] += v * b.w;
+    }
+    float* to = z + (static_cast<std::int64_t>(part) * rows + row) * sequences;
+    store4(to, make_float4(sum[0], sum[1], sum[2], sum[3]));
+    store4(to + 4, make_float4(sum[4], sum[5], sum[6], sum[7]));
+  }
+}
+
+__device__ __forceinline__ float sum_of_parts(const float* z, int rows, int row, int sequence) {
+  float sum = 0;
+  for (int part = 0; part < parts_of(rows); ++part) sum += z[(part * rows + row) * sequences + sequence];
+  return sum;
+}
+
+/// The tile's sequences: index (-1 past the last) and length, for all threads.
+struct Tile {
+  int *index, *length;
+  int steps;
+};
+__device__ __forceinline__ Tile open_tile(const Recurrence& a, int tile) {
+  SHARED(int, index, [sequences]);
+  SHARED(int, length, [sequences]);
+  const int n = static_cast<int>(threadIdx.x), at = tile * sequences + n;
+  if (n < sequences) {
+    index[n] = at < a.B ? a.order[at] : -1;
+    length[n] = at < a.B ? a.lengths[a.order[at]] : 0;
+  }
+  __syncthreads();
+  return {index, length, length[0]};  // sorted: the first is the longest
+}
+
+}  // namespace bib::device::lstm

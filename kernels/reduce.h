@@ -1,0 +1,36 @@
+// Sums and maxima over the lanes of a warp and the threads of a block, always in the same order.
+#pragma once
+#include "kernels/device.h"
+
+namespace bib::device {
+
+/// `f` folded over all lanes of the warp by a butterfly; every lane gets the same bits when f is commutative.
+template <class T, class F>
+__device__ __forceinline__ T warp_fold(T v, F&& f) {
+  for (int bits = warp_lanes / 2; bits > 0; bits /= 2) v = f(v, __shfl_xor_sync(all_lanes, v, bits));
+  return v;
+}
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {
+  return warp_fold(v, [](T a, T b) { return a + b; });
+}
+/// NaN wins, as a score that is NaN must not be hidden.
+__device__ __forceinline__ float warp_max(float v) {
+  return warp_fold(v, [](float a, float b) { return a > b || a != a ? a : b; });
+}
+
+/// Sum over a block of whole warps; every thread gets it. All threads of the block must call it.
+template <class T>
+__device__ T block_sum(T v) {
+  SHARED(T, of_warp, [32]);
+  const int warps = static_cast<int>(blockDim.x) / warp_lanes;
+  v = warp_sum(v);
+  __syncthreads();  // what an earlier call left in of_warp has been read
+  if (lane_id() == 0) of_warp[warp_id()] = v;
+  __syncthreads();
+  T sum = of_warp[0];
+  for (int w = 1; w < warps; ++w) sum += of_warp[w];
+  return sum;
+}
+
+}  // namespace bib::device
