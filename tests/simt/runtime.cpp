@@ -1,0 +1,281 @@
+// The CUDA runtime as far as bib uses it, with NVIDIA's signatures. What is not here does not link: nothing is
+// silently ignored. Streams run in the order of the calls, at once; a stream that is being captured keeps closures.
+#include "tests/simt/runtime.h"
+
+#include <cuda_runtime_api.h>
+
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "tests/simt/engine.h"
+
+struct CUstream_st {
+  std::unique_ptr<CUgraph_st> captured;  // being captured
+};
+struct CUgraph_st {
+  std::vector<std::function<cudaError_t()>> nodes;
+};
+struct CUgraphExec_st {
+  std::vector<std::function<cudaError_t()>> nodes;
+};
+struct CUevent_st {};
+
+namespace simt {
+namespace {
+
+std::recursive_mutex one_at_a_time;
+std::string last_report;
+thread_local cudaError_t pending = cudaSuccess;
+std::map<const void*, std::size_t> dynamic_limits;
+CUstream_st default_stream;
+
+cudaError_t keep(cudaError_t e) {
+  if (e != cudaSuccess) pending = e;
+  return e;
+}
+
+cudaError_t fail(cudaError_t e, const std::string& why) {
+  last_report = why;
+  return keep(e);
+}
+
+CUstream_st& stream_of(cudaStream_t s) { return s ? *s : default_stream; }
+
+/// The GPU that is played: SIMT_DEVICE=90 (a few multiprocessors of an H100) or 75 (no clusters, 64 KiB a block).
+bool old_device() {
+  static const char* const device = std::getenv("SIMT_DEVICE");
+  return device && std::string(device) == "75";
+}
+std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
+
+std::size_t volume(dim3 d) { return std::size_t{d.x} * d.y * d.z; }
+
+/// Empty, or why a GPU would refuse this launch.
+std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluster, bool cooperative) {
+  if (volume(c.gridDim) == 0 || volume(c.blockDim) == 0) return "the grid or the block is empty";
+  if (c.gridDim.y > 65535 || c.gridDim.z > 65535) return "the grid is larger than 65535 in y or z";
+  if (volume(c.blockDim) > 1024 || c.blockDim.z > 64) return "a block has more than 1024 threads";
+  if (volume(cluster) > 1 && old_device()) return "this device has no clusters";
+  if (volume(cluster) > 16) return "a cluster has more than 16 blocks";
+  if (c.gridDim.x % cluster.x || c.gridDim.y % cluster.y || c.gridDim.z % cluster.z)
+    return "the grid is no multiple of the cluster";
+  if (cooperative && volume(c.gridDim) > 64) return "a cooperative grid of more than 64 blocks is not emulated";
+  if (cooperative && volume(cluster) > 1) return "a cooperative grid of clusters is not emulated";
+  const auto limit = dynamic_limits.find(kernel);
+  if (c.dynamicSmemBytes > (limit == dynamic_limits.end() ? static_limit : limit->second))
+    return std::to_string(c.dynamicSmemBytes) + " bytes of dynamic shared memory, without cudaFuncSetAttribute";
+  return "";
+}
+
+cudaError_t run_now(const cudaLaunchConfig_t& c, const Call& call, dim3 cluster, bool cooperative) {
+  const std::uint32_t launch = running.launch;
+  running = {};
+  running.launch = launch;
+  running.call = &call;
+  running.grid = c.gridDim;
+  running.block = c.blockDim;
+  running.cluster = cluster;
+  running.cooperative = cooperative;
+  running.dynamic_bytes = c.dynamicSmemBytes;
+  run_launch();
+  return running.fault.empty() ? cudaSuccess : fail(cudaErrorLaunchFailure, running.fault);
+}
+
+}  // namespace
+
+cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
+  const std::lock_guard lock(one_at_a_time);
+  CUstream_st& s = stream_of(stream);
+  if (!s.captured) return keep(work());
+  s.captured->nodes.push_back(std::move(work));
+  return cudaSuccess;
+}
+
+void host_wrote_matrix(float* p, int m, int n, int ld) {
+  for (int j = 0; j < n; ++j)
+    check::host_wrote(p + std::ptrdiff_t{j} * ld, sizeof(float) * static_cast<std::size_t>(m));
+}
+
+bool host_may_not(cudaStream_t stream) { return stream_of(stream).captured != nullptr; }
+
+cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
+  dim3 cluster(1, 1, 1);
+  bool cooperative = false;
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    const cudaLaunchAttribute& a = config.attrs[i];
+    if (a.id == cudaLaunchAttributeClusterDimension)
+      cluster = dim3(a.val.clusterDim.x, a.val.clusterDim.y, a.val.clusterDim.z);
+    if (a.id == cudaLaunchAttributeCooperative) cooperative = a.val.cooperative != 0;
+  }
+  const std::string no = refusal(config, reinterpret_cast<const void*>(call.kernel), cluster, cooperative);
+  if (!no.empty()) return fail(cudaErrorInvalidConfiguration, no);
+  cudaLaunchConfig_t plain = config;
+  plain.attrs = nullptr;
+  plain.numAttrs = 0;
+  return enqueue(config.stream, [=, call = std::move(call)] { return run_now(plain, call, cluster, cooperative); });
+}
+
+namespace {
+bool on_device(const void* p) { return heap_region().holds(p); }
+
+bool outside(const void* p, std::size_t bytes) { return on_device(p) && !check::inside(p, bytes); }
+
+cudaError_t copy_now(void* to, const void* from, std::size_t bytes) {
+  if (outside(to, bytes) || outside(from, bytes)) return fail(cudaErrorInvalidValue, "cudaMemcpy outside its memory");
+  if (on_device(to)) check::host_wrote(to, bytes);
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t fill(void* p, int value, std::size_t bytes) {
+  if (!on_device(p) || outside(p, bytes)) return fail(cudaErrorInvalidValue, "cudaMemset outside its memory");
+  check::host_wrote(p, bytes);
+  std::memset(p, value, bytes);
+  return cudaSuccess;
+}
+
+bool direction_ok(const void* to, const void* from, cudaMemcpyKind kind) {
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  return kind == cudaMemcpyDefault || (on_device(to) == to_device && on_device(from) == from_device);
+}
+}  // namespace
+}  // namespace simt
+
+using namespace simt;
+
+cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
+cudaError_t cudaSetDevice(int device) { return keep(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
+cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int* v) { return *v = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int* v) { return *v = CUDART_VERSION, cudaSuccess; }
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  switch (attribute) {
+    case cudaDevAttrComputeCapabilityMajor: *value = old_device() ? 7 : 9; return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor: *value = old_device() ? 5 : 0; return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount: *value = 32; return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(most_shared()); return cudaSuccess;
+    default: return fail(cudaErrorInvalidValue, "device attribute not emulated");
+  }
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
+  if (device != 0) return keep(cudaErrorInvalidDevice);
+  std::memset(static_cast<void*>(p), 0, sizeof *p);
+  std::strcpy(p->name, "emulator");
+  p->major = old_device() ? 7 : 9;
+  p->minor = old_device() ? 5 : 0;
+  p->multiProcessorCount = 32;
+  p->totalGlobalMem = heap_bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *total = heap_bytes;
+  *free = heap_bytes - heap_used();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** p, std::size_t bytes) {
+  const std::lock_guard lock(one_at_a_time);
+  *p = heap_allocate(bytes);
+  return *p ? cudaSuccess : keep(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFree(void* p) {
+  const std::lock_guard lock(one_at_a_time);
+  return !p || heap_free(p) ? cudaSuccess : fail(cudaErrorInvalidValue, "cudaFree of what cudaMalloc did not give");
+}
+
+cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
+  if (host_may_not(stream)) return fail(cudaErrorStreamCaptureUnsupported, "allocation while capturing");
+  return cudaMalloc(p, bytes);
+}
+
+cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
+  return enqueue(stream, [p] { return cudaFree(p); });
+}
+
+cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
+  *p = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+  return *p ? cudaSuccess : keep(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFreeHost(void* p) { return std::free(p), cudaSuccess; }
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (!direction_ok(to, from, kind)) return fail(cudaErrorInvalidValue, "cudaMemcpy against its direction");
+  return enqueue(stream, [=] { return copy_now(to, from, bytes); });
+}
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+}
+cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
+  return enqueue(stream, [=] { return fill(p, value, bytes); });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return *s = new CUstream_st, cudaSuccess; }
+cudaError_t cudaStreamDestroy(cudaStream_t s) { return delete s, cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t s) {
+  if (host_may_not(s)) return fail(cudaErrorStreamCaptureUnsupported, "waits for a stream that is being captured");
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = new CUevent_st, cudaSuccess; }
+cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
+  if (!s || s->captured) return fail(cudaErrorIllegalState, "this stream cannot be captured now");
+  s->captured = std::make_unique<CUgraph_st>();
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph) {
+  if (!s || !s->captured) return fail(cudaErrorIllegalState, "this stream is not being captured");
+  *graph = s->captured.release();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  *exec = new CUgraphExec_st{graph->nodes};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  return enqueue(stream, [exec] {
+    for (const auto& node : exec->nodes)
+      if (const cudaError_t e = node(); e != cudaSuccess) return e;
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t g) { return delete g, cudaSuccess; }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSuccess; }
+
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
+    if (value > static_cast<int>(most_shared()))
+      return fail(cudaErrorInvalidValue, "more dynamic shared memory than a block may have");
+    dynamic_limits[kernel] = static_cast<std::size_t>(value);
+  } else if (attribute != cudaFuncAttributeNonPortableClusterSizeAllowed) {
+    return fail(cudaErrorInvalidValue, "kernel attribute not emulated");
+  }
+  return cudaSuccess;
+}
+
+cudaError_t cudaOccupancyMaxActiveClusters(int* n, const void*, const cudaLaunchConfig_t*) {
+  return *n = 1, cudaSuccess;
+}
+
+cudaError_t cudaGetLastError() { return std::exchange(pending, cudaSuccess); }
+cudaError_t cudaPeekAtLastError() { return pending; }
+const char* cudaGetErrorName(cudaError_t e) {
+  return e == cudaSuccess ? "cudaSuccess" : e == cudaErrorMemoryAllocation ? "cudaErrorMemoryAllocation" : "cudaError";
+}
+const char* cudaGetErrorString(cudaError_t e) {
+  if (e == cudaSuccess) return "no error";
+  if (e == cudaErrorMemoryAllocation) return "out of memory";
+  return last_report.empty() ? "error of the emulator" : last_report.c_str();
+}
