@@ -35,7 +35,7 @@ enum class Writes {
 ///   static constexpr double looseness = 4       factor on the tolerance, with the reason beside it
 ///   static constexpr double magnitude = 1       size of the terms, where the result may cancel to far less (a loss
 ///                                    that is a difference of logarithms); without it, the result's own rms counts
-///   static double flops(const Shape&)           for GFLOP/s
+///   static double flops(const Op&)              for GFLOP/s: what the result needs, padding and exp() not counted
 ///   static double bytes(const Op&)              where less than all operands is moved (rows of a table)
 /// };
 template <class Op>
@@ -86,6 +86,13 @@ double tolerance(const ShapeOf<Op>& shape) {
   double t = 8.0 * std::numeric_limits<real>::epsilon() * std::ceil(std::log2(2.0 + Samples<Op>::reduction(shape)));
   if constexpr (requires { Samples<Op>::looseness; }) t *= Samples<Op>::looseness;
   return Op::name.ends_with("_backward") ? 2 * t : t;
+}
+
+/// Steps that are not padding: what an op with lengths has to work on.
+inline double steps(View<const int, 1> lengths) {
+  double sum = 0;
+  for (int b = 0; b < lengths.dim(0); ++b) sum += lengths[b];
+  return sum;
 }
 
 /// Calls f(view, index) for every operand that is not left out, index counting all of them.

@@ -52,6 +52,7 @@ class Placed {
   }
 
   void run() { bib::run(ctx_, op_); }
+  const Op& op() const { return op_; }
 
   Outputs outputs() {
     Outputs all;

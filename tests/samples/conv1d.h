@@ -27,7 +27,9 @@ struct Samples<Conv1dForward> {
             .pad = s.pad};
   }
   static int reduction(const Conv1dShape& s) { return s.W * s.C; }
-  static double flops(const Conv1dShape& s) { return 2.0 * (s.T + 2 * s.pad - s.W + 1) * s.B * s.F * s.W * s.C; }
+  static double flops(const Conv1dForward& op) {
+    return 2.0 * static_cast<double>(op.y.size()) * op.w.dim(0) * op.w.dim(1);
+  }
 };
 
 template <>
@@ -50,7 +52,9 @@ struct Samples<Conv1dBackward> {
     return output == op.d_x.data ? Writes::set : Writes::add;
   }
   static int reduction(const Conv1dShape& s) { return std::max(s.W * s.F, (s.T + 2 * s.pad) * s.B); }
-  static double flops(const Conv1dShape& s) { return 2 * Samples<Conv1dForward>::flops(s); }
+  static double flops(const Conv1dBackward& op) {
+    return 4.0 * static_cast<double>(op.d_y.size()) * op.w.dim(0) * op.w.dim(1);
+  }
 };
 
 template <>

@@ -41,7 +41,11 @@ struct Samples<ConvPoolForward> {
     return output != op.y.data || (column >= 0 && column < op.w.dim(2)) ? Writes::set : Writes::keep;
   }
   static int reduction(const ConvPoolShape& s) { return s.W * s.C; }
-  static double flops(const ConvPoolShape& s) { return 2.0 * (s.T + 2 * s.pad - s.W + 1) * s.B * s.F * s.W * s.C; }
+  static double flops(const ConvPoolForward& op) {
+    double positions = 0;
+    for (int b = 0; b < op.lengths.dim(0); ++b) positions += std::max(1, op.lengths[b] + 2 * op.pad - op.w.dim(0) + 1);
+    return 2.0 * positions * static_cast<double>(op.w.size());
+  }
 };
 
 template <>
@@ -69,7 +73,11 @@ struct Samples<ConvPoolBackward> {
     return output == op.d_x.data && !op.add_d_x ? Writes::set : Writes::add;
   }
   static int reduction(const ConvPoolShape& s) { return std::max(s.W * s.F, s.B); }
-  static double flops(const ConvPoolShape& s) { return 4.0 * s.B * s.F * s.W * s.C; }  // winners only
+  static double flops(const ConvPoolBackward& op) {  // of the winners
+    double winners = 0;
+    for (std::int64_t i = 0; i < op.where.size(); ++i) winners += op.where.data[i] >= 0;
+    return 4.0 * winners * op.w.dim(0) * op.w.dim(1);
+  }
 };
 
 template <>

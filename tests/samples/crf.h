@@ -69,6 +69,12 @@ struct CrfOperands {
   }
 };
 
+/// Transitions that an op looks at: K^2 per step.
+double crf_pairs(const auto& op) {
+  const double K = op.scores.dim(2);
+  return steps(op.lengths) * K * K;
+}
+
 /// Terms of the longest chain of rounded sums: K at each of T steps.
 inline int crf_reduction(const CrfShape& s) { return s.T * s.K; }
 
@@ -100,7 +106,7 @@ struct Samples<CrfLoss> {
   }
   static int reduction(const CrfShape& s) { return crf_reduction(s); }
   /// alpha, beta and the pairs: three products of K x K per step.
-  static double flops(const CrfShape& s) { return 6.0 * s.T * s.B * s.K * s.K; }
+  static double flops(const CrfLoss& op) { return 6 * crf_pairs(op); }
 };
 
 template <>
@@ -139,7 +145,7 @@ struct Samples<CrfDecode> {
             .score = m.output({s.B})};
   }
   static int reduction(const CrfShape& s) { return s.T; }
-  static double flops(const CrfShape& s) { return 2.0 * s.T * s.B * s.K * s.K; }
+  static double flops(const CrfDecode& op) { return 2 * crf_pairs(op); }
 };
 
 template <>
@@ -160,7 +166,7 @@ struct Samples<CrfMarginals> {
             .marginals = m.output({s.T, s.B, s.K})};
   }
   static int reduction(const CrfShape& s) { return crf_reduction(s); }
-  static double flops(const CrfShape& s) { return 4.0 * s.T * s.B * s.K * s.K; }
+  static double flops(const CrfMarginals& op) { return 4 * crf_pairs(op); }
 };
 
 template <>
@@ -192,6 +198,7 @@ struct Samples<CrfSpanProbability> {
             .probability = m.output({S})};
   }
   static int reduction(const CrfShape& s) { return crf_reduction(s); }
+  static double flops(const CrfSpanProbability& op) { return 4 * crf_pairs(op); }
 };
 
 template <>
@@ -213,6 +220,7 @@ struct Samples<CrfKBest> {
             .score = m.output({N, s.B})};
   }
   static int reduction(const CrfShape& s) { return s.T; }
+  static double flops(const CrfKBest& op) { return 2.0 * op.tags.dim(0) * crf_pairs(op); }
 };
 
 }  // namespace bib::test

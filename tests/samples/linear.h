@@ -23,7 +23,7 @@ struct Samples<LinearForward> {
     return {.x = m.uniform({s.N, s.I}), .w = m.uniform({s.O, s.I}), .b = m.uniform({s.O}), .y = m.output({s.N, s.O})};
   }
   static int reduction(const LinearShape& s) { return s.I; }
-  static double flops(const LinearShape& s) { return 2.0 * s.N * s.I * s.O; }
+  static double flops(const LinearForward& op) { return 2.0 * op.x.dim(0) * static_cast<double>(op.w.size()); }
 };
 
 template <>
@@ -46,7 +46,7 @@ struct Samples<LinearBackward> {
     return output == op.d_x.data ? Writes::set : Writes::add;
   }
   static int reduction(const LinearShape& s) { return std::max(s.N, s.O); }
-  static double flops(const LinearShape& s) { return 4.0 * s.N * s.I * s.O; }
+  static double flops(const LinearBackward& op) { return 4.0 * op.x.dim(0) * static_cast<double>(op.w.size()); }
 };
 
 template <>

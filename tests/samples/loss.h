@@ -11,9 +11,12 @@ struct LossShape {
 constexpr LossShape loss_shapes[] = {
     {"one_class", 1, 1}, {"no_batch", 0, 3}, {"binary", 5, 2}, {"odd_tails", 33, 7}, {"many_labels", 9, 301}};
 
+constexpr LossShape loss_timed[] = {{"tc_64x7", 64, 7}, {"tc_64x1000", 64, 1000}};
+
 template <>
 struct Samples<SoftmaxLoss> {
   static constexpr auto& shapes = loss_shapes;
+  static constexpr auto& timed = loss_timed;
   static constexpr double magnitude = 1;  // a difference of logarithms
 
   static SoftmaxLoss make(Maker& m, const LossShape& s) {
@@ -44,6 +47,7 @@ struct Gradient<SoftmaxLoss> {
 template <>
 struct Samples<SigmoidLoss> {
   static constexpr auto& shapes = loss_shapes;
+  static constexpr auto& timed = loss_timed;
   static constexpr double magnitude = 1;
 
   static SigmoidLoss make(Maker& m, const LossShape& s) {
@@ -75,6 +79,7 @@ struct Gradient<SigmoidLoss> {
 template <>
 struct Samples<Softmax> {
   static constexpr auto& shapes = loss_shapes;
+  static constexpr auto& timed = loss_timed;
   static Softmax make(Maker& m, const LossShape& s) {
     return {.scores = m.uniform({s.B, s.K}, -4, 4), .probability = m.output({s.B, s.K})};
   }
@@ -84,6 +89,7 @@ struct Samples<Softmax> {
 template <>
 struct Samples<Sigmoid> {
   static constexpr auto& shapes = loss_shapes;
+  static constexpr auto& timed = loss_timed;
   static Sigmoid make(Maker& m, const LossShape& s) {
     return {.scores = m.uniform({s.B, s.K}, -20, 20), .probability = m.output({s.B, s.K})};
   }

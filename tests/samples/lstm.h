@@ -51,8 +51,8 @@ struct Samples<LstmForward> {
     return row / B % T < op.lengths[row % B] ? Writes::set : Writes::any;
   }
   static int reduction(const LstmShape& s) { return s.T * (s.I + s.H); }  // rounding passes on from step to step
-  static double flops(const LstmShape& s) {
-    return 2.0 * s.T * s.B * s.D * 4 * s.H * (s.I + s.H);  // as if no sequence were shorter than T
+  static double flops(const LstmForward& op) {
+    return 2.0 * steps(op.lengths) * static_cast<double>(op.w_x.size() + op.w_h.size());
   }
 };
 
@@ -86,7 +86,9 @@ struct Samples<LstmBackward> {
     return output == op.d_x.data ? Writes::set : Writes::add;
   }
   static int reduction(const LstmShape& s) { return s.T * std::max(s.B, 4 * s.H); }
-  static double flops(const LstmShape& s) { return 2 * Samples<LstmForward>::flops(s); }
+  static double flops(const LstmBackward& op) {
+    return 4.0 * steps(op.lengths) * static_cast<double>(op.w_x.size() + op.w_h.size());
+  }
 };
 
 template <>

@@ -18,7 +18,7 @@ struct Samples<NormSquared> {
   static NormSquared make(Maker& m, const NormShape& s) { return {.x = m.uniform({s.N}), .sum = m.output({1})}; }
   static Writes writes(const NormSquared&, const void*, std::int64_t) { return Writes::add; }
   static int reduction(const NormShape& s) { return s.N; }
-  static double flops(const NormShape& s) { return 2.0 * s.N; }
+  static double flops(const NormSquared& op) { return 2.0 * op.x.dim(0); }
 };
 
 struct ClipShape {

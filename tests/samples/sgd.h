@@ -43,6 +43,7 @@ struct Samples<SgdRows> {
                                             {"no_rows", 0, 4, 3, {}},
                                             {"all_rows_odd", 7, 7, 13, {.momentum = 0.9f, .weight_decay = 0.01f}},
                                             {"some_rows", 60, 300, 40, {.momentum = 0.9f}}};
+  static constexpr SgdRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.momentum = 0.9f}}};
 
   static SgdRows make(Maker& m, const SgdRowsShape& s) {
     return {.rows = m.unique(s.U, s.V),
