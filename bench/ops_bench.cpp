@@ -153,10 +153,9 @@ void add_op(Roof& roof) {
     for (const auto& shape : timed_shapes<Op>()) {
       const std::string name =
           std::string(Op::name) + (device == Device::cpu ? "/cpu/" : "/cuda/") + std::string(shape.name);
-      benchmark::RegisterBenchmark(
-          name.c_str(), [=, &roof, &shape](benchmark::State& state) { time_op<Op>(state, device, shape, roof); })
-          ->UseManualTime()
-          ->Unit(benchmark::kMicrosecond);
+      benchmark::RegisterBenchmark(name.c_str(), [=, &roof, &shape](benchmark::State& state) {
+        time_op<Op>(state, device, shape, roof);
+      })->Unit(benchmark::kMicrosecond);
     }
   }
 }
