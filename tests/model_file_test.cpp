@@ -217,7 +217,7 @@ TEST_F(ModelFileTest, PathsThatAreNoModelsAreNamed) {
     return "accepted";
   };
   EXPECT_THAT(message(path), HasSubstr("cannot open: No such file"));
-  EXPECT_THAT(message(folder.string()), HasSubstr("not a regular file"));
+  EXPECT_THAT(message(folder.string()), HasSubstr("is a directory"));
   std::ofstream(path).close();
   EXPECT_THAT(message(path), HasSubstr("is empty"));
 }
