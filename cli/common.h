@@ -6,9 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "bib/context.h"
-#include "bib/error.h"
 #include "cli/verbs.h"
+#include "train/device_name.h"
 
 namespace bib::cli {
 
@@ -26,27 +25,11 @@ struct DeviceFlags {
 
   /// Throws DeviceError when the device asked for by name is not there; auto takes the CPU then.
   ContextOptions options() const {
-    ContextOptions o{.threads = threads};
-    if (device == "cpu") return o;
-    int index = 0;
-    const bool named = device.rfind("cuda", 0) == 0;
-    if (named && device.size() > 4) {
-      const std::string number = device.substr(4);
-      if (number.size() < 2 || number[0] != ':' || number.find_first_not_of("0123456789", 1) != std::string::npos) {
-        throw UsageError("--device " + device + ": write auto, cpu, cuda or cuda:0");
-      }
-      index = std::stoi(number.substr(1));
-    } else if (!named && device != "auto") {
-      throw UsageError("--device " + device + ": write auto, cpu, cuda or cuda:0");
+    try {
+      return device_options(device, threads);
+    } catch (const std::invalid_argument& e) {
+      throw UsageError(e.what());
     }
-    const DeviceInfo gpu = cuda_info(index);
-    if (gpu.cuda) {
-      o.device = Device::cuda;
-      o.device_index = index;
-    } else if (named) {
-      throw DeviceError("--device " + device + ": " + gpu.why + "; use --device cpu");
-    }
-    return o;
   }
 };
 

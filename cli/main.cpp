@@ -1,10 +1,7 @@
 // The bib command: reads the command line, runs one verb, turns errors into one line and an exit code.
-#include <unistd.h>
-
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <iostream>
@@ -14,6 +11,7 @@
 #include "bib/error.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
+#include "train/start.h"
 
 namespace {
 
@@ -58,14 +56,6 @@ int run(const cli::Action& action) {
 
 }  // namespace
 
-/// OpenMP's threads spin between two parallel loops by default: on a shared or oversubscribed machine that can cost a
-/// hundred times the work. The library reads this setting before main, so the program starts once more with it.
-void wait_without_spinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY")) return;
-  setenv("OMP_WAIT_POLICY", "passive", 1);
-  execv("/proc/self/exe", argv);  // returns only where it is not possible; then all works, if slower under load
-}
-
 int main(int argc, char** argv) {
   wait_without_spinning(argv);
   std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a failed write, with its message
@@ -81,6 +71,7 @@ int main(int argc, char** argv) {
   cli::add_check(app, action);
   cli::add_info(app, action);
   cli::add_evaluate(app, action);
+  cli::add_serve(app, action);
   cli::add_help(app, action);
   app.footer(
       "Examples: bib train ner --train train.txt -o ner.bib\n"

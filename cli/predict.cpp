@@ -14,8 +14,8 @@
 #include "cli/common.h"
 #include "cli/line_reader.h"
 #include "models/model_parts.h"
-#include "models/text.h"
 #include "train/corpus.h"
+#include "train/prediction_json.h"
 
 namespace bib::cli {
 namespace {
@@ -58,11 +58,6 @@ struct Record {
   std::optional<Json> fields;
   std::string error;
 };
-
-OffsetUnit offset_unit(const std::string& name) {
-  if (name == "utf16") return OffsetUnit::utf16;
-  return name == "byte" ? OffsetUnit::byte : OffsetUnit::codepoint;
-}
 
 Record parse_json_line(const std::string& line) {
   Record r;
@@ -129,21 +124,6 @@ class Output {
   std::FILE* file_;
 };
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"; }
-
-Json entity_list(const std::vector<Entity>& entities, const std::string& text, const OffsetMap& offsets) {
-  Json list = Json::array();
-  for (const Entity& e : entities) {
-    Json item{{"start", offsets.from_byte(e.begin)},
-              {"end", offsets.from_byte(e.end)},
-              {"label", e.label},
-              {"text", text.substr(e.begin, e.end - e.begin)}};
-    if (e.score) item["score"] = *e.score;
-    list.push_back(std::move(item));
-  }
-  return list;
-}
-
 Json head_of(const Record& r) {
   Json out = r.fields.value_or(Json::object());
   if (!r.fields) out["text"] = r.document.text;
@@ -153,22 +133,11 @@ Json head_of(const Record& r) {
 std::string error_line(const Record& r) {
   Json out = r.fields.value_or(Json::object());
   out["error"] = {{"code", "bad_input"}, {"message", r.error}};
-  return dump(out);
+  return json_line(out);
 }
 
 std::string ner_json(const Record& r, const NerPrediction& p, const PredictFlags& flags) {
-  const OffsetMap offsets(r.document.text, offset_unit(flags.offsets));
-  Json out = head_of(r);
-  out["entities"] = entity_list(p.entities, r.document.text, offsets);
-  if (flags.nbest > 0) {
-    out["alternatives"] = Json::array();
-    for (const NerAlternative& a : p.alternatives) {
-      out["alternatives"].push_back(
-          {{"probability", a.probability}, {"entities", entity_list(a.entities, r.document.text, offsets)}});
-    }
-  }
-  out["unit"] = flags.offsets;
-  return dump(out);
+  return json_line(to_json(head_of(r), r.document.text, p, flags.offsets, flags.nbest > 0));
 }
 
 /// <서울:LC>에 간다 — or, in colour, the entity underlined with its label and score behind it.
@@ -190,13 +159,7 @@ std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
   return out.append(r.document.text, at, std::string::npos) + "\n";
 }
 
-std::string tc_json(const Record& r, const TcPrediction& p) {
-  Json out = head_of(r);
-  out["labels"] = p.labels;
-  out["classes"] = Json::array();
-  for (const ClassScore& c : p.classes) out["classes"].push_back({{"label", c.label}, {"score", c.score}});
-  return dump(out);
-}
+std::string tc_json(const Record& r, const TcPrediction& p) { return json_line(to_json(head_of(r), p)); }
 
 std::string tc_text(const Record& r, const TcPrediction& p) {
   std::string labels;

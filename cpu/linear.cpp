@@ -1,25 +1,37 @@
-// Fully connected layer: dense products on BLAS, bias and its gradient in fixed order.
+// Fully connected layer: the forward product row by row in one fixed order, the gradients' products on BLAS.
 #include "bib/ops/linear.h"
 
+#include <algorithm>
+
 #include "cpu/gemm.h"
+#include "cpu/isa.h"
+#include "cpu/linear.simd.h"
+#include "cpu/parallel.h"
 #include "cpu/rows.h"
 
 namespace bib {
 
+namespace {
+
+constexpr int rows_per_task = 96;
+
+const LinearSimd& simd() { return select(base::linear, avx2::linear, avx512::linear); }
+
+}  // namespace
+
+// Not on BLAS: its edge tiles sum in another order, so that a text's scores would depend on the texts beside it.
 void on_cpu(Context& ctx, const LinearForward& op) {
   const int N = op.x.dim(0), I = op.x.dim(1), O = op.w.dim(0);
-  repeat_row(ctx, op.b, op.y);
-  gemm(ctx, {.transpose_b = true,
-             .m = N,
-             .n = O,
-             .k = I,
-             .a = op.x.data,
-             .lda = I,
-             .b = op.w.data,
-             .ldb = I,
-             .beta = 1,
-             .c = op.y.data,
-             .ldc = O});
+  const int width = (O + simd().lanes - 1) / simd().lanes * simd().lanes;
+  ArenaScope scratch(ctx.arena());
+  const auto packed = ctx.arena().make<real, 2>({I, width});
+  const auto bias = ctx.arena().make<real, 1>({width});
+  std::fill(std::copy_n(op.b.data, O, bias.data), bias.data + width, real(0));
+  simd().pack(op.w.data, O, I, packed.data);
+  parallel_chunks(ctx, N, rows_per_task, [&](std::int64_t begin, std::int64_t end) {
+    simd().forward(op.x.data + begin * I, static_cast<int>(end - begin), I, packed.data, bias.data, O,
+                   op.y.data + begin * O);
+  });
 }
 
 void on_cpu(Context& ctx, const LinearBackward& op) {

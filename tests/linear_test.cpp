@@ -16,6 +16,25 @@ TEST(Linear, equals_its_formula) {
   });
 }
 
+TEST(Linear, a_row_does_not_depend_on_the_rows_beside_it) {
+  Maker m;
+  for (const int O : {1, 3, 8, 21, 64, 130}) {
+    const int N = 53, I = 320;
+    const LinearForward all{.x = m.uniform({N, I}), .w = m.uniform({O, I}), .b = m.uniform({O}), .y = m.output({N, O})};
+    m.run(all);
+    for (int count : {1, 2, 7, 31}) {
+      for (int first = 0; first + count <= N; first += 5) {
+        const LinearForward some{
+            .x = {all.x[first].data, {count, I}}, .w = all.w, .b = all.b, .y = m.output({count, O})};
+        m.run(some);
+        for (int n = 0; n < count; ++n)
+          for (int o = 0; o < O; ++o)
+            ASSERT_EQ(some.y[n][o], all.y[first + n][o]) << O << " outputs, " << count << " rows";
+      }
+    }
+  }
+}
+
 TEST(Linear, shapes_that_disagree_are_named) {
   Maker m;
   const LinearForward op{.x = m.uniform({2, 3}), .w = m.uniform({4, 5}), .b = m.uniform({4}), .y = m.output({2, 4})};

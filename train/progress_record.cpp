@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 namespace bib {
-namespace {
 
 std::string iso_time(std::chrono::system_clock::time_point t) {
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(t.time_since_epoch()).count();
@@ -17,8 +16,6 @@ std::string iso_time(std::chrono::system_clock::time_point t) {
   std::snprintf(text, sizeof text, "%s.%03d+00:00", date, static_cast<int>(ms % 1000));
   return text;
 }
-
-}  // namespace
 
 std::string to_json(const ProgressRecord& r, const TrainProgress* more) {
   nlohmann::ordered_json out{{"classification", r.task == Task::ner ? "ner" : "tc"},

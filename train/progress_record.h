@@ -18,6 +18,9 @@ struct ProgressRecord {
   bool done = false;  // status "Done", else "Pending"
 };
 
+/// "2021-02-15T03:06:12.000+00:00"
+std::string iso_time(std::chrono::system_clock::time_point t);
+
 /// One line of JSON, without the newline; `more` (from TrainProgress) adds epoch, loss, lr, units_per_second,
 /// dev_score.
 std::string to_json(const ProgressRecord& record, const TrainProgress* more = nullptr);

@@ -1,0 +1,16 @@
+# Looks for what serve/ needs. AUTO builds it where all of it is installed; ON insists.
+set(quiet QUIET)
+if(BIB_SERVE STREQUAL "ON")
+  set(quiet REQUIRED)
+endif()
+find_package(Protobuf ${quiet})
+find_package(gRPC CONFIG ${quiet})
+find_package(SQLite3 ${quiet})
+find_package(OpenSSL ${quiet})
+pkg_check_modules(httplib ${quiet} IMPORTED_TARGET cpp-httplib)
+if(Protobuf_FOUND AND gRPC_FOUND AND SQLite3_FOUND AND OpenSSL_FOUND AND httplib_FOUND)
+  add_subdirectory(serve)
+else()
+  message(STATUS "bib serve: not built, as gRPC, protobuf, SQLite, OpenSSL or cpp-httplib is not installed "
+                 "(scripts/install-deps --serve)")
+endif()

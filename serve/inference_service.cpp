@@ -1,0 +1,181 @@
+// The Open Inference Protocol over the same engine. Input `text` BYTES[n]. Outputs, text classification: label
+// BYTES[n], score FP32[n], probabilities FP32[n,C]; named entities are ragged: entities BYTES[n], each a JSON array,
+// and entity_count INT32[n].
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "open_inference.grpc.pb.h"
+#include "serve/services.h"
+#include "serve/unary_call.h"
+#include "train/prediction_json.h"
+
+namespace bib::serve {
+namespace {
+
+using inference::ModelInferRequest;
+using inference::ModelInferResponse;
+
+/// Elements of a BYTES tensor: each a length of 4 bytes, little-endian, then that many bytes.
+std::vector<std::string> split_raw(const std::string& raw) {
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at < raw.size();) {
+    std::uint32_t length = 0;
+    if (raw.size() - at < 4) invalid("raw_input_contents[0]", "ends inside a length");
+    for (int i = 3; i >= 0; --i)
+      length = length << 8 | static_cast<unsigned char>(raw[at + static_cast<std::size_t>(i)]);
+    at += 4;
+    if (length > raw.size() - at) invalid("raw_input_contents[0]", "ends inside a text");
+    out.push_back(raw.substr(at, length));
+    at += length;
+  }
+  return out;
+}
+
+std::vector<std::string> texts_of(const ModelInferRequest& request) {
+  if (request.inputs_size() != 1 || request.inputs(0).name() != "text") {
+    invalid("inputs", "give one input named 'text'");
+  }
+  const auto& input = request.inputs(0);
+  if (input.datatype() != "BYTES") invalid("inputs[0].datatype", "is '" + input.datatype() + "', BYTES is expected");
+  std::vector<std::string> texts;
+  if (request.raw_input_contents_size() > 0) {
+    texts = split_raw(request.raw_input_contents(0));
+  } else {
+    for (const std::string& text : input.contents().bytes_contents()) texts.push_back(text);
+  }
+  std::int64_t size = 1;
+  for (const std::int64_t extent : input.shape()) {
+    if (extent < 0 || extent > 1'000'000'000) invalid("inputs[0].shape", "has an extent that cannot be");
+    if (size <= 1'000'000'000) size *= extent;
+  }
+  if (size != static_cast<std::int64_t>(texts.size())) {
+    invalid("inputs[0].shape", "says " + std::to_string(size) + " texts, there are " + std::to_string(texts.size()));
+  }
+  return texts;
+}
+
+ModelInferResponse::InferOutputTensor& output(ModelInferResponse& to, const char* name, const char* type,
+                                              std::vector<std::int64_t> shape) {
+  auto& tensor = *to.add_outputs();
+  tensor.set_name(name);
+  tensor.set_datatype(type);
+  for (const std::int64_t extent : shape) tensor.add_shape(extent);
+  return tensor;
+}
+
+void fill_classes(ModelInferResponse& reply, const Work& work) {
+  const auto n = static_cast<std::int64_t>(work.tc.size());
+  const std::vector<std::string>& labels = work.model->labels();
+  auto& label = output(reply, "label", "BYTES", {n});
+  auto& score = output(reply, "score", "FP32", {n});
+  auto& all = output(reply, "probabilities", "FP32", {n, static_cast<std::int64_t>(labels.size())});
+  for (const TcPrediction& p : work.tc) {
+    label.mutable_contents()->add_bytes_contents(p.classes.front().label);
+    score.mutable_contents()->add_fp32_contents(static_cast<float>(p.classes.front().score));
+    std::map<std::string, float> by_label;
+    for (const ClassScore& c : p.classes) by_label[c.label] = static_cast<float>(c.score);
+    for (const std::string& l : labels) all.mutable_contents()->add_fp32_contents(by_label[l]);
+  }
+}
+
+void fill_entities(ModelInferResponse& reply, const Work& work) {
+  const auto n = static_cast<std::int64_t>(work.ner.size());
+  auto& entities = output(reply, "entities", "BYTES", {n});
+  auto& count = output(reply, "entity_count", "INT32", {n});
+  for (std::size_t i = 0; i < work.ner.size(); ++i) {
+    const auto json =
+        to_json(nlohmann::ordered_json::object(), work.documents[i].text, work.ner[i], "codepoint", false);
+    entities.mutable_contents()->add_bytes_contents(
+        json["entities"].dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    count.mutable_contents()->add_int_contents(static_cast<int>(work.ner[i].entities.size()));
+  }
+}
+
+class InferenceService final : public inference::GRPCInferenceService::CallbackService {
+ public:
+  explicit InferenceService(App& app) : app_(app) {}
+
+  grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* c, const inference::ServerLiveRequest*,
+                                       inference::ServerLiveResponse* reply) override {
+    reply->set_live(true);
+    return done(c, grpc::Status::OK);
+  }
+  grpc::ServerUnaryReactor* ServerReady(grpc::CallbackServerContext* c, const inference::ServerReadyRequest*,
+                                        inference::ServerReadyResponse* reply) override {
+    reply->set_ready(app_.ready());
+    return done(c, grpc::Status::OK);
+  }
+  grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* c, const inference::ModelReadyRequest* request,
+                                       inference::ModelReadyResponse* reply) override {
+    reply->set_ready(!app_.draining && app_.store->find(request->name(), request->version()) != nullptr);
+    return done(c, grpc::Status::OK);
+  }
+  grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* c, const inference::ServerMetadataRequest*,
+                                           inference::ServerMetadataResponse* reply) override {
+    reply->set_name("bib");
+    reply->set_version(BIB_VERSION);
+    return done(c, grpc::Status::OK);
+  }
+  grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* c,
+                                          const inference::ModelMetadataRequest* request,
+                                          inference::ModelMetadataResponse* reply) override {
+    return done(c, guarded(c, [&] {
+                  const Pass pass(app_, *c, Role::predict);
+                  describe(*request, *reply);
+                }));
+  }
+  grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* c, const ModelInferRequest* request,
+                                       ModelInferResponse* reply) override {
+    return new UnaryCall(app_, c, "ModelInfer", [this, request, reply] {
+      auto work = std::make_shared<Work>();
+      for (std::string& text : texts_of(*request)) work->documents.push_back({.text = std::move(text)});
+      check_texts(app_.settings.limits, work->documents.size(),
+                  [&](std::size_t i) -> const std::string& { return work->documents[i].text; });
+      work->tc_options.top_k = 0;
+      return UnaryCall::Plan{
+          {request->model_name(), request->model_version(), true, {}}, work, [request, reply](const Work& answered) {
+            reply->set_model_name(request->model_name());
+            reply->set_model_version(std::to_string(answered.model->version));
+            reply->set_id(request->id());
+            answered.model->task() == Task::ner ? fill_entities(*reply, answered) : fill_classes(*reply, answered);
+          }};
+    });
+  }
+
+ private:
+  static grpc::ServerUnaryReactor* done(grpc::CallbackServerContext* context, const grpc::Status& status) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(status);
+    return reactor;
+  }
+
+  void describe(const inference::ModelMetadataRequest& request, inference::ModelMetadataResponse& reply) {
+    const ModelHandle model = app_.store->find(request.name(), request.version());
+    if (!model) throw Refusal(grpc::StatusCode::NOT_FOUND, "model '" + request.name() + "' is not loaded");
+    reply.set_name(request.name());
+    reply.set_platform("bib");
+    for (const int version : app_.repository.versions(request.name())) reply.add_versions(std::to_string(version));
+    const auto add = [](auto& tensor, const char* name, const char* type, std::vector<std::int64_t> shape) {
+      tensor.set_name(name);
+      tensor.set_datatype(type);
+      for (const std::int64_t extent : shape) tensor.add_shape(extent);
+    };
+    add(*reply.add_inputs(), "text", "BYTES", {-1});
+    if (model->task() == Task::ner) {
+      add(*reply.add_outputs(), "entities", "BYTES", {-1});
+      add(*reply.add_outputs(), "entity_count", "INT32", {-1});
+    } else {
+      add(*reply.add_outputs(), "label", "BYTES", {-1});
+      add(*reply.add_outputs(), "score", "FP32", {-1});
+      add(*reply.add_outputs(), "probabilities", "FP32", {-1, static_cast<std::int64_t>(model->labels().size())});
+    }
+  }
+
+  App& app_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> make_inference_service(App& app) { return std::make_unique<InferenceService>(app); }
+
+}  // namespace bib::serve

@@ -1,0 +1,387 @@
+#include "serve/jobs.h"
+
+#include <fcntl.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "serve/ids.h"
+#include "serve/job_run.h"
+#include "serve/log.h"
+
+namespace bib::serve {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr auto heartbeat = std::chrono::seconds(5);
+
+/// The request as bytes, the same for the same content (maps are ordered).
+std::string bytes_of(const TrainRequest& request) {
+  const google::protobuf::Message& message =
+      request.task == Task::ner ? static_cast<const google::protobuf::Message&>(request.ner) : request.tc;
+  std::string out(1, request.task == Task::ner ? 'n' : 't');
+  {
+    google::protobuf::io::StringOutputStream stream(&out);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
+  }
+  return out;
+}
+
+void set_time(google::protobuf::Timestamp* to, double seconds) {
+  to->set_seconds(static_cast<std::int64_t>(seconds));
+  to->set_nanos(static_cast<int>((seconds - static_cast<double>(to->seconds())) * 1e9));
+}
+
+const char* status_word(int state) {
+  return state == v1::SUCCEEDED   ? "Done"
+         : state == v1::FAILED    ? "Failed"
+         : state == v1::CANCELLED ? "Cancelled"
+                                  : "Pending";
+}
+
+/// How a watch of a finished job ends.
+void throw_end(const JobRow& row) {
+  if (row.state == v1::FAILED) throw Refusal(static_cast<grpc::StatusCode>(row.error_code), row.error);
+  if (row.state == v1::CANCELLED) {
+    throw Refusal(grpc::StatusCode::ABORTED, "job " + row.id + " was cancelled; ResumeJob goes on from its checkpoint");
+  }
+  if (row.state == v1::INTERRUPTED) {
+    throw Refusal(grpc::StatusCode::UNAVAILABLE,
+                  "the server is going down; job " + row.id + " goes on with the next one: watch it there", "", 1);
+  }
+}
+
+}  // namespace
+
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+Jobs::Jobs(App& app) : app_(app), state_(app.settings.state) {
+  make_folder(state_ + "/jobs");
+  make_folder(state_ + "/datasets");
+  take_lock();
+  journal_ = std::make_unique<Journal>(state_ + "/jobs.db");
+  recover();
+  for (int i = 0; i < app.settings.train_slots; ++i) {
+    slots_.emplace_back([this](std::stop_token stop) { run_loop(stop); });
+  }
+}
+
+Jobs::~Jobs() {
+  stop();
+  if (lock_fd_ >= 0) ::close(lock_fd_);
+}
+
+/// The system lets the lock go when its holder ends, however it ends.
+void Jobs::take_lock() {
+  const std::string path = state_ + "/lock";
+  lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (lock_fd_ < 0) {
+    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION,
+                  path + ": " + std::strerror(errno) + "; a training server needs to write there");
+  }
+  if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
+    throw std::runtime_error("another training server (" + read_file(path) + ") works on " + state_ +
+                             "; stop it, or give this one another --state");
+  }
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  const std::string holder = "process " + std::to_string(::getpid()) + " on " + host;
+  if (::ftruncate(lock_fd_, 0) != 0 || ::pwrite(lock_fd_, holder.data(), holder.size(), 0) < 0) {
+    log(path + ": " + std::strerror(errno));  // the lock holds all the same
+  }
+}
+
+void Jobs::recover() {
+  for (JobRow& row : journal_->jobs()) {
+    auto job = std::make_shared<Job>();
+    job->row = std::move(row);
+    if (const auto last = journal_->last(job->row.id)) job->last = *last;
+    jobs_[job->row.id] = job;
+    if (!active(job->row.state) && job->row.state != v1::INTERRUPTED) continue;
+    if (fs::exists(folder(job->row.id) + "/request")) {
+      log("job " + job->row.id + " (" + job->row.model_name + ") goes on");
+      set_state(*job, v1::QUEUED);
+      queue_.push_back(job);
+    } else {
+      set_state(*job, v1::FAILED, grpc::StatusCode::DATA_LOSS, "its folder " + folder(job->row.id) + " is gone");
+    }
+  }
+}
+
+std::string Jobs::submit(const TrainRequest& request) {
+  check_request(app_.settings, request);
+  const v1::TrainOptions& options = request.options();
+  if (!options.dataset_id().empty() && !fs::exists(state_ + "/datasets/" + options.dataset_id())) {
+    invalid("options.dataset_id", "is not known; UploadDataSet returns one");
+  }
+  const std::string bytes = bytes_of(request), digest = digest_of(bytes);
+  std::unique_lock lock(mutex_);
+  if (!options.request_id().empty()) {
+    for (const auto& [id, job] : jobs_) {
+      if (job->row.request_id != options.request_id()) continue;
+      if (job->row.request_hash != digest) {
+        throw Refusal(grpc::StatusCode::ALREADY_EXISTS,
+                      "request_id '" + options.request_id() + "' belongs to job " + id + ", which is another request");
+      }
+      return id;
+    }
+  }
+  if (stopping_) throw Refusal(grpc::StatusCode::UNAVAILABLE, "the server is going down", "", 1);
+  if (queue_.size() >= static_cast<std::size_t>(app_.settings.max_queued_jobs)) {
+    throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                  std::to_string(queue_.size()) + " jobs wait already (--max-queued-jobs)", "", 30);
+  }
+  auto job = std::make_shared<Job>();
+  job->row = {.id = new_id(),
+              .request_id = options.request_id(),
+              .request_hash = digest,
+              .task = request.task == Task::ner ? "ner" : "tc",
+              .model_name = request.model_name(),
+              .item_id = options.pipeline_item_id(),
+              .created = unix_time()};
+  // First the request, then the row: a crash between them leaves an unused folder, never a job without its data.
+  make_folder(folder(job->row.id));
+  try {
+    write_file(folder(job->row.id) + "/request", bytes);
+    journal_->put(job->row);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(folder(job->row.id), ignored);
+    throw;
+  }
+  jobs_[job->row.id] = job;
+  queue_.push_back(job);
+  changed_.notify_all();
+  log("job " + job->row.id + " (" + job->row.model_name + ") queued");
+  return job->row.id;
+}
+
+std::shared_ptr<Job> Jobs::find(const std::string& id) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) {
+    throw Refusal(grpc::StatusCode::NOT_FOUND, "job '" + id + "' does not exist; ListJobs lists what does");
+  }
+  return found->second;
+}
+
+v1::Job Jobs::describe(const Job& job) {
+  v1::Job out;
+  out.set_job_id(job.row.id);
+  out.set_request_id(job.row.request_id);
+  out.set_classification(job.row.task);
+  out.set_model_name(job.row.model_name);
+  out.set_state(static_cast<v1::JobState>(job.row.state));
+  out.set_model_version(job.row.version);
+  out.set_error(job.row.error);
+  if (job.row.created > 0) set_time(out.mutable_created_at(), job.row.created);
+  if (job.row.started > 0) set_time(out.mutable_started_at(), job.row.started);
+  if (job.row.finished > 0) set_time(out.mutable_finished_at(), job.row.finished);
+  *out.mutable_last() = job.last;
+  out.set_has_checkpoint(fs::exists(folder(job.row.id) + "/model.bib.checkpoint"));
+  return out;
+}
+
+v1::Job Jobs::get(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  return describe(*find(id));
+}
+
+std::vector<v1::Job> Jobs::list(const std::vector<int>& states, std::size_t limit) {
+  const std::lock_guard lock(mutex_);
+  std::vector<const Job*> all;
+  for (const auto& [id, job] : jobs_) {
+    if (states.empty() || std::find(states.begin(), states.end(), job->row.state) != states.end()) {
+      all.push_back(job.get());
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Job* a, const Job* b) { return a->row.created > b->row.created; });
+  std::vector<v1::Job> out;
+  for (std::size_t i = 0; i < std::min(limit, all.size()); ++i) out.push_back(describe(*all[i]));
+  return out;
+}
+
+v1::Job Jobs::cancel(const std::string& id, bool discard_checkpoint) {
+  std::unique_lock lock(mutex_);
+  const std::shared_ptr<Job> job = find(id);
+  job->cancel = job->stop = true;
+  if (const auto waiting = std::find(queue_.begin(), queue_.end(), job); waiting != queue_.end()) {
+    queue_.erase(waiting);
+    set_state(*job, v1::CANCELLED);
+  }
+  changed_.wait(lock, [&] { return !active(job->row.state); });
+  std::error_code ignored;
+  if (discard_checkpoint) fs::remove(folder(id) + "/model.bib.checkpoint", ignored);
+  return describe(*job);
+}
+
+void Jobs::resume(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const std::shared_ptr<Job> job = find(id);
+  if (active(job->row.state)) return;  // it goes on already
+  if (stopping_) throw Refusal(grpc::StatusCode::UNAVAILABLE, "the server is going down", "", 1);
+  if (job->row.state == v1::SUCCEEDED || !fs::exists(folder(id) + "/request")) {
+    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "job " + id + " has nothing to go on with");
+  }
+  job->cancel = job->stop = false;
+  set_state(*job, v1::QUEUED);
+  queue_.push_back(job);
+  changed_.notify_all();
+}
+
+void Jobs::remove(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const std::shared_ptr<Job> job = find(id);
+  if (active(job->row.state)) {
+    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "job " + id + " is not finished; cancel it first");
+  }
+  journal_->remove(id);
+  std::error_code ignored;
+  fs::remove_all(folder(id), ignored);
+  jobs_.erase(id);
+}
+
+/// The state in memory and in the journal; mutex_ is held (or nobody else knows the job yet).
+void Jobs::set_state(Job& job, int state, int code, const std::string& error) {
+  job.row.state = state;
+  job.row.error_code = code;
+  job.row.error = error;
+  if (state == v1::QUEUED) job.row.finished = 0;
+  if (!active(state)) job.row.finished = unix_time();
+  try {
+    journal_->put(job.row);
+  } catch (const std::exception& e) {
+    log("job " + job.row.id + ": the journal could not be written: " + e.what());
+  }
+  changed_.notify_all();
+}
+
+void Jobs::add_record(Job& job, int state, v1::TrainProgress record) {
+  const std::lock_guard lock(mutex_);
+  record.set_sequence(job.last.sequence() + 1);
+  record.set_job_id(job.row.id);
+  record.set_classification(job.row.task);
+  record.set_detail("Train");
+  record.set_model_name(job.row.model_name);
+  record.set_pipeline_item_id(job.row.item_id);
+  record.set_state(static_cast<v1::JobState>(state));
+  record.set_status(status_word(state));
+  record.set_model_version(job.row.version);
+  set_time(record.mutable_started_at(), job.row.started);
+  job.last = record;
+  job.unsaved.push_back(std::move(record));
+  changed_.notify_all();
+}
+
+/// Called by the job's own thread alone.
+void Jobs::flush(Job& job) {
+  std::vector<v1::TrainProgress> records;
+  {
+    const std::lock_guard lock(mutex_);
+    records = job.unsaved;
+  }
+  try {
+    journal_->append(job.row.id, records);
+  } catch (const std::exception& e) {
+    return log("job " + job.row.id + ": progress stays in memory, the journal could not be written: " + e.what());
+  }
+  const std::lock_guard lock(mutex_);
+  job.unsaved.erase(job.unsaved.begin(), job.unsaved.begin() + static_cast<std::ptrdiff_t>(records.size()));
+}
+
+void Jobs::watch(const std::string& id, std::uint32_t after, const std::function<bool(const v1::TrainProgress&)>& write,
+                 const std::function<bool()>& gone) {
+  auto last_write = std::chrono::steady_clock::now();
+  for (;;) {
+    std::vector<v1::TrainProgress> records;
+    JobRow row;
+    {
+      std::unique_lock lock(mutex_);
+      const std::shared_ptr<Job> job = find(id);
+      const auto news = [&] { return job->last.sequence() > after || !active(job->row.state); };
+      changed_.wait_for(lock, std::chrono::milliseconds(200), news);
+      row = job->row;
+      const bool saved = job->unsaved.empty() || job->unsaved.front().sequence() > after + 1;
+      if (job->last.sequence() > after && !saved) {
+        for (const auto& r : job->unsaved) {
+          if (r.sequence() > after) records.push_back(r);
+        }
+      } else if (job->last.sequence() > after) {
+        records = journal_->records(id, after, 500);
+      } else if (std::chrono::steady_clock::now() - last_write > heartbeat && active(row.state)) {
+        records.push_back(job->last);
+        records.back().set_job_id(id);
+        records.back().set_classification(row.task);
+        records.back().set_detail("Train");
+        records.back().set_model_name(row.model_name);
+        records.back().set_pipeline_item_id(row.item_id);
+        records.back().set_state(static_cast<v1::JobState>(row.state));
+        records.back().set_status(status_word(row.state));
+        records.back().set_heartbeat(true);
+      }
+      if (records.empty() && job->last.sequence() > after) after = job->last.sequence();  // the journal lost some
+    }
+    if (gone()) return;
+    for (const v1::TrainProgress& r : records) {
+      if (!write(r)) return;
+      after = std::max(after, r.sequence());
+      last_write = std::chrono::steady_clock::now();
+    }
+    if (records.empty() && !active(row.state)) return throw_end(row);
+  }
+}
+
+void Jobs::run_loop(std::stop_token stop) {
+  for (;;) {
+    std::shared_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      if (!changed_.wait(lock, stop, [&] { return !queue_.empty() && !stopping_; })) return;
+      job = queue_.front();
+      queue_.pop_front();
+      ++running_;
+      if (job->row.started == 0) job->row.started = unix_time();
+      set_state(*job, v1::PREPARING);
+    }
+    // A thread of its own for each job: low priority, and its memory and OpenMP team end with it.
+    std::thread([&] { Run(*this, *job).run(); }).join();
+    const std::lock_guard lock(mutex_);
+    --running_;
+    changed_.notify_all();
+  }
+}
+
+void Jobs::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    for (const auto& [id, job] : jobs_) {
+      if (active(job->row.state)) job->stop = true;
+    }
+  }
+  changed_.notify_all();
+  for (std::jthread& slot : slots_) slot.request_stop();
+  slots_.clear();  // joins
+  const std::lock_guard lock(mutex_);
+  for (const auto& job : queue_) set_state(*job, v1::INTERRUPTED);
+  queue_.clear();
+}
+
+std::size_t Jobs::queued() {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+std::size_t Jobs::running() {
+  const std::lock_guard lock(mutex_);
+  return running_;
+}
+
+}  // namespace bib::serve

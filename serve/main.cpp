@@ -1,0 +1,230 @@
+// bib-serve: what `bib serve` runs. A program of its own, so that gRPC costs the other verbs nothing.
+#include <fcntl.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <iostream>
+#include <set>
+#include <thread>
+
+#include "grpc/health/v1/health.pb.h"
+#include "serve/app.h"
+#include "serve/http.h"
+#include "serve/jobs.h"
+#include "serve/log.h"
+#include "serve/services.h"
+#include "train/start.h"
+
+namespace bib::serve {
+namespace {
+
+constexpr int reload_seconds = 10;  // how often certificates are looked at
+
+std::shared_ptr<grpc::ServerCredentials> credentials(const Settings& s) {
+  if (s.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  namespace experimental = grpc::experimental;
+  const auto provider = std::make_shared<experimental::FileWatcherCertificateProvider>(s.tls_key, s.tls_cert,
+                                                                                       s.tls_client_ca, reload_seconds);
+  experimental::TlsServerCredentialsOptions options(provider);
+  options.watch_identity_key_cert_pairs();
+  if (!s.tls_client_ca.empty()) {
+    options.watch_root_certs();
+    options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return experimental::TlsServerCredentials(options);
+}
+
+/// The gRPC server, its services and their health.
+class Server {
+ public:
+  explicit Server(App& app) : app_(app) {
+    const Settings& s = app.settings;
+    google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();  // so that reflection resolves it
+    grpc::EnableDefaultHealthCheckService(true);
+    if (s.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    if (s.predicts()) {
+      services_.push_back(make_predict_service(app));
+      services_.push_back(make_inference_service(app));
+    }
+    if (s.trains()) {
+      services_.push_back(make_train_service(app));
+      services_.push_back(make_job_service(app));
+    }
+    services_.push_back(make_model_service(app));
+    grpc::ServerBuilder builder;
+    for (const auto& service : services_) builder.RegisterService(service.get());
+    const bool v6 = s.listen.find(':') != std::string::npos && s.listen[0] != '[';
+    const std::string address = s.listen.rfind("unix:", 0) == 0
+                                    ? s.listen
+                                    : (v6 ? "[" + s.listen + "]" : s.listen) + ":" + std::to_string(s.port);
+    builder.AddListeningPort(address, credentials(s), &port_);
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two servers would share a port in silence
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+    builder.SetMaxReceiveMessageSize(static_cast<int>(s.limits.message_bytes));
+    builder.SetMaxSendMessageSize(-1);
+    server_ = builder.BuildAndStart();
+    if (!server_ || port_ == 0) {
+      throw std::runtime_error("cannot listen on " + address + "; is the port taken by another program?");
+    }
+    log("gRPC on " + s.listen + ":" + std::to_string(port_) + ", role " + s.role);
+  }
+
+  ~Server() { shutdown(); }
+
+  /// Tells the health service what is so now.
+  void update_health() {
+    const std::lock_guard lock(mutex_);
+    grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
+    const bool ready = app_.ready(), serving = !app_.draining;
+    health->SetServingStatus("", ready);
+    health->SetServingStatus("bib.Live", true);
+    if (app_.settings.predicts()) {
+      for (const char* name : {"bib.v1.PredictProvider", "inference.GRPCInferenceService"}) {
+        health->SetServingStatus(name, ready);
+      }
+    }
+    if (app_.settings.trains()) {
+      for (const char* name : {"bib.v1.TrainProvider", "bib.v1.JobProvider"}) health->SetServingStatus(name, serving);
+    }
+    health->SetServingStatus("bib.v1.ModelProvider", serving);
+    if (!app_.store) return;
+    const std::vector<std::string> served = app_.store->served_names();
+    models_.insert(served.begin(), served.end());
+    for (const std::string& name : models_) {
+      const bool loaded = std::find(served.begin(), served.end(), name) != served.end();
+      health->SetServingStatus("bib.model." + name, serving && loaded);
+    }
+  }
+
+  void shutdown() {
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  }
+  int port() const { return port_; }
+
+ private:
+  App& app_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+  std::mutex mutex_;
+  std::set<std::string> models_;  // ever served: what is gone must say so
+};
+
+void add_gauges(App& app) {
+  Metrics& m = app.metrics;
+  m.gauge("bib_ready", "1 when the server is ready.", [&app] { return app.ready() ? 1.0 : 0.0; });
+  m.gauge("bib_resident_bytes", "Memory in use.", resident_bytes);
+  m.gauge("bib_calls_in_flight", "Calls being answered.", [&m] { return static_cast<double>(m.in_flight.load()); });
+  m.gauge("bib_streams_open", "Streams open.", [&m] { return static_cast<double>(m.streams.load()); });
+  if (app.engine) {
+    m.gauge("bib_queue_requests", "Prediction requests that wait.",
+            [&app] { return static_cast<double>(app.engine->queued()); });
+    m.gauge("bib_queue_seconds", "Expected wait of a new request.", [&app] { return app.engine->wait_estimate(); });
+    m.gauge("bib_models_loaded", "Models that are served.",
+            [&app] { return static_cast<double>(app.store->served_names().size()); });
+  }
+  if (app.jobs) {
+    m.gauge("bib_jobs_queued", "Training jobs that wait.", [&app] { return static_cast<double>(app.jobs->queued()); });
+    m.gauge("bib_jobs_running", "Training jobs that run.", [&app] { return static_cast<double>(app.jobs->running()); });
+  }
+}
+
+// Signals come through a pipe. Blocking them for sigwait would not do: the threads that OpenBLAS starts before main
+// have them open, and one of those would take the default action.
+int signal_pipe[2] = {-1, -1};
+
+void on_signal(int signal) {
+  const int error = errno;
+  const auto byte = static_cast<unsigned char>(signal);
+  if (write(signal_pipe[1], &byte, 1) < 0) {
+    // The pipe is full: as many signals wait already.
+  }
+  errno = error;
+}
+
+void catch_signals() {
+  if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0) throw std::runtime_error("no pipe for signals");
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+/// Waits for a signal, at most `seconds`; 0: none came.
+int wait_signal(double seconds) {
+  pollfd pipe{signal_pipe[0], POLLIN, 0};
+  unsigned char byte = 0;
+  poll(&pipe, 1, static_cast<int>(seconds * 1000));
+  return read(signal_pipe[0], &byte, 1) == 1 ? byte : 0;
+}
+
+/// Not ready but serving, then refusing, then waiting for what is in flight. A second signal hurries it.
+void drain(App& app, Server& server, int signal) {
+  app.draining = true;
+  server.update_health();
+  const double lame = signal == SIGTERM ? app.settings.drain_seconds : 0;
+  log(std::string("signal: not ready any more; serving on for ") + std::to_string(static_cast<int>(lame)) + " s");
+  bool hurry = lame > 0 && wait_signal(lame) != 0;
+  app.refusing = true;
+  std::jthread stop_jobs([&] {
+    if (app.jobs) app.jobs->stop();
+  });
+  const auto end = Clock::now() + std::chrono::duration<double>(app.settings.drain_timeout);
+  while (app.metrics.in_flight > 0 && Clock::now() < end && !hurry) hurry = wait_signal(0.005) != 0;
+  stop_jobs.join();
+  log("drained");
+}
+
+int run(const Settings& settings) {
+  catch_signals();
+  mallopt(M_ARENA_MAX, 4);  // memory of freed models goes back instead of staying in many arenas
+
+  App app(settings);
+  add_gauges(app);
+  Server server(app);
+  if (app.store) {
+    app.store->changed = [&server] { server.update_health(); };
+    app.store->start();
+  }
+  server.update_health();
+  std::unique_ptr<Http> http;
+  if (settings.http_port >= 0) {
+    http = std::make_unique<Http>(app);
+    log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
+  }
+  log(app.ready() ? "ready" : "waiting for a model in " + settings.models);
+  int signal = 0;
+  while (signal == 0) signal = wait_signal(3600);
+  drain(app, server, signal);
+  http.reset();
+  if (app.store) app.store->stop();
+  if (app.engine) app.engine->stop();
+  server.shutdown();
+  return signal == SIGTERM ? 143 : 130;
+}
+
+}  // namespace
+}  // namespace bib::serve
+
+int main(int argc, char** argv) {
+  bib::wait_without_spinning(argv);
+  bib::serve::Settings settings;
+  int code = 0;
+  if (!bib::serve::read_settings(argc, argv, settings, code)) return code;
+  try {
+    return bib::serve::run(settings);
+  } catch (const std::exception& e) {
+    std::cerr << "bib serve: error: " << e.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,251 @@
+#include "serve/model_store.h"
+
+#include <malloc.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <utility>
+
+#include "bib/error.h"
+#include "models/model_file.h"
+#include "models/model_parts.h"
+#include "serve/log.h"
+#include "serve/status.h"
+
+namespace bib::serve {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+
+std::string shown(const std::string& name, const std::string& selector) {
+  return "model '" + name + "'" + (selector.empty() ? "" : " version '" + selector + "'");
+}
+
+bool listed(const std::string& list, const std::string& name) {
+  return ("," + list + ",").find("," + name + ",") != std::string::npos;
+}
+
+/// A first prediction brings the weights into memory and lets the allocator settle.
+void warm(Context& ctx, const LoadedModel& model) {
+  const Document text{.text = "서울에 사는 김민수는 2026년에 bib 1.0을 썼다."};
+  std::visit([&](const auto& m) { m.predict(ctx, std::span(&text, 1)); }, model.model);
+}
+
+}  // namespace
+
+ModelStore::ModelStore(const Settings& settings, Repository& repository, Metrics& metrics)
+    : settings_(settings), repository_(repository), metrics_(metrics) {
+  ContextOptions options = settings.device;
+  options.threads = 1;
+  context_ = std::make_unique<Context>(options);
+}
+
+ModelStore::~ModelStore() { stop(); }
+
+void ModelStore::stop() {
+  loader_ = {};  // asks to stop and joins
+  follower_ = {};
+  for (const Job& job : std::exchange(jobs_, {})) {
+    job.done(nullptr, std::make_exception_ptr(Refusal(grpc::StatusCode::UNAVAILABLE, "the server is going down")), 0);
+  }
+}
+
+void ModelStore::start() {
+  refresh();
+  loader_ = std::jthread([this](std::stop_token stop) { run_loads(stop); });
+  follower_ = std::jthread([this](std::stop_token stop) { follow(stop); });
+}
+
+ModelHandle ModelStore::find(const std::string& name, const std::string& selector) const {
+  const std::lock_guard lock(mutex_);
+  const auto model = served_.find(name);
+  if (model == served_.end()) return {};
+  const auto found = model->second.find(selector);
+  return found == model->second.end() ? nullptr : found->second;
+}
+
+void ModelStore::get(const std::string& name, const std::string& selector, bool load, Done done) {
+  if (ModelHandle model = find(name, selector)) return done(std::move(model), nullptr, 0);
+  try {
+    check_name(name, "model_name");
+    if (!repository_.resolve(name, selector)) {
+      throw Refusal(grpc::StatusCode::NOT_FOUND, shown(name, selector) + " does not exist in " + repository_.root() +
+                                                     "; ListModels lists what does");
+    }
+    if (!load) {
+      throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, shown(name, selector) + " is not loaded; call LoadModel");
+    }
+  } catch (...) {
+    return done(nullptr, std::current_exception(), 0);
+  }
+  const std::lock_guard lock(mutex_);
+  jobs_.push_back({name, selector, std::move(done)});
+  wake_.notify_all();
+}
+
+void ModelStore::run_loads(std::stop_token stop) {
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    if (!wake_.wait(lock, stop, [&] { return !jobs_.empty(); })) return;
+    Job job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    const auto begin = Clock::now();
+    ModelHandle model = find(job.name, job.selector);  // an earlier job may have loaded it
+    std::exception_ptr error;
+    try {
+      if (!model) model = load_now(job.name, job.selector);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    job.done(std::move(model), error, since(begin));
+  }
+}
+
+ModelHandle ModelStore::load(const std::string& name, const std::string& selector) {
+  check_name(name, "model_name");
+  {
+    const std::lock_guard lock(mutex_);
+    unloaded_.erase(name);
+  }
+  return load_now(name, selector);
+}
+
+ModelHandle ModelStore::load_now(const std::string& name, const std::string& selector) {
+  const std::optional<int> version = repository_.resolve(name, selector);
+  if (!version) throw Refusal(grpc::StatusCode::NOT_FOUND, shown(name, selector) + " does not exist");
+  const std::lock_guard loading(loading_);
+  ModelHandle model = read(name, *version), old;
+  {
+    const std::lock_guard lock(mutex_);
+    ModelHandle& place = served_[name][selector];
+    old = std::exchange(place, model);
+  }
+  if (changed) changed();
+  return model;
+}
+
+/// From memory when another selector serves the version already, else from the disk, warmed.
+ModelHandle ModelStore::read(const std::string& name, int version) {
+  for (const auto& [selector, model] : serving(name)) {
+    if (model->version == version) return model;
+  }
+  const auto begin = Clock::now();
+  try {
+    const std::string path = repository_.path(name, version);
+    auto model = std::make_shared<LoadedModel>(
+        task_of(read_model(path)) == Task::ner
+            ? LoadedModel{.name = name, .version = version, .model = NerModel::load(path, *context_)}
+            : LoadedModel{.name = name, .version = version, .model = TcModel::load(path, *context_)});
+    warm(*context_, *model);
+    model->load_seconds = since(begin);
+    metrics_.load.observe(model->load_seconds);
+    const std::lock_guard lock(mutex_);
+    errors_.erase({name, version});
+    return model;
+  } catch (const std::exception& e) {
+    const std::lock_guard lock(mutex_);
+    errors_[{name, version}] = e.what();
+    throw;
+  }
+}
+
+void ModelStore::drop(const std::string& name, const std::string& selector) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto model = served_.find(name);
+    if (model == served_.end()) return;
+    model->second.erase(selector);
+    if (model->second.empty()) served_.erase(model);
+  }
+  log("model " + name + (selector.empty() ? "" : " '" + selector + "'") + " is no longer served");
+  if (changed) changed();
+}
+
+void ModelStore::unload(const std::string& name, const std::string& selector) {
+  if (!selector.empty()) {
+    drop(name, selector);
+  } else {
+    {
+      const std::lock_guard lock(mutex_);
+      served_.erase(name);
+      unloaded_.insert(name);
+    }
+    if (changed) changed();
+  }
+  malloc_trim(0);  // what the model held goes back to the system
+}
+
+void ModelStore::follow(std::stop_token stop) {
+  setpriority(PRIO_PROCESS, 0, 5);  // of this thread: loading gives way to predicting
+  std::mutex mutex;
+  std::condition_variable_any timer;
+  std::unique_lock lock(mutex);
+  while (!stop.stop_requested()) {
+    timer.wait_for(lock, stop, std::chrono::duration<double>(settings_.poll_seconds), [] { return false; });
+    if (!stop.stop_requested()) refresh();
+  }
+}
+
+void ModelStore::refresh() {
+  std::vector<std::pair<std::string, std::string>> wanted;
+  const std::vector<std::string> names = repository_.names();
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, selectors] : served_) {
+      for (const auto& [selector, model] : selectors) wanted.emplace_back(name, selector);
+    }
+    for (const std::string& name : names) {
+      const bool preload = settings_.preload == "all" || listed(settings_.preload, name);
+      if (preload && !unloaded_.contains(name) && !served_.contains(name)) wanted.emplace_back(name, "");
+    }
+  }
+  for (const auto& [name, selector] : wanted) update(name, selector);
+}
+
+/// Brings what serves a selector up to date; a version that cannot be loaded leaves the old one serving.
+void ModelStore::update(const std::string& name, const std::string& selector) {
+  const std::optional<int> version = repository_.resolve(name, selector);
+  const ModelHandle now = find(name, selector);
+  if (!version) {
+    if (now) drop(name, selector);
+    return;
+  }
+  if ((now && now->version == *version) || !error_of(name, *version).empty()) return;
+  try {
+    const ModelHandle model = load_now(name, selector);
+    log("model " + name + " version " + std::to_string(*version) + " serves" +
+        (now ? " instead of " + std::to_string(now->version) : "") + " (loaded in " +
+        std::to_string(static_cast<int>(model->load_seconds * 1000)) + " ms)");
+  } catch (const std::exception& e) {
+    log("model " + name + " version " + std::to_string(*version) + " is refused" +
+        (now ? ", version " + std::to_string(now->version) + " keeps serving" : "") + ": " + e.what());
+  }
+}
+
+bool ModelStore::any() const {
+  const std::lock_guard lock(mutex_);
+  return !served_.empty();
+}
+
+std::map<std::string, ModelHandle> ModelStore::serving(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = served_.find(name);
+  return found == served_.end() ? std::map<std::string, ModelHandle>{} : found->second;
+}
+
+std::vector<std::string> ModelStore::served_names() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> out;
+  for (const auto& [name, selectors] : served_) out.push_back(name);
+  return out;
+}
+
+std::string ModelStore::error_of(const std::string& name, int version) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = errors_.find({name, version});
+  return found == errors_.end() ? "" : found->second;
+}
+
+}  // namespace bib::serve

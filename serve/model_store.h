@@ -1,0 +1,92 @@
+// The models in memory. A request holds the model it is answered by, so a swap never disturbs one: the new version is
+// loaded and warmed beside the old, then takes its place, and the old is freed with its last request.
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <variant>
+
+#include "bib/ner.h"
+#include "bib/tc.h"
+#include "serve/metrics.h"
+#include "serve/repository.h"
+#include "serve/settings.h"
+
+namespace bib::serve {
+
+struct LoadedModel {
+  std::string name;
+  int version = 0;
+  double load_seconds = 0;
+  std::variant<NerModel, TcModel> model;
+
+  Task task() const { return std::holds_alternative<NerModel>(model) ? Task::ner : Task::tc; }
+  const std::vector<std::string>& labels() const {
+    return std::visit([](const auto& m) -> const std::vector<std::string>& { return m.labels(); }, model);
+  }
+};
+using ModelHandle = std::shared_ptr<const LoadedModel>;
+
+class ModelStore {
+ public:
+  /// Called with the model, or with nothing and a thrown Refusal in flight (std::current_exception).
+  using Done = std::function<void(ModelHandle, std::exception_ptr, double load_seconds)>;
+
+  ModelStore(const Settings& settings, Repository& repository, Metrics& metrics);
+  ~ModelStore();
+  /// Ends the threads; loads that still wait are answered with UNAVAILABLE.
+  void stop();
+
+  /// What serves the selector now, if anything does. Never waits for a load.
+  ModelHandle find(const std::string& name, const std::string& selector) const;
+  /// The same, loading it first where needed; `done` is called at once or from the loader's thread.
+  void get(const std::string& name, const std::string& selector, bool load, Done done);
+  /// Loads (again, if the version on disk changed) and waits. Throws Refusal, ModelError.
+  ModelHandle load(const std::string& name, const std::string& selector);
+  void unload(const std::string& name, const std::string& selector);
+
+  /// Looks at the repository at once: new versions, changed aliases, deleted models.
+  void refresh();
+  /// Loads what --preload says and starts to follow the repository.
+  void start();
+
+  bool any() const;
+  std::map<std::string, ModelHandle> serving(const std::string& name) const;  // by selector
+  std::vector<std::string> served_names() const;
+  std::string error_of(const std::string& name, int version) const;
+  /// Called after every change of what is served.
+  std::function<void()> changed;
+
+ private:
+  struct Job {
+    std::string name, selector;
+    Done done;
+  };
+  ModelHandle load_now(const std::string& name, const std::string& selector);
+  ModelHandle read(const std::string& name, int version);
+  void follow(std::stop_token stop);
+  void run_loads(std::stop_token stop);
+  void update(const std::string& name, const std::string& selector);
+  void drop(const std::string& name, const std::string& selector);
+
+  const Settings& settings_;
+  Repository& repository_;
+  Metrics& metrics_;
+  std::mutex loading_;  // one load at a time; guards context_
+  std::unique_ptr<Context> context_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable_any wake_;
+  std::map<std::string, std::map<std::string, ModelHandle>> served_;  // name -> selector -> model
+  std::set<std::string> unloaded_;                                    // by hand: not preloaded again
+  std::map<std::pair<std::string, int>, std::string> errors_;
+  std::deque<Job> jobs_;
+  std::jthread loader_, follower_;
+};
+
+}  // namespace bib::serve

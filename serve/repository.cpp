@@ -1,0 +1,205 @@
+#include "serve/repository.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "models/text.h"
+#include "serve/status.h"
+
+namespace bib::serve {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* model_file = "model.bib";
+constexpr const char* alias_suffix = ".alias";
+
+std::optional<int> number(const std::string& text) {
+  if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos || text[0] == '0') {
+    return {};
+  }
+  return std::stoi(text);
+}
+
+[[noreturn]] void cannot(const std::string& what, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT;
+  throw Refusal(full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION,
+                what + ": " + std::strerror(error) +
+                    (full ? "; free some space, then try again" : "; the server needs to write there"));
+}
+
+void sync_folder(const fs::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  ::fsync(fd);
+  ::close(fd);
+}
+
+}  // namespace
+
+void check_name(const std::string& name, const std::string& field) {
+  if (name.empty()) invalid(field, "is empty; give a name");
+  if (name.size() > 128) invalid(field, "is longer than 128 bytes");
+  if (name[0] == '.' || name[0] == '-') invalid(field, "begins with '.' or '-'");
+  if (!is_valid_utf8(name)) invalid(field, "is not UTF-8");
+  for (const char c : name) {
+    const auto u = static_cast<unsigned char>(c);
+    if (u < 0x80 && !std::isalnum(u) && c != '.' && c != '_' && c != '-') {
+      invalid(field, "may hold letters, digits, '.', '_' and '-' only");
+    }
+  }
+}
+
+void make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) cannot(path + " cannot be created", error.value());
+}
+
+std::string read_file(const std::string& path) {
+  std::ostringstream content;
+  content << std::ifstream(path, std::ios::binary).rdbuf();
+  return content.str();
+}
+
+void write_file(const std::string& path, const std::string& content) {
+  const std::string temporary = path + ".tmp";
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) cannot(path + " cannot be written", errno);
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t n = ::write(fd, content.data() + done, content.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;
+    done += static_cast<std::size_t>(n);
+  }
+  const bool written = done == content.size() && ::fsync(fd) == 0;
+  const int error = errno;
+  ::close(fd);
+  if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int reason = written ? errno : error;
+    ::unlink(temporary.c_str());
+    cannot(path + " cannot be written", reason);
+  }
+  sync_folder(fs::path(path).parent_path());
+}
+
+std::vector<std::string> Repository::names() const {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (fs::directory_iterator it(root_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name[0] != '.' && !versions(name).empty()) out.push_back(name);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<int> Repository::versions(const std::string& name) const {
+  std::vector<int> out;
+  std::error_code error, ignored;
+  for (fs::directory_iterator it(fs::path(root_) / name, error), end; !error && it != end; it.increment(error)) {
+    const std::optional<int> version = number(it->path().filename().string());
+    if (version && fs::exists(it->path() / model_file, ignored)) out.push_back(*version);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::map<std::string, int> Repository::aliases(const std::string& name) const {
+  std::map<std::string, int> out;
+  std::error_code error;
+  for (fs::directory_iterator it(fs::path(root_) / name, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() != alias_suffix) continue;
+    if (const std::optional<int> version = number(read_file(it->path().string()))) {
+      out[it->path().stem().string()] = *version;
+    }
+  }
+  return out;
+}
+
+std::optional<int> Repository::resolve(const std::string& name, const std::string& selector) const {
+  const std::vector<int> all = versions(name);
+  const auto existing = [&](std::optional<int> v) {
+    return v && std::binary_search(all.begin(), all.end(), *v) ? v : std::nullopt;
+  };
+  const auto latest = [&] { return all.empty() ? std::nullopt : std::optional<int>(all.back()); };
+  if (selector == "latest") return latest();
+  if (const std::optional<int> version = number(selector)) return existing(version);
+  if (!selector.empty()) check_name(selector, "version");
+  const std::string alias = selector.empty() ? "stable" : selector;
+  const auto found = existing(number(read_file((fs::path(root_) / name / (alias + alias_suffix)).string())));
+  return found || !selector.empty() ? found : latest();
+}
+
+std::string Repository::path(const std::string& name, int version) const {
+  return (fs::path(root_) / name / std::to_string(version) / model_file).string();
+}
+
+std::string Repository::job_of(const std::string& name, int version) const {
+  return read_file((fs::path(root_) / name / std::to_string(version) / "job").string());
+}
+
+std::optional<int> Repository::version_of_job(const std::string& name, const std::string& job) const {
+  for (const int version : versions(name)) {
+    if (job_of(name, version) == job) return version;
+  }
+  return {};
+}
+
+int Repository::publish(const std::string& name, const std::string& file, const std::string& job) {
+  const fs::path folder = fs::path(root_) / name, staged = folder / (".new-" + std::to_string(::getpid()) + "-" + job);
+  std::error_code ignored;
+  fs::remove_all(staged, ignored);
+  make_folder(staged.string());
+  if (!job.empty()) write_file((staged / "job").string(), job);
+  if (::rename(file.c_str(), (staged / model_file).c_str()) != 0) {
+    cannot(file + " cannot be moved to " + staged.string() + " (they must be on one volume)", errno);
+  }
+  sync_folder(staged);
+  const std::vector<int> all = versions(name);
+  for (int version = all.empty() ? 1 : all.back() + 1;; ++version) {  // another server may take a number first
+    const fs::path target = folder / std::to_string(version);
+    if (::rename(staged.c_str(), target.c_str()) == 0) {
+      sync_folder(folder);
+      return version;
+    }
+    if (errno != EEXIST && errno != ENOTEMPTY) cannot(target.string() + " cannot be published", errno);
+  }
+}
+
+void Repository::set_alias(const std::string& name, const std::string& alias, int version) {
+  write_file((fs::path(root_) / name / (alias + alias_suffix)).string(), std::to_string(version));
+}
+
+void Repository::remove_alias(const std::string& name, const std::string& alias) {
+  std::error_code ignored;
+  fs::remove(fs::path(root_) / name / (alias + alias_suffix), ignored);
+}
+
+void Repository::remove(const std::string& name, int version) {
+  // Out of sight first, so that nobody sees a half of it.
+  const fs::path folder = fs::path(root_) / name, target = folder / std::to_string(version),
+                 gone = folder / (".gone-" + std::to_string(version));
+  std::error_code ignored;
+  fs::remove_all(gone, ignored);
+  if (::rename(target.c_str(), gone.c_str()) != 0) cannot(target.string() + " cannot be removed", errno);
+  fs::remove_all(gone, ignored);
+  for (const auto& [alias, meant] : aliases(name)) {
+    if (meant == version) remove_alias(name, alias);
+  }
+}
+
+void Repository::remove_all(const std::string& name) {
+  for (const int version : versions(name)) remove(name, version);
+  std::error_code ignored;
+  fs::remove_all(fs::path(root_) / name, ignored);
+}
+
+}  // namespace bib::serve

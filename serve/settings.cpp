@@ -1,0 +1,119 @@
+#include "serve/settings.h"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "train/device_name.h"
+
+namespace bib::serve {
+namespace {
+
+/// Every flag has a twin in the environment: --queue-ms is BIB_QUEUE_MS.
+template <class T>
+CLI::Option* flag(CLI::App& app, const std::string& name, T& value, const std::string& help) {
+  std::string variable = "BIB_";
+  for (const char c : name.substr(name.rfind("--") + 2)) {
+    variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  if constexpr (std::is_same_v<T, bool>) {
+    return app.add_flag(name, value, help)->envname(variable);
+  } else {
+    return app.add_option(name, value, help)->envname(variable)->take_last()->capture_default_str();
+  }
+}
+
+void add_flags(CLI::App& app, Settings& s, std::string& device) {
+  flag(app, "--role", s.role, "train, predict or both")->check(CLI::IsMember({"train", "predict", "both"}));
+  flag(app, "--models", s.models, "Model repository: <name>/<version>/model.bib");
+  flag(app, "--state", s.state, "Jobs and uploads (default: <models>/.state; same volume as --models)");
+  flag(app, "--datasets", s.datasets, "Folder that training requests may name files in (default: none)");
+  flag(app, "--device", device, "auto, cpu, cuda or cuda:N");
+  flag(app, "--port", s.port, "gRPC port; 0: any free one")->check(CLI::Range(0, 65535))->group("Network");
+  flag(app, "--http", s.http_port, "HTTP port for health, metrics and POST /v1/predict; -1: none")
+      ->check(CLI::Range(-1, 65535))
+      ->group("Network");
+  flag(app, "--listen", s.listen, "Address to listen on")->group("Network");
+  flag(app, "--insecure", s.insecure, "Listen beyond this machine without TLS")->group("Network");
+  flag(app, "--tls-cert", s.tls_cert, "Certificate chain, PEM; read again when it changes")->group("Network");
+  flag(app, "--tls-key", s.tls_key, "Its key, PEM")->group("Network");
+  flag(app, "--tls-client-ca", s.tls_client_ca, "Clients must show a certificate of this authority")->group("Network");
+  flag(app, "--tokens", s.tokens, "Bearer tokens: lines '<role>[,<role>] <token>'; roles predict, train, admin")
+      ->group("Network");
+  app.add_flag("!--no-reflection", s.reflection, "Do not describe the services to clients")->group("Network");
+  flag(app, "--workers", s.workers, "Prediction threads; 0: as many as the process may use")->group("Prediction");
+  flag(app, "--preload", s.preload, "Models to load at the start: all, none, or names with commas")
+      ->group("Prediction");
+  flag(app, "--allow-empty", s.allow_empty, "Be ready without a model")->group("Prediction");
+  flag(app, "--poll-seconds", s.poll_seconds, "How often the repository is looked at")
+      ->check(CLI::Range(0.01, 3600.0))
+      ->group("Prediction");
+  flag(app, "--batch-texts", s.batch_texts, "Texts of a batch")->check(CLI::PositiveNumber)->group("Prediction");
+  flag(app, "--batch-units", s.batch_units, "Padded characters of a batch")
+      ->check(CLI::PositiveNumber)
+      ->group("Prediction");
+  flag(app, "--queue-ms", s.queue_ms, "Longest expected wait; beyond it requests are refused with a retry hint")
+      ->group("Prediction");
+  flag(app, "--train-threads", s.train_threads, "CPU threads of a job; 0: as many as the process may use")
+      ->group("Training");
+  flag(app, "--train-slots", s.train_slots, "Jobs at a time")->check(CLI::Range(1, 64))->group("Training");
+  flag(app, "--train-nice", s.train_nice, "Niceness of training, so that predictions go first")
+      ->check(CLI::Range(0, 19))
+      ->group("Training");
+  flag(app, "--max-queued-jobs", s.max_queued_jobs, "Jobs that may wait")->group("Training");
+  flag(app, "--checkpoint-seconds", s.checkpoint_seconds, "Least time between checkpoints")->group("Training");
+  flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
+      ->group("Ending");
+  flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")->group("Ending");
+  flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request and reply")->group("Limits");
+  flag(app, "--max-text-bytes", s.limits.text_bytes, "Longest text")->group("Limits");
+  flag(app, "--max-texts", s.limits.texts, "Texts of one request")->group("Limits");
+  flag(app, "--max-records", s.limits.records, "Examples of a training set")->group("Limits");
+  flag(app, "--max-labels", s.limits.labels, "Labels of a model")->group("Limits");
+  flag(app, "--max-streams", s.limits.streams, "Streams open at a time")->group("Limits");
+}
+
+bool is_loopback(const std::string& address) {
+  return address == "localhost" || address == "::1" || address == "[::1]" || address.rfind("127.", 0) == 0 ||
+         address.rfind("unix:", 0) == 0;
+}
+
+/// Throws std::invalid_argument.
+void check(Settings& s) {
+  if (s.tls_cert.empty() != s.tls_key.empty()) throw std::invalid_argument("--tls-cert and --tls-key go together");
+  if (!s.tls_client_ca.empty() && s.tls_cert.empty()) throw std::invalid_argument("--tls-client-ca needs --tls-cert");
+  if (!is_loopback(s.listen) && s.tls_cert.empty() && !s.insecure) {
+    throw std::invalid_argument("--listen " + s.listen +
+                                " opens the server to the network without TLS; give --tls-cert and --tls-key, or "
+                                "--insecure if something else protects it");
+  }
+  if (s.state.empty()) s.state = s.models + "/.state";
+}
+
+}  // namespace
+
+bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
+  CLI::App app("Serves training and prediction over gRPC (and HTTP).", "bib serve");
+  app.set_version_flag("--version", "bib " BIB_VERSION);
+  app.footer("Example: bib serve --models models --port 50051 --http 8080");
+  std::string device = "auto";
+  add_flags(app, settings, device);
+  try {
+    app.parse(argc, argv);
+    check(settings);
+    settings.device = device_options(device, 0);
+  } catch (const CLI::ParseError& e) {
+    exit_code = app.exit(e) == 0 ? 0 : 2;
+    return false;
+  } catch (const std::invalid_argument& e) {
+    std::cerr << "bib serve: error: " << e.what() << '\n';
+    exit_code = 2;
+    return false;
+  } catch (const DeviceError& e) {
+    std::cerr << "bib serve: error: " << e.what() << '\n';
+    exit_code = 5;
+    return false;
+  }
+  return true;
+}
+
+}  // namespace bib::serve

@@ -1,0 +1,49 @@
+// Everything the server can be told on its command line (or by BIB_<FLAG> in the environment).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bib/context.h"
+
+namespace bib::serve {
+
+struct Limits {
+  std::size_t message_bytes = std::size_t{64} << 20;
+  std::size_t text_bytes = std::size_t{1} << 20;
+  std::size_t texts = 10'000;       // of one prediction request
+  std::size_t records = 5'000'000;  // of one training set
+  std::size_t labels = 10'000;
+  int epochs = 100'000;
+  std::size_t streams = 256;  // progress and prediction streams open at a time
+};
+
+struct Settings {
+  std::string role = "both", models = "models", state, datasets;
+  std::string listen = "127.0.0.1";
+  int port = 50051, http_port = -1;  // -1: no HTTP; 0: any free port
+  bool insecure = false, reflection = true, allow_empty = false, log_texts = false;
+  std::string tls_cert, tls_key, tls_client_ca, tokens;
+
+  ContextOptions device;  // of each prediction worker and of training
+  int workers = 0;        // prediction threads; 0: as many as the process may use
+  int train_threads = 0, train_slots = 1, train_nice = 10, max_queued_jobs = 100;
+  double checkpoint_seconds = 60;
+
+  std::string preload = "all";  // all, none, or names
+  double poll_seconds = 2;      // how often the repository is looked at
+  int batch_texts = 64;
+  std::int64_t batch_units = 8192;  // padded
+  double queue_ms = 50;             // a prediction that would wait longer is refused with a retry hint
+  double drain_seconds = 5, drain_timeout = 30;
+  Limits limits;
+
+  bool predicts() const { return role != "train"; }
+  bool trains() const { return role != "predict"; }
+};
+
+/// Reads the command line. Returns false when the program should end with `exit_code` (help, wrong use).
+bool read_settings(int argc, char** argv, Settings& settings, int& exit_code);
+
+}  // namespace bib::serve

@@ -1,0 +1,185 @@
+// A training request as the trainer needs it: documents in bytes, a configuration, and what is wrong with either.
+#include <filesystem>
+#include <set>
+
+#include "bib/corpus.h"
+#include "bib/error.h"
+#include "serve/jobs.h"
+
+namespace bib::serve {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::size_t longest_label = 256;
+
+void check_text(const Limits& limits, const std::string& text, const std::string& field) {
+  if (text.size() > limits.text_bytes) {
+    invalid(field + ".text", "has " + std::to_string(text.size()) + " bytes, at most " +
+                                 std::to_string(limits.text_bytes) + " are read");
+  }
+}
+
+class LabelCheck {
+ public:
+  explicit LabelCheck(const Limits& limits) : limits_(limits) {}
+  void add(const std::string& label, const std::string& field) {
+    if (label.empty()) invalid(field, "is empty");
+    if (label.size() > longest_label) invalid(field, "is longer than 256 bytes");
+    if (seen_.insert(label).second && seen_.size() > limits_.labels) {
+      invalid(field, "is the " + std::to_string(seen_.size()) + "th label, at most " + std::to_string(limits_.labels) +
+                         " are learned");
+    }
+  }
+  std::size_t size() const { return seen_.size(); }
+
+ private:
+  const Limits& limits_;
+  std::set<std::string> seen_;
+};
+
+std::string at(const char* field, int i) { return std::string(field) + "[" + std::to_string(i) + "]"; }
+
+/// Byte offset of every code point, and of the end.
+std::vector<std::size_t> code_point_starts(const std::string& text) {
+  std::vector<std::size_t> out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if ((text[i] & 0xC0) != 0x80) out.push_back(i);
+  }
+  out.push_back(text.size());
+  return out;
+}
+
+Document document_of(const v1::NamedEntityExample& example, const std::string& field) {
+  Document d{.text = example.text(), .annotated = true};
+  const std::vector<std::size_t> starts = code_point_starts(d.text);
+  for (int e = 0; e < example.entities_size(); ++e) {
+    const v1::EntitySpan& span = example.entities(e);
+    if (span.start() >= span.end() || span.end() >= starts.size()) {
+      invalid(field + "." + at("entities", e), "is [" + std::to_string(span.start()) + ", " +
+                                                   std::to_string(span.end()) + ") in a text of " +
+                                                   std::to_string(starts.size() - 1) + " code points");
+    }
+    Span out;
+    out.begin = starts[span.start()];
+    out.end = starts[span.end()];
+    out.label = span.label();
+    d.spans.push_back(std::move(out));
+  }
+  std::sort(d.spans.begin(), d.spans.end(),
+            [](const Span& a, const Span& b) { return a.begin != b.begin ? a.begin < b.begin : a.end > b.end; });
+  return d;
+}
+
+Document document_of(const v1::TextClassificationExample& example) {
+  Document d{.text = example.text(), .annotated = true};
+  if (!example.label().empty()) d.labels.push_back(example.label());
+  for (const std::string& label : example.labels()) d.labels.push_back(label);
+  return d;
+}
+
+/// A path the server may read: below --data, links followed.
+std::string allowed_path(const Settings& settings, const std::string& path, const std::string& field) {
+  if (settings.datasets.empty()) invalid(field, "cannot be used: this server was started without --datasets FOLDER");
+  std::error_code error;
+  const fs::path root = fs::canonical(settings.datasets, error);
+  const fs::path target = fs::weakly_canonical(root / path, error);
+  const auto [end, ignored] = std::mismatch(root.begin(), root.end(), target.begin(), target.end());
+  if (error || end != root.end() || fs::path(path).is_absolute()) invalid(field, "leaves the server's data folder");
+  if (!fs::is_regular_file(target, error)) invalid(field, "names no file in the server's data folder");
+  return target.string();
+}
+
+}  // namespace
+
+void check_request(const Settings& settings, const TrainRequest& request) {
+  const Limits& limits = settings.limits;
+  check_name(request.model_name(), "model_name");
+  if (request.epochs() < 1) invalid("epochs", "is " + std::to_string(request.epochs()) + ", at least 1 is needed");
+  if (request.epochs() > limits.epochs) invalid("epochs", "is more than " + std::to_string(limits.epochs));
+  if (!(request.train_rate() > 0 && request.train_rate() <= 1)) {
+    invalid("train_rate", "is " + std::to_string(request.train_rate()) + ", it must be above 0 and at most 1");
+  }
+  const v1::TrainOptions& options = request.options();
+  const int sources = (request.examples() > 0) + !options.dataset_id().empty() + !options.dataset_path().empty();
+  if (sources == 0) invalid("data_set", "is empty; give examples, options.dataset_id or options.dataset_path");
+  if (sources > 1) invalid("data_set", "give one of data_set, options.dataset_id and options.dataset_path");
+  if (static_cast<std::size_t>(request.examples()) > limits.records) {
+    invalid("data_set", "holds more than " + std::to_string(limits.records) + " examples");
+  }
+  if (options.request_id().size() > 256) invalid("options.request_id", "is longer than 256 bytes");
+  if (options.pipeline_item_id().size() > 256) invalid("options.pipeline_item_id", "is longer than 256 bytes");
+  if (!options.dataset_id().empty()) check_name(options.dataset_id(), "options.dataset_id");
+  if (!options.dataset_path().empty()) allowed_path(settings, options.dataset_path(), "options.dataset_path");
+  LabelCheck labels(limits);
+  for (int i = 0; i < request.examples(); ++i) {
+    const std::string field = at("data_set", i);
+    if (request.task == Task::ner) {
+      const auto& example = request.ner.data_set(i);
+      check_text(limits, example.text(), field);
+      document_of(example, field);
+      for (int e = 0; e < example.entities_size(); ++e) {
+        labels.add(example.entities(e).label(), field + "." + at("entities", e) + ".label");
+      }
+    } else {
+      const auto& example = request.tc.data_set(i);
+      check_text(limits, example.text(), field);
+      if (example.labels().empty()) labels.add(example.label(), field + ".label");
+      for (int l = 0; l < example.labels_size(); ++l) labels.add(example.labels(l), field + "." + at("labels", l));
+    }
+  }
+  config_of(settings, request);
+}
+
+Config config_of(const Settings& settings, const TrainRequest& request) {
+  Config config = default_config(request.task);
+  const auto& given = request.options().settings();
+  const auto set = [&](const std::string& key, std::string value) {
+    const std::string field = "options.settings[" + key + "]";
+    if (key == "vectors" || key == "features.vectors") value = allowed_path(settings, value, field);
+    if (key == "task") invalid(field, "is decided by the call");
+    try {
+      set_field(config, key + "=" + value);
+    } catch (const DataError& e) {
+      invalid(field, e.what());
+    }
+  };
+  for (const char* key : {"unit", "features.unit"}) {  // decides the other defaults, so it comes first
+    if (const auto unit = given.find(key); unit != given.end()) {
+      set(key, unit->second);
+      config = default_config(request.task, config.unit);
+    }
+  }
+  bool multilabel = false;
+  for (const auto& example : request.tc.data_set()) multilabel = multilabel || example.labels_size() > 0;
+  config.multilabel = multilabel;
+  const std::map<std::string, std::string> ordered(given.begin(), given.end());
+  for (const auto& [key, value] : ordered) set(key, value);
+  config.epochs = request.epochs();
+  config.train_rate = static_cast<float>(request.train_rate());
+  if (request.options().has_seed()) config.seed = request.options().seed();
+  try {
+    check(config);
+  } catch (const DataError& e) {
+    invalid("options.settings", e.what());
+  }
+  return config;
+}
+
+std::vector<Document> documents_of(const Settings& settings, const std::string& state, const TrainRequest& request) {
+  const v1::TrainOptions& options = request.options();
+  const std::string format = options.dataset_format().empty() ? "auto" : options.dataset_format();
+  if (!options.dataset_id().empty()) {
+    return read_documents(state + "/datasets/" + options.dataset_id(), request.task, format);
+  }
+  if (!options.dataset_path().empty()) {
+    return read_documents(allowed_path(settings, options.dataset_path(), "options.dataset_path"), request.task, format);
+  }
+  std::vector<Document> out;
+  for (int i = 0; i < request.examples(); ++i) {
+    out.push_back(request.task == Task::ner ? document_of(request.ner.data_set(i), at("data_set", i))
+                                            : document_of(request.tc.data_set(i)));
+  }
+  return out;
+}
+
+}  // namespace bib::serve

@@ -1,0 +1,243 @@
+"""Training over gRPC: the original client's lines, jobs that survive, the same bytes whatever happened on the way."""
+import grpc
+import job_pb2
+import model_pb2
+import train_pb2
+import train_pb2_grpc
+from server import *
+
+KEYS = ['classification', 'detail', 'model_name', 'pipeline_item_id', 'start', 'estimate', 'progress', 'step', 'status']
+
+
+def records_of(stream):
+    """Without the heartbeats that a slow machine may cause."""
+    return [r for r in stream if not r.heartbeat]
+
+
+class JobsTest(ServerTest):
+    def model_bytes(self, name, version='1'):
+        return (self.folder / 'models' / name / version / 'model.bib').read_bytes()
+
+    def job_id(self, stream):
+        return dict(stream.initial_metadata())['bib-job-id']
+
+    def start(self, server, request):
+        """Starts a job and waits for its first record."""
+        call = (server.train.TrainNamedEntityRecognitionModel
+                if isinstance(request, train_pb2.TrainNamedEntityRecognitionModelRequest)
+                else server.train.TrainTextClassificationModel)
+        stream = call(request)
+        return stream, next(stream)
+
+    def test_the_original_lines_run_unchanged(self):
+        server = self.serve('--listen', '0.0.0.0', '--insecure', role='train')
+        data_set = tc_data(40)
+        lines = """
+channel = grpc.insecure_channel('0.0.0.0:20001')
+stub = train_pb2_grpc.TrainProviderStub(channel)
+request = train_pb2.TrainTextClassificationModelRequest(model_name='tc_train', epochs=1, train_rate=0.8, data_set=data_set)
+records = stub.TrainTextClassificationModel(request)
+"""
+        names = {'grpc': grpc, 'train_pb2': train_pb2, 'train_pb2_grpc': train_pb2_grpc, 'data_set': data_set}
+        exec(lines.replace('20001', str(server.port)), names)
+        records = records_of(names['records'])
+        self.assertEqual([f.name for f in train_pb2.TrainProgress.DESCRIPTOR.fields[:9]], KEYS)
+        self.assertEqual([r.step for r in records], list(range(1, len(records) + 1)))
+        self.assertEqual([r.status for r in records], ['Pending'] * (len(records) - 1) + ['Done'])
+        self.assertEqual(records[-1].progress, 1.0)
+        for r in records:
+            self.assertEqual((r.classification, r.detail, r.model_name), ('tc', 'Train', 'tc_train'))
+            self.assertRegex(r.start, r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00$')
+            self.assertGreater(r.estimate, 0)
+        self.assertEqual(records[-1].model_version, '1')
+        self.assertGreater(len(self.model_bytes('tc_train')), 0)
+        names['channel'].close()
+
+    def test_train_then_predict(self):
+        server = self.serve()
+        records = records_of(server.train.TrainNamedEntityRecognitionModel(
+            ner_request(epochs=2, seed=7, pipeline_item_id='1235')))
+        self.assertEqual({r.pipeline_item_id for r in records}, {'1235'})
+        self.assertIn('dev_score', records[-1].metrics)
+        self.assertEqual([r.sequence for r in records], list(range(1, len(records) + 1)))
+        status, body, _ = server.get('/v1/predict', '{"model":"ner","text":"서울에 간다"}')
+        self.assertEqual(status, 200, body)
+        # The same data by way of a file and `bib train`: the same bytes.
+        config = [f for k, v in SMALL['ner'].items() for f in ('--set', f'{k}={v}')]
+        data = self.folder / 'data.txt'
+        data.write_text('\n'.join(lines('data/ner/train.txt', 80)) + '\n', encoding='utf-8')
+        done = run_bib('train', 'ner', '--train', str(data), '--train-rate', '0.8', '--epochs', '2', '--seed', '7',
+                       '-o', str(self.folder / 'by_hand'), '-q', *config)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.model_bytes('ner'), (self.folder / 'by_hand').read_bytes())
+
+    def test_attach_again_replay_and_the_same_request_id(self):
+        server = self.serve(role='train')
+        stream, first = self.start(server, tc_request(epochs=4, request_id='order-7'))
+        stream.cancel()  # the client goes, the job stays
+        replay = records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)))
+        self.assertEqual([r.sequence for r in replay], list(range(1, len(replay) + 1)))
+        self.assertEqual(replay[-1].status, 'Done')
+        again = records_of(server.train.TrainTextClassificationModel(tc_request(epochs=4, request_id='order-7')))
+        self.assertEqual(again, replay)
+        self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(
+            job_id=first.job_id, after_sequence=len(replay) - 2))), replay[-2:])
+        self.refused(grpc.StatusCode.ALREADY_EXISTS, lambda: server.train.TrainTextClassificationModel(
+            tc_request(epochs=5, request_id='order-7')))
+        jobs = server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs
+        self.assertEqual([(j.job_id, j.state, j.model_version) for j in jobs],
+                         [(first.job_id, train_pb2.SUCCEEDED, '1')])
+        server.jobs.DeleteJob(job_pb2.JobRequest(job_id=first.job_id))
+        self.refused(grpc.StatusCode.NOT_FOUND, lambda: server.jobs.GetJob(job_pb2.JobRequest(job_id=first.job_id)))
+
+    def test_cancel_and_resume_give_the_same_bytes(self):
+        server = self.serve(role='train')
+        records_of(server.train.TrainNamedEntityRecognitionModel(ner_request('whole', epochs=20)))
+        stream, first = self.start(server, ner_request('parts', epochs=20))
+        waiting = server.train.TrainTextClassificationModel(tc_request('later'))
+        later = self.job_id(waiting)
+        self.assertEqual(server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=later)).state, train_pb2.CANCELLED)
+        self.refused(grpc.StatusCode.ABORTED, lambda: waiting)
+        job = server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first.job_id))
+        self.assertEqual((job.state, job.has_checkpoint), (train_pb2.CANCELLED, True))
+        self.assertFalse((self.folder / 'models' / 'parts').exists())
+        self.refused(grpc.StatusCode.ABORTED, lambda: stream)
+        records = records_of(server.jobs.ResumeJob(job_pb2.JobRequest(job_id=first.job_id)))
+        self.assertEqual(records[-1].status, 'Done')
+        self.assertEqual(self.model_bytes('parts'), self.model_bytes('whole'))
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION,
+                     lambda: server.jobs.ResumeJob(job_pb2.JobRequest(job_id=first.job_id)))
+
+    def test_kill_and_a_new_server_give_the_same_bytes(self):
+        server = self.serve(role='train')
+        records_of(server.train.TrainNamedEntityRecognitionModel(ner_request('whole', epochs=20)))
+        stream, first = self.start(server, ner_request('parts', epochs=20))
+        queued = self.job_id(server.train.TrainTextClassificationModel(tc_request('later')))
+        checkpoint = self.folder / 'models' / '.state' / 'jobs' / first.job_id / 'model.bib.checkpoint'
+        for r in stream:
+            if checkpoint.exists():
+                break
+        self.assertTrue(checkpoint.exists())
+        server.end(signal.SIGKILL)
+        self.assertFalse((self.folder / 'models' / 'parts').exists())
+        server = self.serve(role='train')
+        records = records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)))
+        self.assertEqual([r.sequence for r in records], list(range(1, len(records) + 1)))
+        self.assertEqual(records[-1].status, 'Done')
+        self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=queued)))[-1].status, 'Done')
+        self.assertEqual(self.model_bytes('parts'), self.model_bytes('whole'))
+
+    def test_sigterm_keeps_the_checkpoint_and_the_next_server_goes_on(self):
+        server = self.serve(role='train')
+        records_of(server.train.TrainNamedEntityRecognitionModel(ner_request('whole', epochs=20)))
+        stream, first = self.start(server, ner_request('parts', epochs=20))
+        server.process.send_signal(signal.SIGTERM)
+        self.refused(grpc.StatusCode.UNAVAILABLE, lambda: stream)
+        self.assertEqual(server.end(None), 143)
+        server = self.serve(role='train')
+        self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)))[-1].status, 'Done')
+        self.assertEqual(self.model_bytes('parts'), self.model_bytes('whole'))
+
+    def test_a_client_may_ask_that_its_going_cancels(self):
+        server = self.serve(role='train')
+        stream, first = self.start(server, ner_request(epochs=100_000, on_disconnect=train_pb2.CANCEL))
+        stream.cancel()
+        server.wait_for(f'job {first.job_id} .*is cancelled')
+
+    def test_wrong_requests_say_field_and_index(self):
+        server = self.serve(role='train')
+        E = grpc.StatusCode
+
+        def change(make, **fields):
+            request = make(count=3)
+            for name, value in fields.items():
+                setattr(request, name, value)
+            return request
+
+        def refuse(request, says):
+            call = (server.train.TrainTextClassificationModel
+                    if isinstance(request, train_pb2.TrainTextClassificationModelRequest)
+                    else server.train.TrainNamedEntityRecognitionModel)
+            error = self.refused(E.INVALID_ARGUMENT, lambda: call(request))
+            self.assertIn(says, error.details())
+
+        refuse(change(tc_request, model_name='../up'), 'model_name')
+        refuse(change(tc_request, epochs=0), 'epochs')
+        refuse(change(tc_request, train_rate=0), 'train_rate')
+        refuse(change(tc_request, train_rate=1.5), 'train_rate')
+        refuse(change(tc_request, train_rate=float('nan')), 'train_rate')
+        refuse(tc_request(count=0), 'data_set')
+        unlabelled = tc_request(count=3)
+        unlabelled.data_set[2].label = ''
+        refuse(unlabelled, 'data_set[2].label')
+        outside = ner_request(count=3)
+        del outside.data_set[1].entities[:]
+        outside.data_set[1].entities.add(start=0, end=10_000, label='LC')
+        refuse(outside, 'data_set[1].entities[0]')
+        unknown = tc_request(count=3)
+        unknown.options.settings['filterz'] = '8'
+        refuse(unknown, 'options.settings[filterz]')
+        vectors = tc_request(count=3)
+        vectors.options.settings['vectors'] = '/etc/passwd'
+        refuse(vectors, '--datasets')
+        path = tc_request(count=0)
+        path.options.dataset_path = '../../etc/passwd'
+        refuse(path, 'dataset_path')
+        foreign = tc_request(count=0)
+        foreign.options.dataset_id = 'none-1'
+        refuse(foreign, 'dataset_id')
+        self.assertEqual(list(server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), [])
+
+    def test_data_by_upload_and_by_path(self):
+        data = self.folder / 'data'
+        data.mkdir()
+        text = '\n'.join(lines('data/tc/train.txt', 60)) + '\n'
+        (data / 'reviews.txt').write_text(text, encoding='utf-8')
+        (self.folder / 'secret.txt').write_text(text, encoding='utf-8')
+        (data / 'link.txt').symlink_to(self.folder / 'secret.txt')
+        server = self.serve('--datasets', str(data), role='train')
+        content = text.encode()
+        info = server.train.UploadDataSet(train_pb2.DataSetChunk(name='reviews', data=content[i:i + 1000])
+                                          for i in range(0, len(content), 1000))
+        self.assertEqual(info.bytes, len(content))
+        by_id, by_path = tc_request('by_id', count=0), tc_request('by_path', count=0)
+        by_id.options.dataset_id = info.dataset_id
+        by_path.options.dataset_path = 'reviews.txt'
+        for request in (by_id, by_path):
+            self.assertEqual(records_of(server.train.TrainTextClassificationModel(request))[-1].status, 'Done')
+        self.assertEqual(self.model_bytes('by_id'), self.model_bytes('by_path'))
+        by_path.options.dataset_path = 'link.txt'
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(by_path))
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.UploadDataSet(
+            iter([train_pb2.DataSetChunk(name='../x', data=b'a')])))
+
+    def test_a_job_that_cannot_be_trained_says_why(self):
+        server = self.serve(role='train')
+        same = tc_request(count=5)
+        for example in same.data_set:
+            example.label = 'one'
+        error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(same))
+        job = server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs[0]
+        self.assertEqual((job.state, job.error), (train_pb2.FAILED, error.details()))
+
+    def test_two_servers_on_one_volume(self):
+        self.serve(role='train')
+        second = Server(self.folder, role='train', wait=False)
+        second.wait_for('another training server .* works on')
+        self.assertEqual(second.end(None), 1)
+
+    def test_a_damaged_journal_is_named_and_left_alone(self):
+        server = self.serve(role='train')
+        records_of(server.train.TrainTextClassificationModel(tc_request(epochs=1)))
+        self.assertEqual(server.end(), 143)
+        journal = self.folder / 'models' / '.state' / 'jobs.db'
+        journal.write_bytes(b'not a database at all ' * 100)
+        damaged = journal.read_bytes()
+        server = Server(self.folder, role='train', wait=False)
+        server.wait_for('jobs.db.*damaged.*move it away')
+        self.assertEqual(server.end(None), 1)
+        self.assertEqual(journal.read_bytes(), damaged)
+
+
+if __name__ == '__main__':
+    unittest.main()

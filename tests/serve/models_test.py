@@ -1,0 +1,118 @@
+"""The model repository: readiness, swaps, aliases, damaged models, import and export."""
+import grpc
+import model_pb2
+import predict_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from google.protobuf.descriptor_pool import DescriptorPool
+from server import *
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def ask(server, version='', **more):
+    return server.predict.PredictNamedEntityRecognition(predict_pb2.PredictNamedEntityRecognitionRequest(
+        model_name='ner', version=version, text=['서울'], **more))
+
+
+class ModelsTest(ServerTest):
+    def test_ready_with_the_first_model(self):
+        server = self.serve(role='predict')
+        self.assertEqual(server.health(), NOT_SERVING)
+        self.assertEqual(server.health('bib.Live'), SERVING)
+        self.assertEqual((server.get('/healthz')[0], server.get('/readyz')[0]), (200, 503))
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest(service='bib.model.ner'),
+                                                                 timeout=PATIENCE)
+        self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        publish(self.folder, 'ner', 'ner')
+        self.assertEqual(next(watch).status, SERVING)  # found by itself
+        self.assertEqual((server.health(), server.get('/readyz')[0]), (SERVING, 200))
+        server.models.UnloadModel(model_pb2.ModelRequest(model_name='ner'))
+        self.assertEqual(next(watch).status, NOT_SERVING)
+        self.assertEqual(server.health(), NOT_SERVING)
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: ask(server, load=predict_pb2.NEVER))
+        reply = ask(server)  # loads first, and says how long that took
+        self.assertGreater(reply.timing.load, 0)
+        self.assertEqual(ask(server).timing.load, 0)
+        watch.cancel()
+
+    def test_reflection_resolves_every_service(self):
+        server = self.serve()
+        database = ProtoReflectionDescriptorDatabase(server.channel)
+        services = set(database.get_services())
+        self.assertLessEqual({'bib.v1.TrainProvider', 'bib.v1.JobProvider', 'bib.v1.PredictProvider',
+                              'bib.v1.ModelProvider', 'grpc.health.v1.Health', 'inference.GRPCInferenceService'}, services)
+        pool = DescriptorPool(database)
+        for name in services - {'grpc.reflection.v1alpha.ServerReflection'}:
+            self.assertGreater(len(pool.FindServiceByName(name).methods), 0)
+
+    def test_versions_swap_and_aliases(self):
+        publish(self.folder, 'ner', 'ner', 1)
+        server = self.serve(role='predict')
+        self.assertEqual(ask(server).model_version, '1')
+        publish(self.folder, 'ner', 'ner', 2)
+        server.wait_for('version 2 serves instead of 1')
+        self.assertEqual(ask(server).model_version, '2')
+        self.assertEqual(ask(server, '1').model_version, '1')
+        models = server.models
+        models.SetAlias(model_pb2.SetAliasRequest(model_name='ner', alias='stable', version='1'))
+        self.assertEqual(ask(server).model_version, '1')  # a roll-back is an alias
+        self.assertEqual(ask(server, 'latest').model_version, '2')
+        self.assertEqual(ask(server, 'stable').model_version, '1')
+        listed = models.ListModels(model_pb2.ListModelsRequest()).models[0]
+        self.assertEqual([v.version for v in listed.versions], ['1', '2'])
+        self.assertEqual(dict(listed.aliases), {'stable': '1'})
+        models.SetAlias(model_pb2.SetAliasRequest(model_name='ner', alias='stable', version=''))
+        self.assertEqual(ask(server).model_version, '2')
+        E = grpc.StatusCode
+        for alias in ('latest', '3', '../x', ''):
+            self.refused(E.INVALID_ARGUMENT, lambda: models.SetAlias(
+                model_pb2.SetAliasRequest(model_name='ner', alias=alias, version='1')))
+        self.refused(E.NOT_FOUND, lambda: models.SetAlias(
+            model_pb2.SetAliasRequest(model_name='ner', alias='stable', version='9')))
+        models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner', version='2'))
+        self.assertEqual(ask(server).model_version, '1')
+        models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner'))
+        self.refused(E.NOT_FOUND, lambda: ask(server))
+        self.assertEqual(server.health(), NOT_SERVING)
+
+    def test_a_damaged_version_is_refused_and_the_old_one_serves(self):
+        publish(self.folder, 'ner', 'ner', 1)
+        server = self.serve(role='predict')
+        whole = model_file('ner').read_bytes()
+        broken = self.folder / 'models' / 'ner' / '2.tmp'
+        broken.mkdir()
+        (broken / 'model.bib').write_bytes(whole[:-100] + bytes(100))
+        broken.rename(self.folder / 'models' / 'ner' / '2')
+        server.wait_for('version 2 is refused, version 1 keeps serving')
+        self.assertEqual(ask(server).model_version, '1')
+        self.refused(grpc.StatusCode.DATA_LOSS, lambda: ask(server, '2'))
+        self.refused(grpc.StatusCode.DATA_LOSS,
+                     lambda: server.models.LoadModel(model_pb2.ModelRequest(model_name='ner', version='2')))
+        model = server.models.GetModel(model_pb2.ModelRequest(model_name='ner'))
+        self.assertNotEqual(model.versions[1].error, '')
+        self.assertEqual(server.health('bib.model.ner'), SERVING)
+
+    def test_export_and_import(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve(role='predict')
+        chunks = list(server.models.ExportModel(model_pb2.ModelRequest(model_name='ner')))
+        data = b''.join(c.data for c in chunks)
+        self.assertEqual(data, model_file('ner').read_bytes())
+
+        def upload(name, content):
+            yield model_pb2.ModelChunk(model_name=name)
+            for i in range(0, len(content), 10000):
+                yield model_pb2.ModelChunk(data=content[i:i + 10000])
+        model = server.models.ImportModel(upload('copy', data))
+        self.assertEqual([v.version for v in model.versions], ['1'])
+        reply = server.predict.PredictNamedEntityRecognition(predict_pb2.PredictNamedEntityRecognitionRequest(
+            model_name='copy', text=['서울']))
+        self.assertEqual(reply.model_version, '1')
+        self.refused(grpc.StatusCode.DATA_LOSS, lambda: server.models.ImportModel(upload('copy', data[:-1])))
+        self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.models.ImportModel(upload('../copy', data)))
+        self.assertEqual(sorted(p.name for p in (self.folder / 'models').iterdir()), ['copy', 'ner'])
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,204 @@
+"""The server itself: overload, deadlines, draining, who may connect and do what."""
+import subprocess
+import threading
+import time
+
+import grpc
+import job_pb2
+import model_pb2
+import predict_pb2
+from grpc_health.v1 import health_pb2
+from server import *
+
+E = grpc.StatusCode
+
+
+def question(text='서울', count=1):
+    return predict_pb2.PredictNamedEntityRecognitionRequest(model_name='ner', text=[text] * count)
+
+
+class ServerBehaviour(ServerTest):
+    def setUp(self):
+        super().setUp()
+        publish(self.folder, 'ner', 'ner')
+
+    def overload(self, server, timeout, count, calls=24):
+        """Many large requests at once; returns their errors (None: answered)."""
+        long = ' '.join(lines('data/ner/predict.txt', 20))
+        futures = [server.predict.PredictNamedEntityRecognition.future(question(long, count), timeout=timeout)
+                   for _ in range(calls)]
+        return [f.exception(timeout=PATIENCE) for f in futures]
+
+    def test_overload_is_refused_with_a_hint_and_the_rest_is_answered(self):
+        server = self.serve('--queue-ms', '1', '--workers', '1', role='predict')
+        errors = self.overload(server, PATIENCE, count=50)
+        refused = [e for e in errors if e]
+        self.assertLess(len(refused), len(errors))
+        self.assertGreater(len(refused), 0)
+        for e in refused:
+            self.assertEqual(e.code(), E.RESOURCE_EXHAUSTED)
+            self.assertGreater(int(dict(e.trailing_metadata())['grpc-retry-pushback-ms']), 0)
+        self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
+        self.assertIn(f'bib_predict_rejected_total {len(refused)}\n', server.get('/metrics')[1])
+
+    def test_expired_and_cancelled_requests_cost_nothing(self):
+        server = self.serve('--queue-ms', '1e9', '--workers', '1', role='predict')
+        blocker = server.predict.PredictNamedEntityRecognition.future(
+            question(' '.join(lines('data/ner/predict.txt', 20)), 1000))
+        late = [server.predict.PredictNamedEntityRecognition.future(question('서울', 5000), timeout=0.2)
+                for _ in range(4)]
+        gone = server.predict.PredictNamedEntityRecognition.future(question('서울', 5000))
+        for f in late:
+            self.assertEqual(f.exception(timeout=PATIENCE).code(), E.DEADLINE_EXCEEDED)
+        gone.cancel()
+        self.assertIsNone(blocker.exception(timeout=PATIENCE))
+        self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
+
+    def test_drain_serves_on_then_ends_with_143(self):
+        server = self.serve('--drain-seconds', '1', role='predict')
+        stop, failed, answered = threading.Event(), [], []
+
+        def load():
+            while not stop.is_set():
+                if server.health() != health_pb2.HealthCheckResponse.SERVING:
+                    return  # as a load balancer does: no new calls to a server that is not ready
+                try:
+                    server.predict.PredictNamedEntityRecognition(question())
+                    answered.append(1)
+                except grpc.RpcError as e:
+                    failed.append(e)
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for t in threads:
+            t.start()
+        while len(answered) < 20 and not failed:
+            time.sleep(0.001)  # between two looks at the condition
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for('not ready any more')
+        # Not ready, yet it serves.
+        self.assertEqual(server.health(), health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
+        for t in threads:
+            t.join(PATIENCE)
+        self.assertEqual(failed, [])
+        server.wait_for('drained')
+        self.assertEqual(server.end(None), 143)
+
+    def test_a_taken_port_is_an_error(self):
+        server = self.serve(role='predict')
+        second = Server(self.folder, '--port', str(server.port), role='predict', wait=False)
+        second.wait_for('cannot listen')
+        self.assertEqual(second.end(None), 1)
+
+    def test_public_listening_needs_tls_or_insecure(self):
+        for arguments in (['--listen', '0.0.0.0'], ['--listen', '::'], ['--tls-cert', 'x'], ['--tls-client-ca', 'x']):
+            done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', *arguments)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn('--tls', done.stderr)
+
+    def test_tokens_have_roles(self):
+        tokens = self.folder / 'tokens'
+        predict, train, admin = 'predict-0123456789', 'train-0123456789abc', 'admin-0123456789abc'
+        tokens.write_text(f'# who may what\npredict {predict}\ntrain {train}\nadmin {admin}\n')
+        server = self.serve('--tokens', str(tokens))
+
+        def ask(token):
+            return server.predict.PredictNamedEntityRecognition(question(), metadata=token and [
+                ('authorization', f'Bearer {token}')])
+
+        def jobs(token):
+            return server.jobs.ListJobs(job_pb2.ListJobsRequest(), metadata=[('authorization', f'Bearer {token}')])
+
+        def unload(token):
+            return server.models.UnloadModel(model_pb2.ModelRequest(model_name='ner'),
+                                             metadata=[('authorization', f'Bearer {token}')])
+        self.refused(E.UNAUTHENTICATED, lambda: ask(None))
+        self.refused(E.UNAUTHENTICATED, lambda: ask(predict + 'x'))
+        self.refused(E.UNAUTHENTICATED, lambda: ask(predict[:-1]))
+        self.assertEqual(len(ask(predict).results), 1)
+        self.refused(E.PERMISSION_DENIED, lambda: ask(train))
+        self.refused(E.PERMISSION_DENIED, lambda: jobs(predict))
+        jobs(train)
+        self.refused(E.PERMISSION_DENIED, lambda: unload(predict))
+        ask(admin), jobs(admin), unload(admin)
+        self.assertEqual(server.health(), health_pb2.HealthCheckResponse.SERVING)  # probes carry no token
+        body = '{"model":"ner","text":"서울"}'
+        self.assertEqual(server.get('/v1/predict', body)[0], 401)
+        self.assertEqual(server.get('/v1/predict', body, {'Authorization': f'Bearer {train}'})[0], 403)
+        self.assertEqual(server.get('/v1/predict', body, {'Authorization': f'Bearer {predict}'})[0], 200)
+        stream = server.predict.PredictStream(iter([]))
+        self.refused(E.UNAUTHENTICATED, lambda: stream)
+        tokens.write_text('predict another-0123456789\n')  # read again without a restart
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                ask('another-0123456789')
+                break
+            except grpc.RpcError as e:
+                self.assertEqual(e.code(), E.UNAUTHENTICATED)
+                time.sleep(0.01)  # between two looks at the condition
+        self.refused(E.UNAUTHENTICATED, lambda: ask(predict))
+        for content in ('nobody 0123456789abcdef', 'predict short', 'predict', ''):
+            tokens.write_text(content)
+            done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', '--tokens', str(tokens))
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(str(tokens), done.stderr)
+
+    def test_tls_and_mutual_tls(self):
+        def openssl(*arguments):
+            subprocess.run(['openssl', *arguments], cwd=self.folder, check=True, capture_output=True, timeout=PATIENCE)
+
+        key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+        openssl('req', '-x509', *key, '-days', '2', '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.pem')
+        for name in ('server', 'client'):
+            openssl('req', *key, '-subj', f'/CN={name}', '-keyout', f'{name}.key', '-out', f'{name}.csr')
+            (self.folder / f'{name}.ext').write_text('subjectAltName=DNS:localhost,IP:127.0.0.1\n')
+            openssl('x509', '-req', '-in', f'{name}.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial',
+                    '-days', '2', '-extfile', f'{name}.ext', '-out', f'{name}.pem')
+        read = lambda name: (self.folder / name).read_bytes()
+        path = lambda name: str(self.folder / name)
+        tls = ['--tls-cert', path('server.pem'), '--tls-key', path('server.key')]
+        for mutual in (False, True):
+            server = self.serve(*tls, *(['--tls-client-ca', path('ca.pem')] if mutual else []), '--allow-empty',
+                                role='predict')
+            known = grpc.ssl_channel_credentials(read('ca.pem'), read('client.key'), read('client.pem'))
+            unknown = grpc.ssl_channel_credentials(read('ca.pem'))
+            for credentials, welcome in ((known, True), (unknown, not mutual)):
+                with grpc.secure_channel(f'localhost:{server.port}', credentials) as channel:
+                    call = predict_pb2_grpc.PredictProviderStub(channel).PredictNamedEntityRecognition
+                    if welcome:
+                        self.assertEqual(len(call(question(), timeout=PATIENCE).results), 1)
+                    else:
+                        self.refused(E.UNAVAILABLE, lambda: call(question(), timeout=PATIENCE))
+            self.refused(E.UNAVAILABLE, lambda: server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE))
+            self.assertEqual(server.end(), 143)
+
+    def test_nothing_a_client_sends_ends_the_server(self):
+        server = self.serve()
+        for service in ('bib.v1.PredictProvider/PredictNamedEntityRecognition', 'bib.v1.PredictProvider/PredictStream',
+                        'bib.v1.TrainProvider/TrainTextClassificationModel', 'bib.v1.TrainProvider/UploadDataSet',
+                        'bib.v1.JobProvider/WatchJob', 'bib.v1.ModelProvider/ImportModel',
+                        'inference.GRPCInferenceService/ModelInfer', 'bib.v1.PredictProvider/Nothing'):
+            for junk in (b'', b'\xff' * 50, b'\x0a\x05ab', bytes(range(256)), b'\x0a\x03\xff\xfe\xfd'):
+                call = server.channel.stream_stream(f'/{service}')(iter([junk]), timeout=PATIENCE)
+                try:
+                    list(call)
+                except grpc.RpcError:
+                    pass  # any status will do, as long as one comes
+                self.assertNotEqual(call.code(), E.UNAVAILABLE, f'{service} {junk!r}')
+        self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
+        self.assertIsNone(server.process.poll())
+
+    def test_logs_hold_no_text_of_users(self):
+        server = self.serve()
+        secret = '비밀번호'
+        server.predict.PredictNamedEntityRecognition(question(secret))
+        server.get('/v1/predict', '{"model":"ner","text":"%s","x":1}' % secret)
+        self.refused(E.INVALID_ARGUMENT, lambda: server.predict.PredictNamedEntityRecognition(question(secret, 10001)))
+        self.assertEqual(server.end(), 143)
+        while (line := server._news.get(timeout=PATIENCE)) is not None:
+            server.log.append(line)
+        self.assertNotIn(secret, ''.join(server.log))
+
+
+if __name__ == '__main__':
+    unittest.main()
