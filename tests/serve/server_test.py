@@ -41,18 +41,23 @@ class ServerBehaviour(ServerTest):
         self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
         self.assertIn(f'bib_predict_rejected_total {len(refused)}\n', server.get('/metrics')[1])
 
-    def test_expired_and_cancelled_requests_cost_nothing(self):
+    def test_expired_and_cancelled_requests_leave_the_queue(self):
         server = self.serve('--queue-ms', '1e9', '--workers', '1', role='predict')
-        blocker = server.predict.PredictNamedEntityRecognition.future(
-            question(' '.join(lines('data/ner/predict.txt', 20)), 1000))
-        late = [server.predict.PredictNamedEntityRecognition.future(question('서울', 5000), timeout=0.2)
-                for _ in range(4)]
-        gone = server.predict.PredictNamedEntityRecognition.future(question('서울', 5000))
-        for f in late:
-            self.assertEqual(f.exception(timeout=PATIENCE).code(), E.DEADLINE_EXCEEDED)
-        gone.cancel()
-        self.assertIsNone(blocker.exception(timeout=PATIENCE))
-        self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
+        call = server.predict.PredictNamedEntityRecognition
+        long = question(' '.join(lines('data/ner/predict.txt', 20)), 500)
+        for how, counter in (('deadline', 'bib_predict_expired_total'), ('cancel', 'bib_predict_cancelled_total')):
+            end = time.monotonic() + PATIENCE
+            while f'{counter} 0\n' in server.get('/metrics')[1]:  # until one was caught waiting
+                self.assertLess(time.monotonic(), end)
+                before = [call.future(long) for _ in range(3)]
+                waiting = [call.future(question(), timeout=0.02 if how == 'deadline' else None) for _ in range(8)]
+                for f in waiting:
+                    if how == 'cancel':
+                        f.cancel()
+                    elif (error := f.exception(timeout=PATIENCE)) is not None:
+                        self.assertEqual(error.code(), E.DEADLINE_EXCEEDED)
+                self.assertEqual([f.exception(timeout=PATIENCE) for f in before], [None] * 3)
+        self.assertEqual(len(call(question()).results), 1)
 
     def test_drain_serves_on_then_ends_with_143(self):
         server = self.serve('--drain-seconds', '1', role='predict')
