@@ -20,7 +20,7 @@ struct DeviceFlags {
     verb.add_option("--device", device, "auto, cpu, cuda or cuda:N")->envname("BIB_DEVICE")->capture_default_str();
     verb.add_option("-t,--threads", threads, "CPU threads; 0 = all this process may use")
         ->envname("BIB_THREADS")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(0, 4096));
   }
 
   /// Throws DeviceError when the device asked for by name is not there; auto takes the CPU then.

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "bib/error.h"
 #include "cli/help.h"
@@ -18,7 +19,8 @@ namespace {
 using namespace bib;
 
 int fail(int code, const char* what) {
-  std::fprintf(stderr, "bib: error: %s\n", what);
+  const std::string_view line(what, std::strcspn(what, "\n"));  // "file:line: error: what" has the word already
+  std::fprintf(stderr, line.find(": error: ") == line.npos ? "bib: error: %s\n" : "bib: %s\n", what);
   return code;
 }
 

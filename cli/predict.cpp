@@ -282,7 +282,7 @@ void add_predict(CLI::App& app, Action& action) {
       ->capture_default_str();
   verb->add_option("--nbest", flags->nbest, "NER: the K best readings with their probabilities")
       ->check(CLI::Range(0, 100));
-  verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(CLI::PositiveNumber);
+  verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(CLI::Range(1, 1000000));
   verb->add_option("--threshold", flags->threshold, "TC, multi-label: least probability of an answer")
       ->check(CLI::Range(0.0, 1.0));
   verb->add_flag("--timing", flags->timing, "Print the seconds of loading and of predicting on standard error");

@@ -131,7 +131,7 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
   verb.add_option("--name", flags.name, "Model name in --progress json (default: the file's)");
   verb.add_option("--item-id", flags.item_id, "pipeline_item_id in --progress json");
   verb.add_option("--checkpoint-seconds", flags.checkpoint_seconds, "Least time between checkpoints")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   verb.add_flag("-q,--quiet", flags.quiet, "Only warnings and errors");
   flags.device.add(verb);

@@ -260,7 +260,8 @@ void set_field(Config& config, std::string_view assignment) {
     line.insert("x", value);
   }
   if (!set_node(config, section, key, *line.get("x"), where)) {
-    throw DataError(where + ": error: " + key + " is not a setting" + nearest_key(config, key));
+    throw DataError(where + ": error: " + (section.empty() ? "" : section + ".") + key + " is not a setting" +
+                    nearest_key(config, key));
   }
 }
 

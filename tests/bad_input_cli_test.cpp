@@ -190,7 +190,7 @@ TEST_F(BadInput, FilesThatAreNotThereAndFoldersForFiles) {
   expect_refused("evaluate --gold none --pred ner.txt", 3, {"none: cannot open: No such file"});
   ASSERT_EQ(run(ner + "model --epochs 1" + small_ner).code, 0);
   expect_refused("predict model folder", 3, {"folder", "is a directory"});
-  expect_refused("predict model none", 3, {"none", "No such file"});
+  expect_refused("predict model none", 3, {"bib: none: error: cannot be opened: No such file"});
   expect_refused("predict model ner.txt -o folder", 1, {"folder", "s a directory"});
   expect_refused("convert ner.txt --to jsonl -o folder", 1, {"folder", "s a directory"});
   expect_refused("evaluate model folder", 3, {"folder: is a directory"});
@@ -216,7 +216,8 @@ TEST_F(BadInput, SettingsOutOfRange) {
   expect_refused(ner + "--train-rate 0", 3, {"train_rate is 0"});
   expect_refused(ner + "--lr nan", 3, {"lr must be a number"});
   expect_refused(ner + "--batch many", 3, {"batch must be a whole number"});
-  expect_refused(ner + "--threads -1", 2, {"--threads"});
+  expect_refused(ner + "--threads -1", 2, {"--threads: Value -1 not in range 0 to 4096"});
+  expect_refused(ner + "--set featurs.word=3", 3, {"featurs.word is not a setting; did you mean features.word?"});
   expect_refused(ner + "--progress loud", 2, {"--progress loud: write auto"});
 }
 

@@ -127,7 +127,8 @@ TEST_F(Corpora, ConvertRefusesWithTheReason) {
     std::string says;
   };
   for (const Case& c : {
-           Case{"convert two.jsonl --to inlin", 3, "unknown corpus format 'inlin'"},
+           Case{"convert two.jsonl --to inlin", 3, "unknown corpus format 'inlin'; did you mean inline?"},
+           Case{"convert two.jsonl --to qwertyuiop", 3, "known: inline, list, conll"},
            Case{"convert two.jsonl --to text", 3, "two.jsonl:1: error: cannot be written as text"},
            Case{"convert two.jsonl", 2, "--to is required"},
            Case{"convert none --to jsonl", 3, "none: cannot open"},

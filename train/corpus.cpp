@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "models/nearest.h"
 #include "train/formats/files.h"
 
 namespace bib {
@@ -62,7 +63,11 @@ const Format& named(const std::string& name) {
     if (format.name == formats::canonical_name(name)) return format;
     known.push_back(&format);
   }
-  throw DataError("unknown corpus format '" + name + "'; known: " + list_formats(known));
+  std::vector<std::string> names;
+  for (const Format* format : known) names.emplace_back(format->name);
+  const std::string close = nearest(name, names);
+  throw DataError("unknown corpus format '" + name + "'; " +
+                  (close.empty() ? "known: " + list_formats(known) : "did you mean " + close + "?"));
 }
 
 void keep_nested(Corpus& corpus, Nested nested) {
