@@ -22,8 +22,8 @@ int become(const std::string& program, const std::vector<std::string>& arguments
   execv(path.c_str(), argv.data());
   throw std::runtime_error(
       path + ": " + std::strerror(errno) +
-      "; this bib was built without its servers (scripts/install-deps --serve installs what they need, then "
-      "build with -DBIB_SERVE=ON)");
+      "; this bib was built without its servers: install what they need with scripts/install-deps, then build "
+      "again with -DBIB_SERVE=ON");
 }
 
 void add(CLI::App& app, Action& action, const char* name, const char* help, const char* program) {

@@ -12,5 +12,5 @@ if(Protobuf_FOUND AND gRPC_FOUND AND SQLite3_FOUND AND OpenSSL_FOUND AND httplib
   add_subdirectory(serve)
 else()
   message(STATUS "bib serve: not built, as gRPC, protobuf, SQLite, OpenSSL or cpp-httplib is not installed "
-                 "(scripts/install-deps --serve)")
+                 "(scripts/install-deps)")
 endif()

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -100,8 +101,14 @@ ModelFile parse_model(std::span<const std::byte> bytes, std::string name);
 std::string encode_header(const ModelFile& model);
 std::vector<const Tensor*> data_order(const ModelFile& model);
 
+/// A model file that cannot be written; `error` is the system's number (ENOSPC, EROFS...).
+struct WriteError : std::runtime_error {
+  int error;
+  WriteError(int e, const std::string& message) : std::runtime_error(message), error(e) {}
+};
+
 /// Writes to a temporary name in the same folder, syncs and renames: the path holds the old file or the new one, never
-/// a part. Throws std::runtime_error with the reason; nothing is left behind.
+/// a part. Throws WriteError with the reason; nothing is left behind.
 void write_model(const std::string& path, const ModelFile& model);
 
 }  // namespace bib

@@ -40,7 +40,7 @@ struct TemporaryFile {
   if (error == EACCES || error == EROFS || error == EPERM) advice = "; choose a folder you may write to";
   if (error == EFBIG) advice = "; raise the limit on file sizes (ulimit -f), then run again";
   if (error == ENOENT) advice = "; create the folder first";
-  throw std::runtime_error("cannot write model " + path + ": " + what + ": " + std::strerror(error) + advice);
+  throw WriteError(error, "cannot write model " + path + ": " + what + ": " + std::strerror(error) + advice);
 }
 
 void write_all(int fd, const void* data, std::size_t bytes, const std::string& path) {

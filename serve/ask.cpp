@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "models/text.h"
+#include "serve/log.h"
 
 namespace bib::serve {
 namespace {
@@ -39,6 +40,7 @@ void add_entities(Message& to, const std::vector<Entity>& entities, const std::s
 
 template <class Request>
 std::shared_ptr<Work> work_of(const Limits& limits, const Request& request) {
+  check_size(limits, request.ByteSizeLong());
   check_texts(limits, static_cast<std::size_t>(request.text_size()),
               [&](std::size_t i) -> const std::string& { return request.text(static_cast<int>(i)); });
   auto work = std::make_shared<Work>();
@@ -46,7 +48,21 @@ std::shared_ptr<Work> work_of(const Limits& limits, const Request& request) {
   return work;
 }
 
+/// Only with --log-texts.
+void log_texts(const Work& work, const std::string& name) {
+  for (const Document& d : work.documents) {
+    log("predict " + name + " version " + std::to_string(work.model->version) + ": " + d.text);
+  }
+}
+
 }  // namespace
+
+void check_size(const Limits& limits, std::size_t bytes) {
+  if (bytes > limits.message_bytes) {
+    invalid("request", "has " + std::to_string(bytes) + " bytes, at most " + std::to_string(limits.message_bytes) +
+                           " are read (--max-message-bytes); send it in parts");
+  }
+}
 
 void check_texts(const Limits& limits, std::size_t count, const std::function<const std::string&(std::size_t)>& text) {
   if (count == 0) invalid("text", "is empty; give at least one text");
@@ -77,6 +93,7 @@ void ask(App& app, const Question& question, std::shared_ptr<Work> work) {
                      work->model = std::move(model);
                      work->load_seconds = load;
                      work->arrived = Clock::now();
+                     if (app.settings.log_texts) log_texts(*work, name);
                      app.engine->submit(work);
                    } catch (...) {
                      fail(*work, std::current_exception());

@@ -18,6 +18,8 @@ struct Question {
 /// returns, with work.error set when something went wrong.
 void ask(App& app, const Question& question, std::shared_ptr<Work> work);
 
+/// Refuses a request of more bytes than are read. gRPC itself ends longer messages, with a status that names no field.
+void check_size(const Limits& limits, std::size_t bytes);
 /// Refuses what is over the limits, naming field and index.
 void check_texts(const Limits& limits, std::size_t count, const std::function<const std::string&(std::size_t)>& text);
 

@@ -171,7 +171,10 @@ void Engine::work_loop(std::stop_token stop) {
       if (!queue_.empty()) wake_.notify_one();
     }
     for (const auto& work : dropped) finish(*work);
-    if (!batch.empty()) compute(ctx, batch);
+    if (batch.empty()) continue;
+    ++busy_;
+    compute(ctx, batch);
+    --busy_;
   }
 }
 
@@ -187,6 +190,7 @@ void Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
     }
   }
   std::exception_ptr error;
+  PredictStages stages;
   try {
     const auto scatter = [&](auto predictions, auto member) {
       std::size_t at = 0;
@@ -197,16 +201,22 @@ void Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
       }
     };
     if (const auto* ner = std::get_if<NerModel>(&first.model->model)) {
-      scatter(ner->predict(ctx, documents, first.ner_options), &Work::ner);
+      NerPredictOptions options = first.ner_options;
+      options.stages = &stages;
+      scatter(ner->predict(ctx, documents, options), &Work::ner);
     } else {
-      scatter(std::get<TcModel>(first.model->model).predict(ctx, documents, first.tc_options), &Work::tc);
+      TcPredictOptions options = first.tc_options;
+      options.stages = &stages;
+      scatter(std::get<TcModel>(first.model->model).predict(ctx, documents, options), &Work::tc);
     }
   } catch (...) {
     error = std::current_exception();
   }
   ctx.arena().reset();
   const double took = seconds(Clock::now() - begin);
-  metrics_.compute.observe(took);
+  metrics_.tokenise.observe(stages.encode);
+  metrics_.compute.observe(stages.network);
+  metrics_.decode.observe(stages.decode);
   metrics_.batches.add();
   metrics_.texts.add(documents.size());
   metrics_.units.add(static_cast<std::uint64_t>(units));

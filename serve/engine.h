@@ -61,6 +61,7 @@ class Engine {
   /// Estimated wait of a request that comes now, seconds.
   double wait_estimate() const;
   std::size_t queued() const;
+  int busy() const { return busy_; }  // workers that compute now
 
  private:
   struct Slice {
@@ -82,6 +83,7 @@ class Engine {
   std::deque<std::shared_ptr<Work>> queue_;
   int count_ = 1;                // workers
   double units_per_second_ = 0;  // of all workers, as measured lately
+  std::atomic<int> busy_{0};
   std::vector<std::jthread> workers_;
 };
 

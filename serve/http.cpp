@@ -4,18 +4,17 @@
 
 #include <cmath>
 #include <future>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <thread>
 
-#include "serve/ask.h"
+#include "serve/http_body.h"
+#include "serve/http_tls.h"
 #include "train/prediction_json.h"
 
 namespace bib::serve {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* json_type = "application/json";
+constexpr std::size_t connections = 32;  // served at a time; an idle one keeps its thread for some seconds
 
 int http_code(grpc::StatusCode code) {
   switch (code) {
@@ -32,73 +31,11 @@ int http_code(grpc::StatusCode code) {
   }
 }
 
-/// What a body asks for.
-struct Body {
-  Question question;
-  std::vector<std::string> texts;
-  bool single = false;  // "text" rather than "texts"
-  std::string offsets = "codepoint";
-  NerPredictOptions ner;
-  TcPredictOptions tc;
-};
-
-template <class T>
-T field(const Json& json, const char* name, T fallback) {
-  if (!json.contains(name)) return fallback;
-  try {
-    return json[name].get<T>();
-  } catch (const Json::exception&) {
-    invalid(name, "is of the wrong type");
-  }
-}
-
-Body read_body(const std::string& text) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object()) invalid("body", "is not a JSON object, such as {\"model\":\"ner\",\"text\":\"...\"}");
-  for (const auto& [key, value] : json.items()) {
-    static const std::set<std::string> known{"model",  "version", "text",  "texts",    "offsets",
-                                             "scores", "nbest",   "top_k", "threshold"};
-    if (!known.contains(key)) invalid(key, "is not known; a body holds model, version, text or texts, and options");
-  }
-  Body b;
-  b.question.model_name = field<std::string>(json, "model", "");
-  b.question.version = field<std::string>(json, "version", "");
-  b.single = json.contains("text");
-  if (b.single == json.contains("texts")) invalid("text", "give either text or texts");
-  if (b.single) {
-    b.texts.push_back(field<std::string>(json, "text", ""));
-  } else {
-    b.texts = field<std::vector<std::string>>(json, "texts", {});
-  }
-  b.offsets = field<std::string>(json, "offsets", "codepoint");
-  if (b.offsets != "codepoint" && b.offsets != "utf16" && b.offsets != "byte") {
-    invalid("offsets", "is none of codepoint, utf16, byte");
-  }
-  const auto scores = field<std::string>(json, "scores", "entity");
-  b.ner = {.scores = scores != "none", .nbest = field(json, "nbest", 0)};
-  b.tc = {.top_k = scores == "all" ? 0 : std::max(1, field(json, "top_k", 1)),
-          .threshold = field(json, "threshold", 0.5)};
-  if (b.ner.nbest < 0 || b.ner.nbest > 100) invalid("nbest", "is not between 0 and 100");
-  return b;
-}
-
-Json answer_json(const Work& work, const Body& body) {
-  Json results = Json::array();
-  for (std::size_t i = 0; i < work.documents.size(); ++i) {
-    const std::string& text = work.documents[i].text;
-    Json head{{"text", text}};
-    results.push_back(work.model->task() == Task::ner
-                          ? to_json(std::move(head), text, work.ner[i], body.offsets, body.ner.nbest > 0)
-                          : to_json(std::move(head), work.tc[i]));
-  }
-  if (body.single) return results.front();
-  return {{"model_version", std::to_string(work.model->version)}, {"results", std::move(results)}};
-}
-
 }  // namespace
 
 struct Http::Impl {
   App& app;
+  std::unique_ptr<HttpTls> tls;
   std::unique_ptr<httplib::Server> server;
   int port = 0;
   std::jthread thread;
@@ -108,11 +45,13 @@ struct Http::Impl {
     if (s.tls_cert.empty()) {
       server = std::make_unique<httplib::Server>();
     } else {
-      server = std::make_unique<httplib::SSLServer>(s.tls_cert.c_str(), s.tls_key.c_str(),
-                                                    s.tls_client_ca.empty() ? nullptr : s.tls_client_ca.c_str());
-      if (!server->is_valid()) throw std::runtime_error("--tls-cert, --tls-key: cannot be used for HTTP");
+      tls = std::make_unique<HttpTls>(s.tls_cert, s.tls_key, s.tls_client_ca);
+      server = std::make_unique<httplib::SSLServer>([this](SSL_CTX& context) {
+        tls->install(context);
+        return true;
+      });
     }
-    server->new_task_queue = [] { return new httplib::ThreadPool(8); };
+    server->new_task_queue = [] { return new httplib::ThreadPool(connections); };
     server->set_payload_max_length(s.limits.message_bytes);
     server->set_keep_alive_max_count(1000000);
     server->set_tcp_nodelay(true);
@@ -142,7 +81,7 @@ struct Http::Impl {
   void predict(const httplib::Request& request, httplib::Response& r) {
     try {
       const Pass pass(app, request.get_header_value("Authorization"), Role::predict);
-      Body body = read_body(request.body);
+      HttpBody body = read_body(request.body);
       if (body.question.model_name.empty()) {
         const std::vector<std::string> served = app.store->served_names();
         if (served.size() != 1)

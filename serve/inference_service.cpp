@@ -1,10 +1,10 @@
 // The Open Inference Protocol over the same engine. Input `text` BYTES[n]. Outputs, text classification: label
 // BYTES[n], score FP32[n], probabilities FP32[n,C]; named entities are ragged: entities BYTES[n], each a JSON array,
 // and entity_count INT32[n].
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "open_inference.grpc.pb.h"
+#include "serve/inference_texts.h"
 #include "serve/services.h"
 #include "serve/unary_call.h"
 #include "train/prediction_json.h"
@@ -14,45 +14,6 @@ namespace {
 
 using inference::ModelInferRequest;
 using inference::ModelInferResponse;
-
-/// Elements of a BYTES tensor: each a length of 4 bytes, little-endian, then that many bytes.
-std::vector<std::string> split_raw(const std::string& raw) {
-  std::vector<std::string> out;
-  for (std::size_t at = 0; at < raw.size();) {
-    std::uint32_t length = 0;
-    if (raw.size() - at < 4) invalid("raw_input_contents[0]", "ends inside a length");
-    for (int i = 3; i >= 0; --i)
-      length = length << 8 | static_cast<unsigned char>(raw[at + static_cast<std::size_t>(i)]);
-    at += 4;
-    if (length > raw.size() - at) invalid("raw_input_contents[0]", "ends inside a text");
-    out.push_back(raw.substr(at, length));
-    at += length;
-  }
-  return out;
-}
-
-std::vector<std::string> texts_of(const ModelInferRequest& request) {
-  if (request.inputs_size() != 1 || request.inputs(0).name() != "text") {
-    invalid("inputs", "give one input named 'text'");
-  }
-  const auto& input = request.inputs(0);
-  if (input.datatype() != "BYTES") invalid("inputs[0].datatype", "is '" + input.datatype() + "', BYTES is expected");
-  std::vector<std::string> texts;
-  if (request.raw_input_contents_size() > 0) {
-    texts = split_raw(request.raw_input_contents(0));
-  } else {
-    for (const std::string& text : input.contents().bytes_contents()) texts.push_back(text);
-  }
-  std::int64_t size = 1;
-  for (const std::int64_t extent : input.shape()) {
-    if (extent < 0 || extent > 1'000'000'000) invalid("inputs[0].shape", "has an extent that cannot be");
-    if (size <= 1'000'000'000) size *= extent;
-  }
-  if (size != static_cast<std::int64_t>(texts.size())) {
-    invalid("inputs[0].shape", "says " + std::to_string(size) + " texts, there are " + std::to_string(texts.size()));
-  }
-  return texts;
-}
 
 ModelInferResponse::InferOutputTensor& output(ModelInferResponse& to, const char* name, const char* type,
                                               std::vector<std::int64_t> shape) {
@@ -127,6 +88,7 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
   grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* c, const ModelInferRequest* request,
                                        ModelInferResponse* reply) override {
     return new UnaryCall(app_, c, "ModelInfer", [this, request, reply] {
+      check_size(app_.settings.limits, request->ByteSizeLong());
       auto work = std::make_shared<Work>();
       for (std::string& text : texts_of(*request)) work->documents.push_back({.text = std::move(text)});
       check_texts(app_.settings.limits, work->documents.size(),

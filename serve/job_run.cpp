@@ -124,9 +124,11 @@ void Jobs::Run::set_version(int version) {
 
 /// The last record carries the final state; then the job's folder goes, unless it can be resumed.
 void Jobs::Run::end(int state, int code, const std::string& error) {
+  // What is wrong with data is said by quoting them.
+  const bool quotes = code == grpc::StatusCode::INVALID_ARGUMENT && !jobs_.app_.settings.log_texts;
   log("job " + job_.row.id + " (" + job_.row.model_name + ") " +
       (state == v1::SUCCEEDED     ? "is done: version " + job_.row.version
-       : state == v1::FAILED      ? "failed: " + error
+       : state == v1::FAILED      ? "failed: " + (quotes ? "its data cannot be learned from, GetJob says why" : error)
        : state == v1::INTERRUPTED ? "is interrupted, its checkpoint is kept"
                                   : "is cancelled, its checkpoint is kept"));
   v1::TrainProgress record = held_ ? record_of(*held_) : job_.last;

@@ -26,7 +26,7 @@
 namespace bib::serve {
 namespace {
 
-constexpr int reload_seconds = 10;  // how often certificates are looked at
+constexpr int reload_seconds = 1;  // how often certificates are looked at
 
 std::shared_ptr<grpc::ServerCredentials> credentials(const Settings& s) {
   if (s.tls_cert.empty()) return grpc::InsecureServerCredentials();
@@ -68,7 +68,8 @@ class Server {
     builder.AddListeningPort(address, credentials(s), &port_);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two servers would share a port in silence
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(s.limits.message_bytes));
+    // Somewhat more than the limit, so that what is just above it gets an answer that says so.
+    builder.SetMaxReceiveMessageSize(static_cast<int>(s.limits.message_bytes + s.limits.message_bytes / 4));
     builder.SetMaxSendMessageSize(-1);
     server_ = builder.BuildAndStart();
     if (!server_ || port_ == 0) {
@@ -127,6 +128,7 @@ void add_gauges(App& app) {
   if (app.engine) {
     m.gauge("bib_queue_requests", "Prediction requests that wait.",
             [&app] { return static_cast<double>(app.engine->queued()); });
+    m.gauge("bib_workers_busy", "Workers that compute.", [&app] { return static_cast<double>(app.engine->busy()); });
     m.gauge("bib_queue_seconds", "Expected wait of a new request.", [&app] { return app.engine->wait_estimate(); });
     m.gauge("bib_models_loaded", "Models that are served.",
             [&app] { return static_cast<double>(app.store->served_names().size()); });
@@ -176,6 +178,7 @@ void drain(App& app, Server& server, int signal) {
   log(std::string("signal: not ready any more; serving on for ") + std::to_string(static_cast<int>(lame)) + " s");
   bool hurry = lame > 0 && wait_signal(lame) != 0;
   app.refusing = true;
+  log("new calls are refused");
   std::jthread stop_jobs([&] {
     if (app.jobs) app.jobs->stop();
   });

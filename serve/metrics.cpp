@@ -51,9 +51,10 @@ void Metrics::gauge(const std::string& name, const std::string& help, std::funct
 
 std::string Metrics::page() const {
   std::string out;
-  head(out, "bib_predict_seconds", "histogram", "Time of predictions by stage.");
+  head(out, "bib_predict_seconds", "histogram",
+       "Time by stage: queue and total of a request; tokenise, compute and decode of a batch.");
   const std::pair<const char*, const Histogram*> stages[] = {
-      {"queue", &queue}, {"compute", &compute}, {"total", &total}};
+      {"queue", &queue}, {"tokenise", &tokenise}, {"compute", &compute}, {"decode", &decode}, {"total", &total}};
   for (const auto& [stage, histogram] : stages) {
     histogram->print(out, "bib_predict_seconds", std::string("stage=\"") + stage + "\"");
   }

@@ -35,7 +35,9 @@ class Histogram {
 
 class Metrics {
  public:
-  Histogram queue, compute, total, load;
+  Histogram queue, total;               // of a request
+  Histogram tokenise, compute, decode;  // of a batch
+  Histogram load;                       // of a model
   Counter texts, units, batches, expired, cancelled, rejected;
   std::atomic<std::int64_t> in_flight{0}, streams{0};
 

@@ -64,7 +64,10 @@ void add_flags(CLI::App& app, Settings& s, std::string& device) {
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
       ->group("Ending");
   flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")->group("Ending");
-  flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request and reply")->group("Limits");
+  flag(app, "--log-texts", s.log_texts, "Write the texts of users into the log, which else never holds them");
+  flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request")
+      ->check(CLI::Range(1024, 1 << 30))
+      ->group("Limits");
   flag(app, "--max-text-bytes", s.limits.text_bytes, "Longest text")->group("Limits");
   flag(app, "--max-texts", s.limits.texts, "Texts of one request")->group("Limits");
   flag(app, "--max-records", s.limits.records, "Examples of a training set")->group("Limits");

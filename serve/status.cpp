@@ -1,10 +1,12 @@
 #include "serve/status.h"
 
+#include <cerrno>
 #include <cmath>
 #include <new>
 
 #include "bib/error.h"
 #include "google/rpc/details.pb.h"
+#include "models/model_file.h"
 
 namespace bib::serve {
 
@@ -45,6 +47,9 @@ grpc::Status status_of_current_exception(grpc::ServerContextBase* context) {
     return {grpc::StatusCode::DATA_LOSS, e.what()};
   } catch (const DeviceError& e) {
     return {grpc::StatusCode::FAILED_PRECONDITION, e.what()};
+  } catch (const WriteError& e) {
+    const bool full = e.error == ENOSPC || e.error == EDQUOT;
+    return {full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION, e.what()};
   } catch (const std::bad_alloc&) {
     return {grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory; send less at a time"};
   } catch (const std::exception& e) {

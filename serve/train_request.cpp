@@ -4,6 +4,7 @@
 
 #include "bib/corpus.h"
 #include "bib/error.h"
+#include "serve/ask.h"
 #include "serve/jobs.h"
 
 namespace bib::serve {
@@ -93,6 +94,7 @@ std::string allowed_path(const Settings& settings, const std::string& path, cons
 
 void check_request(const Settings& settings, const TrainRequest& request) {
   const Limits& limits = settings.limits;
+  check_size(limits, request.task == Task::ner ? request.ner.ByteSizeLong() : request.tc.ByteSizeLong());
   check_name(request.model_name(), "model_name");
   if (request.epochs() < 1) invalid("epochs", "is " + std::to_string(request.epochs()) + ", at least 1 is needed");
   if (request.epochs() > limits.epochs) invalid("epochs", "is more than " + std::to_string(limits.epochs));

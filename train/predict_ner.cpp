@@ -4,6 +4,7 @@
 
 #include "models/model_parts.h"
 #include "train/batching.h"
+#include "train/stage_clock.h"
 
 namespace bib {
 namespace {
@@ -189,6 +190,7 @@ void collect(const NerModel::Impl& model, const Window& window, const std::vecto
 std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Document> documents,
                                              const NerPredictOptions& options) const {
   const Impl& model = impl();
+  StageClock clock(options.stages);
   std::vector<Window> windows;
   std::vector<int> lengths;
   for (std::size_t d = 0; d < documents.size(); ++d) {
@@ -197,21 +199,26 @@ std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Docum
       windows.push_back(std::move(window));
     }
   }
+  clock.end(&PredictStages::encode);
   std::vector<std::vector<Scored>> spans(windows.size());
   std::vector<NerPrediction> out(documents.size());
   for (const Group& group : group_by_length(lengths, documents_per_batch, units_per_batch)) {
     const ArenaScope scope(ctx.arena());
     std::vector<const EncodedText*> texts;
     for (std::size_t i : group) texts.push_back(&windows[i].text);
-    BatchResult r = NerBatch(ctx, model, texts).decode(options);
+    NerBatch batch(ctx, model, texts);
+    clock.end(&PredictStages::network);
+    BatchResult r = batch.decode(options);
     for (std::size_t b = 0; b < group.size(); ++b) {
       const Window& window = windows[group[b]];
       spans[group[b]] = std::move(r.spans[b]);
       const bool whole = window.keep_begin == 0 && window.keep_end == window.text.units.size();
       if (options.nbest > 0 && whole) out[window.document].alternatives = std::move(r.alternatives[b]);
     }
+    clock.end(&PredictStages::decode);
   }
   for (std::size_t w = 0; w < windows.size(); ++w) collect(model, windows[w], spans[w], out[windows[w].document]);
+  clock.end(&PredictStages::decode);
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include "models/model_parts.h"
 #include "train/batching.h"
+#include "train/stage_clock.h"
 
 namespace bib {
 namespace {
@@ -39,12 +40,14 @@ std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Documen
                                            const TcPredictOptions& options) const {
   const Impl& model = impl();
   const int K = model.labels.size();
+  StageClock clock(options.stages);
   std::vector<EncodedText> texts;
   std::vector<int> lengths;
   for (const Document& document : documents) {
     texts.push_back(truncated(model.features.encode(document), longest_text));
     lengths.push_back(static_cast<int>(texts.back().units.size()));
   }
+  clock.end(&PredictStages::encode);
   std::vector<TcPrediction> out(documents.size());
   for (const Group& group : group_by_length(lengths, documents_per_batch, units_per_batch)) {
     const ArenaScope scope(ctx.arena());
@@ -52,6 +55,7 @@ std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Documen
     for (std::size_t i : group) members.push_back(&texts[i]);
     const DeviceBatch batch = upload(ctx, make_batch(model.features, members, false));
     const View<real, 2> scores = model.network.scores(ctx, batch, false).scores;
+    clock.end(&PredictStages::network);
     const View<real, 2> probability = ctx.arena().make<real, 2>(scores.shape);
     if (model.config.multilabel) {
       run(ctx, Sigmoid{.scores = scores, .probability = probability});
@@ -62,6 +66,7 @@ std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Documen
     for (std::size_t b = 0; b < group.size(); ++b) {
       out[group[b]] = answer(model, host.data() + b * static_cast<std::size_t>(K), options);
     }
+    clock.end(&PredictStages::decode);
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #include "bib/config.h"
 #include "bib/context.h"
 #include "bib/document.h"
+#include "bib/stages.h"
 
 namespace bib {
 
@@ -34,8 +35,9 @@ struct NerPrediction {
 };
 
 struct NerPredictOptions {
-  bool scores = true;  // entity probabilities: one forward-backward pass more
-  int nbest = 0;       // alternatives per text; texts longer than one window (1,024 units) get none
+  bool scores = true;               // entity probabilities: one forward-backward pass more
+  int nbest = 0;                    // alternatives per text; texts longer than one window (1,024 units) get none
+  PredictStages* stages = nullptr;  // where the time goes; added to
 };
 
 /// Immutable after loading: share one model between threads, each with a Context of its own on the model's device.

@@ -12,6 +12,7 @@
 #include "bib/config.h"
 #include "bib/context.h"
 #include "bib/document.h"
+#include "bib/stages.h"
 
 namespace bib {
 
@@ -26,8 +27,9 @@ struct TcPrediction {
 };
 
 struct TcPredictOptions {
-  int top_k = 1;           // classes listed; 0: all
-  double threshold = 0.5;  // multi-label: what counts as an answer
+  int top_k = 1;                    // classes listed; 0: all
+  double threshold = 0.5;           // multi-label: what counts as an answer
+  PredictStages* stages = nullptr;  // where the time goes; added to
 };
 
 /// Immutable after loading: share one model between threads, each with a Context of its own on the model's device.

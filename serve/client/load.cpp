@@ -106,6 +106,11 @@ class Load {
         samples_.push_back({std::chrono::duration<double>(now - call.due).count(), timing.queue(), timing.compute()});
       } else {
         ++errors_[code_name(status.error_code())];
+        const auto& trailers = call.context->GetServerTrailingMetadata();
+        if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&
+            !trailers.contains("grpc-retry-pushback-ms")) {
+          ++errors_["without a retry hint"];
+        }
         if (last_error_.empty()) last_error_ = status.error_message();
       }
     }

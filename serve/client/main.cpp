@@ -41,7 +41,15 @@ void add_health(CLI::App& app, const Connection& connection, Action& action) {
 }  // namespace
 
 std::shared_ptr<grpc::Channel> Connection::channel() const {
+  // Several servers share the calls, of those listed one by one only the ready ones; what a server that goes down has
+  // not begun to answer is asked again.
+  const bool listed = server.find(',') != std::string::npos;
   grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(std::string(R"({"loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
+                      "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}])") +
+                                 (listed ? R"(, "healthCheckConfig": {"serviceName": ""}})" : "}"));
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
@@ -81,7 +89,7 @@ int main(int argc, char** argv) {
   CLI::App app("Talks to a bib server.", "bib client");
   app.require_subcommand(1);
   Connection connection;
-  app.add_option("-s,--server", connection.server, "host:port or unix:/path")
+  app.add_option("-s,--server", connection.server, "host:port, unix:/path, or several as ipv4:ip:port,ip:port")
       ->envname("BIB_SERVER")
       ->capture_default_str();
   app.add_option("--token", connection.token, "Bearer token")->envname("BIB_TOKEN");

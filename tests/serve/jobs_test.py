@@ -138,6 +138,23 @@ records = stub.TrainTextClassificationModel(request)
         self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)))[-1].status, 'Done')
         self.assertEqual(self.model_bytes('parts'), self.model_bytes('whole'))
 
+    def test_more_jobs_than_may_wait_are_refused_with_a_hint(self):
+        server = self.serve('--max-queued-jobs', '2', '--train-slots', '2', role='train')
+        running = [self.start(server, ner_request(f'run{i}', epochs=100_000))[1].job_id for i in range(2)]
+        states = [j.state for j in server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs]
+        self.assertEqual(states, [train_pb2.RUNNING] * 2)  # as many at a time as there are slots
+        waiting = [self.job_id(server.train.TrainTextClassificationModel(tc_request(f'wait{i}'))) for i in range(2)]
+        error = self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                             lambda: server.train.TrainTextClassificationModel(tc_request('more')))
+        self.assertGreater(int(dict(error.trailing_metadata())['grpc-retry-pushback-ms']), 0)
+        queued = server.jobs.ListJobs(job_pb2.ListJobsRequest(states=[train_pb2.QUEUED])).jobs
+        self.assertEqual({j.job_id for j in queued}, set(waiting))
+        self.assertIn('bib_jobs_queued 2\n', server.get('/metrics')[1])
+        for job in running:
+            server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=job))
+        for job in waiting:
+            self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=job)))[-1].status, 'Done')
+
     def test_a_client_may_ask_that_its_going_cancels(self):
         server = self.serve(role='train')
         stream, first = self.start(server, ner_request(epochs=100_000, on_disconnect=train_pb2.CANCEL))

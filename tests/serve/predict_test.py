@@ -176,7 +176,9 @@ class PredictTest(ServerTest):
         self.assertEqual(status, 200)
         self.assertIn('bib_predict_texts_total 1\n', page)
         self.assertIn('bib_calls_total{method="PredictNamedEntityRecognition",code="0"} 1\n', page)
-        self.assertIn('bib_predict_seconds_bucket{stage="total",le="+Inf"} 1\n', page)
+        for stage in ('queue', 'tokenise', 'compute', 'decode', 'total'):
+            self.assertIn(f'bib_predict_seconds_bucket{{stage="{stage}",le="+Inf"}} 1\n', page)
+            self.assertGreater(float(re.search(rf'bib_predict_seconds_sum{{stage="{stage}"}} (.*)', page)[1]), 0)
         self.assertRegex(page, r'bib_resident_bytes [0-9.e+]+\n')
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -65,11 +66,12 @@ def run_bib(*arguments, text=None):
 class Server:
     """`bib serve` as a process; its log is read line by line."""
 
-    def __init__(self, folder, *arguments, role='both', wait=True, env=None):
+    def __init__(self, folder, *arguments, role='both', wait=True, env=None, prefix=()):
         self.folder = pathlib.Path(folder)
-        command = [BIB, 'serve', '--models', str(self.folder / 'models'), '--port', '0', '--http', '0', '--role', role,
+        command = [*prefix, BIB, 'serve', '--models', str(self.folder / 'models'), '--port', '0', '--http', '0', '--role', role,
                    '--drain-seconds', '0', '--poll-seconds', '0.05', '--checkpoint-seconds', '0', *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})},
+                                        cwd=self.folder)
         self.log, self._news = [], queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -158,10 +160,26 @@ class ServerTest(unittest.TestCase):
         self.stack = contextlib.ExitStack()
         self.addCleanup(self.stack.close)
 
+    def mounted(self, how):
+        """A command prefix that runs the server with its volume mounted as `how` says, where others do not see it."""
+        (self.folder / 'models').mkdir(exist_ok=True)
+        prefix = ['unshare', '-m' if os.geteuid() == 0 else '-rm', 'sh', '-c', how + ' && exec "$@"', 'sh']
+        trial = subprocess.run([*prefix, 'true'], cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE)
+        if trial.returncode != 0:
+            self.skipTest(f'this system does not let a process mount for itself: {trial.stderr.strip()}')
+        return prefix
+
     def serve(self, *arguments, **more):
         server = Server(self.folder, *arguments, **more)
         self.stack.callback(server.end, signal.SIGKILL)
         return server
+
+    def until(self, condition):
+        """Looks again and again until the condition holds."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.002)  # between two looks
 
     def refused(self, code, call):
         """Runs the call, which must fail with the code; returns the error."""

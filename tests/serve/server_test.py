@@ -42,21 +42,31 @@ class ServerBehaviour(ServerTest):
         self.assertIn(f'bib_predict_rejected_total {len(refused)}\n', server.get('/metrics')[1])
 
     def test_expired_and_cancelled_requests_leave_the_queue(self):
-        server = self.serve('--queue-ms', '1e9', '--workers', '1', role='predict')
+        # One worker, and a request that keeps it for long in a single batch.
+        server = self.serve('--queue-ms', '1e9', '--workers', '1', '--batch-texts', '1000000', '--batch-units', '1000000000',
+                            role='predict')
         call = server.predict.PredictNamedEntityRecognition
-        long = question(' '.join(lines('data/ner/predict.txt', 20)), 500)
-        for how, counter in (('deadline', 'bib_predict_expired_total'), ('cancel', 'bib_predict_cancelled_total')):
-            end = time.monotonic() + PATIENCE
-            while f'{counter} 0\n' in server.get('/metrics')[1]:  # until one was caught waiting
-                self.assertLess(time.monotonic(), end)
-                before = [call.future(long) for _ in range(3)]
-                waiting = [call.future(question(), timeout=0.02 if how == 'deadline' else None) for _ in range(8)]
-                for f in waiting:
-                    if how == 'cancel':
-                        f.cancel()
-                    elif (error := f.exception(timeout=PATIENCE)) is not None:
-                        self.assertEqual(error.code(), E.DEADLINE_EXCEEDED)
-                self.assertEqual([f.exception(timeout=PATIENCE) for f in before], [None] * 3)
+        long = question(' '.join(lines('data/ner/predict.txt', 20)), 3000)
+        for how, counter in (('deadline', 'expired'), ('cancel', 'cancelled')):
+            before = call.future(long)
+            self.until(lambda: 'bib_workers_busy 1\n' in server.get('/metrics')[1])
+            waiting = [call.future(question(), timeout=0.02 if how == 'deadline' else None) for _ in range(8)]
+            if how == 'cancel':
+                self.until(lambda: 'bib_queue_requests 8\n' in server.get('/metrics')[1])
+            for f in waiting:
+                if how == 'cancel':
+                    f.cancel()
+                else:
+                    self.assertEqual(f.exception(timeout=PATIENCE).code(), E.DEADLINE_EXCEEDED)
+            self.assertEqual(len(before.result(timeout=PATIENCE).results), 3000)
+            idle = ('bib_calls_in_flight 0\n', 'bib_workers_busy 0\n')
+            self.until(lambda: all(line in server.get('/metrics')[1] for line in idle))
+            page = server.get('/metrics')[1]
+            caught = int(re.search(rf'bib_predict_{counter}_total (\d+)', page)[1])
+            self.assertTrue(0 < caught <= 8, page)
+            # What was caught has cost no computation.
+            texts = int(re.search(r'bib_predict_texts_total (\d+)', page)[1])
+            self.assertEqual(texts, 3000 if how == 'deadline' else 6000)
         self.assertEqual(len(call(question()).results), 1)
 
     def test_drain_serves_on_then_ends_with_143(self):
@@ -87,6 +97,28 @@ class ServerBehaviour(ServerTest):
         self.assertEqual(failed, [])
         server.wait_for('drained')
         self.assertEqual(server.end(None), 143)
+
+    def test_after_the_grace_new_work_is_refused_and_the_old_is_finished(self):
+        server = self.serve('--workers', '1', role='predict')
+        text = ' '.join(lines('data/ner/predict.txt', 20))
+        before = server.predict.PredictNamedEntityRecognition.future(question(text, 3000), timeout=PATIENCE)
+        self.until(lambda: 'bib_calls_in_flight 1\n' in server.get('/metrics')[1])
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for('new calls are refused')
+        error = self.refused(E.UNAVAILABLE, lambda: server.predict.PredictNamedEntityRecognition(question()))
+        self.assertIn('going down', error.details())
+        self.assertEqual(len(before.result(timeout=PATIENCE).results), 3000)
+        self.assertEqual(server.end(None), 143)
+
+    def test_a_message_over_the_limit_says_so(self):
+        server = self.serve('--max-message-bytes', '4096')
+        calls = (lambda n: server.predict.PredictNamedEntityRecognition(question('x' * n)),
+                 lambda n: server.train.TrainTextClassificationModel(train_pb2.TrainTextClassificationModelRequest(
+                     model_name='m', epochs=1, train_rate=1, data_set=[{'text': 'x' * n, 'label': 'a'}])))
+        for call in calls:
+            error = self.refused(E.INVALID_ARGUMENT, lambda: call(4100))
+            self.assertIn('request: has 41', error.details())
+            self.refused(E.RESOURCE_EXHAUSTED, lambda: call(100_000))  # gRPC does not even read it
 
     def test_a_taken_port_is_an_error(self):
         server = self.serve(role='predict')
@@ -148,35 +180,6 @@ class ServerBehaviour(ServerTest):
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn(str(tokens), done.stderr)
 
-    def test_tls_and_mutual_tls(self):
-        def openssl(*arguments):
-            subprocess.run(['openssl', *arguments], cwd=self.folder, check=True, capture_output=True, timeout=PATIENCE)
-
-        key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-        openssl('req', '-x509', *key, '-days', '2', '-subj', '/CN=ca', '-keyout', 'ca.key', '-out', 'ca.pem')
-        for name in ('server', 'client'):
-            openssl('req', *key, '-subj', f'/CN={name}', '-keyout', f'{name}.key', '-out', f'{name}.csr')
-            (self.folder / f'{name}.ext').write_text('subjectAltName=DNS:localhost,IP:127.0.0.1\n')
-            openssl('x509', '-req', '-in', f'{name}.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial',
-                    '-days', '2', '-extfile', f'{name}.ext', '-out', f'{name}.pem')
-        read = lambda name: (self.folder / name).read_bytes()
-        path = lambda name: str(self.folder / name)
-        tls = ['--tls-cert', path('server.pem'), '--tls-key', path('server.key')]
-        for mutual in (False, True):
-            server = self.serve(*tls, *(['--tls-client-ca', path('ca.pem')] if mutual else []), '--allow-empty',
-                                role='predict')
-            known = grpc.ssl_channel_credentials(read('ca.pem'), read('client.key'), read('client.pem'))
-            unknown = grpc.ssl_channel_credentials(read('ca.pem'))
-            for credentials, welcome in ((known, True), (unknown, not mutual)):
-                with grpc.secure_channel(f'localhost:{server.port}', credentials) as channel:
-                    call = predict_pb2_grpc.PredictProviderStub(channel).PredictNamedEntityRecognition
-                    if welcome:
-                        self.assertEqual(len(call(question(), timeout=PATIENCE).results), 1)
-                    else:
-                        self.refused(E.UNAVAILABLE, lambda: call(question(), timeout=PATIENCE))
-            self.refused(E.UNAVAILABLE, lambda: server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE))
-            self.assertEqual(server.end(), 143)
-
     def test_nothing_a_client_sends_ends_the_server(self):
         server = self.serve()
         for service in ('bib.v1.PredictProvider/PredictNamedEntityRecognition', 'bib.v1.PredictProvider/PredictStream',
@@ -203,6 +206,11 @@ class ServerBehaviour(ServerTest):
         while (line := server._news.get(timeout=PATIENCE)) is not None:
             server.log.append(line)
         self.assertNotIn(secret, ''.join(server.log))
+
+    def test_texts_are_logged_when_asked_for(self):
+        server = self.serve('--log-texts', role='predict')
+        server.predict.PredictNamedEntityRecognition(question('적어 둔다'))
+        server.wait_for('predict ner version 1: 적어 둔다')
 
 
 if __name__ == '__main__':

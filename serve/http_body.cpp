@@ -1,0 +1,77 @@
+#include "serve/http_body.h"
+
+#include <set>
+
+#include "train/prediction_json.h"
+
+namespace bib::serve {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class T>
+T field(const Json& json, const char* name, T fallback) {
+  if (!json.contains(name)) return fallback;
+  try {
+    return json[name].get<T>();
+  } catch (const Json::exception&) {
+    invalid(name, "is of the wrong type");
+  }
+}
+
+int whole(const Json& json, const char* name, int fallback, int most) {
+  if (!json.contains(name)) return fallback;
+  const Json& value = json[name];
+  if (!value.is_number_unsigned() || value.get<std::uint64_t>() > static_cast<std::uint64_t>(most)) {
+    invalid(name, "is not a whole number from 0 to " + std::to_string(most));
+  }
+  return value.get<int>();
+}
+
+}  // namespace
+
+HttpBody read_body(const std::string& text) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) invalid("body", "is not a JSON object, such as {\"model\":\"ner\",\"text\":\"...\"}");
+  for (const auto& [key, value] : json.items()) {
+    static const std::set<std::string> known{"model",  "version", "text",  "texts",    "offsets",
+                                             "scores", "nbest",   "top_k", "threshold"};
+    if (!known.contains(key)) invalid(key, "is not known; a body holds model, version, text or texts, and options");
+  }
+  HttpBody b;
+  b.question.model_name = field<std::string>(json, "model", "");
+  b.question.version = field<std::string>(json, "version", "");
+  b.single = json.contains("text");
+  if (b.single == json.contains("texts")) invalid("text", "give either text or texts");
+  if (b.single) {
+    b.texts.push_back(field<std::string>(json, "text", ""));
+  } else {
+    b.texts = field<std::vector<std::string>>(json, "texts", {});
+  }
+  b.offsets = field<std::string>(json, "offsets", "codepoint");
+  if (b.offsets != "codepoint" && b.offsets != "utf16" && b.offsets != "byte") {
+    invalid("offsets", "is none of codepoint, utf16, byte");
+  }
+  const auto scores = field<std::string>(json, "scores", "entity");
+  if (scores != "none" && scores != "entity" && scores != "all") invalid("scores", "is none of none, entity, all");
+  b.ner = {.scores = scores != "none", .nbest = whole(json, "nbest", 0, 100)};
+  const int top = whole(json, "top_k", 1, 1'000'000);
+  b.tc = {.top_k = scores == "all" ? 0 : std::max(1, top), .threshold = field(json, "threshold", 0.5)};
+  if (!(b.tc.threshold >= 0 && b.tc.threshold <= 1)) invalid("threshold", "is not between 0 and 1");
+  return b;
+}
+
+nlohmann::ordered_json answer_json(const Work& work, const HttpBody& body) {
+  Json results = Json::array();
+  for (std::size_t i = 0; i < work.documents.size(); ++i) {
+    const std::string& text = work.documents[i].text;
+    Json head{{"text", text}};
+    results.push_back(work.model->task() == Task::ner
+                          ? to_json(std::move(head), text, work.ner[i], body.offsets, body.ner.nbest > 0)
+                          : to_json(std::move(head), work.tc[i]));
+  }
+  if (body.single) return results.front();
+  return {{"model_version", std::to_string(work.model->version)}, {"results", std::move(results)}};
+}
+
+}  // namespace bib::serve

@@ -1,0 +1,112 @@
+"""The clients: `bib client` and examples/client.py."""
+import json
+import subprocess
+import sys
+
+from server import *
+
+
+class ClientTest(ServerTest):
+    def client(self, server, *arguments, text=None, code=0):
+        done = run_bib('client', '--server', f'127.0.0.1:{server.port}', *arguments, text=text)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def small(self, task):
+        return [f for k, v in SMALL[task].items() for f in ('--set', f'{k}={v}')]
+
+    def test_train_predict_jobs_and_models(self):
+        server = self.serve()
+        data = self.folder / 'data.txt'
+        data.write_text('\n'.join(lines('data/ner/train.txt', 80)) + '\n', encoding='utf-8')
+        train = ['train', 'ner', 'people', str(data), '--epochs', '2', *self.small('ner'), '--request-id', 'r1',
+                 '--item-id', 'p7']
+        records = parse(self.client(server, *train))
+        self.assertEqual((records[-1]['status'], records[-1]['model_version']), ('Done', '1'))
+        self.assertEqual({r['pipeline_item_id'] for r in records}, {'p7'})
+        self.assertLessEqual({'classification', 'detail', 'model_name', 'pipeline_item_id', 'start', 'estimate',
+                              'progress', 'step', 'status'}, set(records[-1]))
+        self.assertEqual(parse(self.client(server, *train)), records)  # the same request is the same job
+
+        # Its answers are the bytes of `bib predict`.
+        texts = '\n'.join(lines('data/ner/predict.txt', 40)) + '\n'
+        model = self.folder / 'models' / 'people' / '1' / 'model.bib'
+        for flags in ([], ['--scores', 'none'], ['--offsets', 'utf16'], ['--nbest', '2']):
+            expected = run_bib('predict', str(model), '--from', 'text', '--format', 'jsonl', *flags, text=texts)
+            self.assertEqual(self.client(server, 'predict', 'ner', 'people', *flags, text=texts), expected.stdout)
+
+        job = self.client(server, 'jobs', 'list').split('\t')
+        self.assertEqual(job[1:4], ['SUCCEEDED', 'ner', 'people'])
+        self.assertEqual(self.client(server, 'jobs', 'get', job[0]).split('\t'), job)
+        self.assertEqual(parse(self.client(server, 'jobs', 'watch', job[0], '--after', str(len(records) - 1))), records[-1:])
+        self.assertIn('FAILED_PRECONDITION', self.client(server, 'jobs', 'resume', job[0], code=1))
+        self.client(server, 'jobs', 'delete', job[0])
+        self.assertEqual(self.client(server, 'jobs', 'list'), '')
+        self.assertIn('NOT_FOUND', self.client(server, 'jobs', 'cancel', job[0], code=1))
+
+        copy = self.folder / 'copy.bib'
+        self.client(server, 'models', 'export', 'people', str(copy))
+        self.assertEqual(copy.read_bytes(), model.read_bytes())
+        self.client(server, 'models', 'import', 'people', str(copy))
+        self.client(server, 'models', 'alias', 'people', 'stable', '1')
+        listed = [l.split('\t') for l in self.client(server, 'models', 'list').splitlines()]
+        self.assertEqual([(l[0], l[1], l[-1] == 'stable') for l in listed], [('people', '1', True), ('people', '2', False)])
+        self.client(server, 'models', 'unload', 'people')
+        self.assertNotIn('\tloaded', self.client(server, 'models', 'list'))
+        self.client(server, 'models', 'load', 'people')
+        self.assertIn('\tloaded', self.client(server, 'models', 'list'))
+        self.client(server, 'models', 'delete', 'people', '2')
+        self.assertEqual(len(self.client(server, 'models', 'list').splitlines()), 1)
+
+    def test_health_says_it_by_its_exit_code(self):
+        server = self.serve(role='predict')
+        self.assertEqual(self.client(server, 'health', 'bib.Live'), 'SERVING\n')
+        run = run_bib('client', '--server', f'127.0.0.1:{server.port}', 'health')
+        self.assertEqual((run.returncode, run.stdout), (1, 'NOT_SERVING\n'))
+
+    def test_load_reports_and_follows_the_ready_servers(self):
+        publish(self.folder, 'ner', 'ner')
+        first, second = self.serve(role='predict'), self.serve('--drain-seconds', '60', role='predict')
+        texts = self.folder / 'texts.txt'
+        texts.write_text('\n'.join(lines('data/ner/predict.txt', 40)) + '\n', encoding='utf-8')
+        load = ['load', 'ner', 'ner', str(texts), '--seconds', '0.5', '--warmup', '0', '--json']
+        for how in (['--concurrency', '4', '--batch', '2'], ['--rate', '100']):
+            report = json.loads(self.client(first, *load, *how))
+            self.assertGreater(report['answered'], 0)
+            self.assertEqual(report['errors'], {})
+            for stage in ('latency_ms', 'queue_ms', 'compute_ms'):
+                self.assertLessEqual(report[stage]['p50'], report[stage]['p99'])
+        self.assertIn('p99', self.client(first, *load[:-1]))
+
+        # Of two servers the one that is not ready any more gets no calls, though it would still answer.
+        def answered(server):
+            return int(re.search(r'bib_predict_texts_total (\d+)', server.get('/metrics')[1])[1])
+        both = f'ipv4:127.0.0.1:{first.port},127.0.0.1:{second.port}'
+        before = answered(first), answered(second)
+        report = json.loads(run_bib('client', '--server', both, *load).stdout)
+        self.assertEqual(report['errors'], {})
+        self.assertTrue(answered(first) > before[0] and answered(second) > before[1])
+        second.process.send_signal(signal.SIGTERM)
+        second.wait_for('not ready any more')
+        before = answered(first), answered(second)
+        report = json.loads(run_bib('client', '--server', both, *load).stdout)
+        self.assertEqual(report['errors'], {})
+        self.assertTrue(answered(first) > before[0] and answered(second) == before[1])
+
+    def test_no_server_is_an_error_that_names_it(self):
+        done = run_bib('client', '--server', 'unix:/nowhere/bib.sock', 'models', 'list')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('UNAVAILABLE', done.stderr)
+
+    def test_the_example_runs(self):
+        server = self.serve()
+        done = subprocess.run([sys.executable, str(SOURCE / 'examples/client.py'), f'127.0.0.1:{server.port}',
+                               str(SOURCE / 'data/tc/train.txt'), str(SOURCE / 'data/ner/train.txt')],
+                              capture_output=True, text=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for part in ('100.0 %', 'watched again', 'tc_train', 'ner_train', 'stream'):
+            self.assertIn(part, done.stdout)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -1,0 +1,106 @@
+"""TLS and mutual TLS, for gRPC and HTTP, and certificates that are replaced while the server runs."""
+import ssl
+import subprocess
+import time
+
+import grpc
+import predict_pb2
+from server import *
+
+E = grpc.StatusCode
+
+
+def question():
+    return predict_pb2.PredictNamedEntityRecognitionRequest(model_name='ner', text=['서울'])
+
+
+class TlsTest(ServerTest):
+    def setUp(self):
+        super().setUp()
+        publish(self.folder, 'ner', 'ner')
+
+    def openssl(self, *arguments):
+        subprocess.run(['openssl', *arguments], cwd=self.folder, check=True, capture_output=True, timeout=PATIENCE)
+
+    def authority(self, ca):
+        """A certificate authority, and a server's and a client's certificate of it: <ca>-server.pem, <ca>-client.pem."""
+        key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+        self.openssl('req', '-x509', *key, '-days', '2', '-subj', f'/CN={ca}', '-keyout', f'{ca}.key', '-out', f'{ca}.pem')
+        for name in (f'{ca}-server', f'{ca}-client'):
+            self.openssl('req', *key, '-subj', f'/CN={name}', '-keyout', f'{name}.key', '-out', f'{name}.csr')
+            (self.folder / 'names.ext').write_text('subjectAltName=DNS:localhost,IP:127.0.0.1\n')
+            self.openssl('x509', '-req', '-in', f'{name}.csr', '-CA', f'{ca}.pem', '-CAkey', f'{ca}.key',
+                         '-CAcreateserial', '-days', '2', '-extfile', 'names.ext', '-out', f'{name}.pem')
+
+    def read(self, name):
+        return (self.folder / name).read_bytes()
+
+    def path(self, name):
+        return str(self.folder / name)
+
+    def install(self, ca):
+        """Puts the authority's certificates where the server looks, each by a rename."""
+        for source, target in ((f'{ca}-server.key', 'tls.key'), (f'{ca}-server.pem', 'tls.pem'), (f'{ca}.pem', 'clients.pem')):
+            (self.folder / 'part').write_bytes(self.read(source))
+            (self.folder / 'part').rename(self.folder / target)
+
+    def ask(self, server, ca, client=None):
+        """By gRPC: the number of results, or the status code."""
+        mine = (self.read(f'{client}-client.key'), self.read(f'{client}-client.pem')) if client else (None, None)
+        with grpc.secure_channel(f'localhost:{server.port}', grpc.ssl_channel_credentials(self.read(f'{ca}.pem'), *mine)) as c:
+            try:
+                reply = predict_pb2_grpc.PredictProviderStub(c).PredictNamedEntityRecognition(question(), timeout=PATIENCE)
+                return len(reply.results)
+            except grpc.RpcError as e:
+                return e.code()
+
+    def get(self, server, ca, client=None):
+        """By HTTP: the status, or 0 when no connection came about."""
+        context = ssl.create_default_context(cafile=self.path(f'{ca}.pem'))
+        if client:
+            context.load_cert_chain(self.path(f'{client}-client.pem'), self.path(f'{client}-client.key'))
+        try:
+            with urllib.request.urlopen(f'https://localhost:{server.http}/healthz', timeout=PATIENCE, context=context) as r:
+                return r.status
+        except OSError:
+            return 0
+
+    def start(self, mutual):
+        return self.serve('--tls-cert', self.path('tls.pem'), '--tls-key', self.path('tls.key'),
+                          *(['--tls-client-ca', self.path('clients.pem')] if mutual else []), role='predict')
+
+    def test_who_may_connect(self):
+        self.authority('one')
+        self.authority('other')
+        self.install('one')
+        for mutual in (False, True):
+            server = self.start(mutual)
+            for client, welcome in (('one', True), (None, not mutual), ('other', not mutual)):
+                self.assertEqual(self.ask(server, 'one', client), 1 if welcome else E.UNAVAILABLE, (mutual, client))
+                self.assertEqual(self.get(server, 'one', client), 200 if welcome else 0, (mutual, client))
+            self.assertEqual(self.ask(server, 'other', 'one'), E.UNAVAILABLE)  # a client that does not trust the server
+            self.refused(E.UNAVAILABLE,
+                         lambda: server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE))  # no TLS
+            self.assertEqual(server.end(), 143)
+
+    def test_certificates_are_replaced_without_a_restart(self):
+        self.authority('old')
+        self.authority('new')
+        self.install('old')
+        server = self.start(mutual=True)
+        self.assertEqual((self.ask(server, 'old', 'old'), self.get(server, 'old', 'old')), (1, 200))
+        self.assertEqual((self.ask(server, 'new', 'new'), self.get(server, 'new', 'new')), (E.UNAVAILABLE, 0))
+        (self.folder / 'tls.pem').write_text('no certificate')  # what cannot be used changes nothing
+        self.assertEqual(self.get(server, 'old', 'old'), 200)
+        server.wait_for('certificates stay as they are')
+        self.install('new')
+        self.assertEqual((self.get(server, 'new', 'new'), self.get(server, 'old', 'old')), (200, 0))
+        end = time.monotonic() + PATIENCE
+        while self.ask(server, 'new', 'new') != 1:  # gRPC looks at its files once a second
+            self.assertLess(time.monotonic(), end)
+        self.assertEqual(self.ask(server, 'old', 'old'), E.UNAVAILABLE)
+        self.assertEqual(server.end(), 143)
+
+
+if __name__ == '__main__':
+    unittest.main()
