@@ -11,9 +11,9 @@
 
 namespace bib::cli {
 
-/// --device and --threads.
+/// --device, --threads and --math.
 struct DeviceFlags {
-  std::string device = "auto";
+  std::string device = "auto", math = "strict";
   int threads = 0;
 
   void add(CLI::App& verb) {
@@ -21,12 +21,17 @@ struct DeviceFlags {
     verb.add_option("-t,--threads", threads, "CPU threads; 0 = all this process may use")
         ->envname("BIB_THREADS")
         ->check(CLI::Range(0, 4096));
+    verb.add_option("--math", math, "strict (fp32) or fast (a GPU's tensor cores: bf16 and TF32 products)")
+        ->envname("BIB_MATH")
+        ->capture_default_str();
   }
 
   /// Throws DeviceError when the device asked for by name is not there; auto takes the CPU then.
   ContextOptions options() const {
     try {
-      return device_options(device, threads);
+      ContextOptions o = device_options(device, threads);
+      o.math = math_of(math);
+      return o;
     } catch (const std::invalid_argument& e) {
       throw UsageError(e.what());
     }

@@ -80,7 +80,7 @@ int train_model(TrainFlags& flags) {
          (ctx.device() == Device::cpu
               ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads" +
                     (has_cuda && flags.device.device == "auto" ? "; " + cuda_info().why : "") + ")"
-              : "cuda:" + std::to_string(ctx.device_index())) +
+              : "cuda:" + std::to_string(ctx.device_index()) + " (" + flags.device.math + " math)") +
          ", seed " + std::to_string(config.seed));
   }
   const auto printer = make_progress(flags.quiet ? "none" : flags.progress, flags.task, flags.name, flags.item_id);

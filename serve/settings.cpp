@@ -22,12 +22,13 @@ CLI::Option* flag(CLI::App& app, const std::string& name, T& value, const std::s
   }
 }
 
-void add_flags(CLI::App& app, Settings& s, std::string& device) {
+void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& math) {
   flag(app, "--role", s.role, "train, predict or both")->check(CLI::IsMember({"train", "predict", "both"}));
   flag(app, "--models", s.models, "Model repository: <name>/<version>/model.bib");
   flag(app, "--state", s.state, "Jobs and uploads (default: <models>/.state; same volume as --models)");
   flag(app, "--datasets", s.datasets, "Folder that training requests may name files in (default: none)");
   flag(app, "--device", device, "auto, cpu, cuda or cuda:N");
+  flag(app, "--math", math, "strict (fp32) or fast (a GPU's tensor cores: bf16 and TF32 products)");
   flag(app, "--port", s.port, "gRPC port; 0: any free one")->check(CLI::Range(0, 65535))->group("Network");
   flag(app, "--http", s.http_port, "HTTP port for health, metrics and POST /v1/predict; -1: none")
       ->check(CLI::Range(-1, 65535))
@@ -98,12 +99,13 @@ bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
   CLI::App app("Serves training and prediction over gRPC (and HTTP).", "bib serve");
   app.set_version_flag("--version", "bib " BIB_VERSION);
   app.footer("Example: bib serve --models models --port 50051 --http 8080");
-  std::string device = "auto";
-  add_flags(app, settings, device);
+  std::string device = "auto", math = "strict";
+  add_flags(app, settings, device, math);
   try {
     app.parse(argc, argv);
     check(settings);
     settings.device = device_options(device, 0);
+    settings.device.math = math_of(math);
   } catch (const CLI::ParseError& e) {
     exit_code = app.exit(e) == 0 ? 0 : 2;
     return false;

@@ -1,4 +1,4 @@
-// The device a user names.
+// The device and the arithmetic a user names.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -7,6 +7,13 @@
 #include "bib/error.h"
 
 namespace bib {
+
+/// The words of --math and what they stand for (docs/numerics.md).
+inline Math math_of(const std::string& name) {
+  if (name == "strict") return Math::strict;
+  if (name == "fast") return Math::fast;
+  throw std::invalid_argument("--math " + name + ": write strict or fast");
+}
 
 /// Options for "auto", "cpu", "cuda" or "cuda:N". Throws std::invalid_argument for another word and DeviceError when
 /// the device asked for by name is not there; auto takes the CPU then.
