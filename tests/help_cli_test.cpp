@@ -18,7 +18,7 @@ using testing::StartsWith;
 class Help : public bib_test::Command {};
 
 const std::vector<std::string> verbs{"train ner", "train tc", "predict", "evaluate", "convert",
-                                     "check",     "inspect",  "info",    "help"};
+                                     "check",     "inspect",  "info",    "verify",   "help"};
 
 /// --flag and -f in a text; `before` is what must stand before one.
 std::set<std::string> flags_in(const std::string& text, const std::string& before) {
