@@ -7,7 +7,7 @@
 #include "bib/ops/lstm.h"
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
-#include "kernels/lstm.h"
+#include "kernels/lstm_fast.h"
 
 namespace bib {
 namespace device::lstm {
@@ -48,16 +48,14 @@ __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
   const Place p = place_of<clusters>(a);
   const Tile tile = open_tile(a, p.tile);
   const int H = a.H, rows = 4 * a.plan.units, buffer = H * sequences;
-  float* const h = memory;  // [2][H][sequences]
-  float* const z = h + 2 * buffer;
-  float* const c = z + parts_of(rows) * rows * sequences;  // [units][sequences]
-  float* const resident = c + a.plan.units * sequences;
+  const auto [h, z, c, resident] = buffers_of(a, p, memory, H, rows);
   const float* w = a.w + (static_cast<std::int64_t>(p.d) * a.plan.blocks + p.rank) * H * rows;
   if (a.plan.resident) {
     for (int i = static_cast<int>(threadIdx.x); i < H * rows; i += threads) resident[i] = w[i];
     w = resident;
   }
-  for (int i = static_cast<int>(threadIdx.x); i < buffer; i += threads) h[i] = 0;
+  if (a.plan.state_on_chip || p.rank == 0)
+    for (int i = static_cast<int>(threadIdx.x); i < buffer; i += threads) h[i] = 0;
   for (int i = static_cast<int>(threadIdx.x); i < a.plan.units * sequences; i += threads) c[i] = 0;
   meet<clusters>();
   for (int s = 0; s < tile.steps; ++s) {
@@ -68,7 +66,7 @@ __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
       const int u = i % p.units, n = i / p.units, unit = p.first + u, length = tile.length[n];
       float* const to = next + unit * sequences + n;
       if (s >= length) {
-        tell<clusters>(to, 0, a.plan.blocks);
+        tell<clusters>(to, 0, a.plan);
         continue;
       }
       const int b = tile.index[n], t = p.d ? length - 1 - s : s;
@@ -79,11 +77,13 @@ __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
       float& state = c[u * sequences + n];
       state = forget * state + in * cell;
       const float v = out * tanhf(state);
-      gates[0] = in, gates[H] = forget, gates[2 * H] = cell, gates[3 * H] = out;
-      if (a.c) a.c[token * H + unit] = state;
+      if (a.c) {
+        gates[0] = in, gates[H] = forget, gates[2 * H] = cell, gates[3 * H] = out;
+        a.c[token * H + unit] = state;
+      }
       a.h[(static_cast<std::int64_t>(t) * a.B + b) * a.D * H + p.d * H + unit] = v;
       const float kept = a.h_mask ? v * a.h_mask[(static_cast<std::int64_t>(p.d) * a.B + b) * H + unit] : v;
-      tell<clusters>(to, kept, a.plan.blocks);
+      tell<clusters>(to, kept, a.plan);
     }
     meet<clusters>();
   }
@@ -95,10 +95,7 @@ __global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
   const Place p = place_of<clusters>(a);
   const Tile tile = open_tile(a, p.tile);
   const int H = a.H, rows = a.plan.units, buffer = 4 * H * sequences;
-  float* const dz = memory;  // [2][4H][sequences]: gradients of the gates' sums
-  float* const z = dz + 2 * buffer;
-  float* const dc = z + parts_of(rows) * rows * sequences;  // [units][sequences]
-  float* const resident = dc + rows * sequences;
+  const auto [dz, z, dc, resident] = buffers_of(a, p, memory, 4 * H, rows);  // dz: gradients of the gates' sums
   const float* w = a.w + (static_cast<std::int64_t>(p.d) * a.plan.blocks + p.rank) * 4 * H * rows;
   if (a.plan.resident) {
     for (int i = static_cast<int>(threadIdx.x); i < 4 * H * rows; i += threads) resident[i] = w[i];
@@ -113,7 +110,7 @@ __global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
     for (int i = static_cast<int>(threadIdx.x); i < p.units * sequences; i += threads) {
       const int u = i % p.units, n = i / p.units, unit = p.first + u, length = tile.length[n];
       float* const to = next + unit * sequences + n;
-      const auto put = [&](int gate, float v) { tell<clusters>(to + gate * H * sequences, v, a.plan.blocks); };
+      const auto put = [&](int gate, float v) { tell<clusters>(to + gate * H * sequences, v, a.plan); };
       if (s >= length) {
         for (int gate = 0; gate < 4; ++gate) put(gate, 0);
         continue;
@@ -141,12 +138,9 @@ __global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
 }
 
 std::size_t shared_bytes(int units, int in, int rows, bool resident) {
-  const std::size_t all = static_cast<std::size_t>(units) * static_cast<std::size_t>(rows);
-  const std::size_t floats = 2 * static_cast<std::size_t>(in) * sequences +
-                             static_cast<std::size_t>(parts_of(static_cast<int>(all))) * all * sequences +
-                             static_cast<std::size_t>(units) * sequences +
-                             (resident ? all * static_cast<std::size_t>(in) : 0);
-  return floats * sizeof(float);
+  const std::int64_t all = std::int64_t{units} * rows, weights = resident ? all * in : 0;
+  return static_cast<std::size_t>(state_floats(in) + own_floats(units, static_cast<int>(all)) + weights) *
+         sizeof(float);
 }
 
 /// What came before step t of direction d, as the recurrent product saw it; 0 at a sequence's first step and past it.
@@ -167,17 +161,7 @@ struct Previous {
   }
 };
 
-void launch_steps(Context& ctx, const char* name, void (*alone)(Recurrence), void (*together)(Recurrence),
-                  const Recurrence& a) {
-  const Grid grid{.blocks = dim3(static_cast<unsigned>(a.plan.tiles * a.plan.blocks), static_cast<unsigned>(a.D)),
-                  .threads = threads,
-                  .shared = a.plan.shared,
-                  .cluster = static_cast<unsigned>(a.plan.blocks)};
-  launch(ctx, name, a.plan.blocks > 1 ? together : alone, grid, a);
-}
-
-}  // namespace
-
+/// `in` values of every sequence come in per step, `rows` sums per unit go out: H and 4 forward, 4H and 1 backward.
 Plan make_plan(const CudaState& state, int B, int H, int D, int in, int rows) {
   constexpr int most_blocks = 8, least_units = 16;  // clusters that every sm_90 takes; units that are worth a block
   Plan plan{.tiles = (B + sequences - 1) / sequences};
@@ -189,18 +173,20 @@ Plan make_plan(const CudaState& state, int B, int H, int D, int in, int rows) {
   plan.units = units(plan.blocks);
   plan.resident = fits(plan.blocks);
   plan.shared = shared_bytes(plan.units, in, rows, plan.resident);
-  if (plan.shared > state.shared_memory)
-    throw DeviceError("lstm: " + std::to_string(H) + " hidden units per direction are more than this GPU's shared " +
-                      "memory can pass from step to step: use fewer, or --device cpu");
+  plan.state_on_chip = plan.shared <= state.shared_memory;
+  if (!plan.state_on_chip) plan.shared = 0;
   return plan;
 }
 
+/// order[i]: sequences by falling length, equal ones by index.
 const int* sort_by_length(Context& ctx, const int* lengths, int B) {
   int* order = ctx.arena().make<int, 1>({B}).data;
   for_each(ctx, "lstm order", B, Rank{lengths, order, B});
   return order;
 }
 
+/// Rows of w_h [D,4H,H] as the blocks read them, [D,blocks,in,rows]. Forward: row gate * units + u of block r is gate
+/// row gate * H + r * units + u. Backward: row u of block r is column r * units + u. Zeros past the last unit.
 const float* pack_weights(Context& ctx, const float* w_h, const Plan& plan, int D, int H, bool backward) {
   const int rows = backward ? plan.units : 4 * plan.units, in = backward ? 4 * H : H;
   const auto packed = ctx.arena().make<float, 4>({D, plan.blocks, in, rows});
@@ -208,12 +194,36 @@ const float* pack_weights(Context& ctx, const float* w_h, const Plan& plan, int 
   return packed.data;
 }
 
-void forward_steps(Context& ctx, const Recurrence& a) {
-  launch_steps(ctx, "lstm_forward", run_forward<false>, run_forward<true>, a);
+/// Room for the state of a plan that has none on chip.
+float* scratch_for(Context& ctx, const Recurrence& a, int in, int rows) {
+  if (a.plan.state_on_chip) return nullptr;
+  const std::int64_t clusters = std::int64_t{a.D} * a.plan.tiles, blocks = clusters * a.plan.blocks;
+  const std::int64_t floats = clusters * state_floats(in) + blocks * own_floats(a.plan.units, rows);
+  return ctx.arena().make<float, 2>({static_cast<int>(floats / sequences), sequences}).data;
 }
 
-void backward_steps(Context& ctx, const Recurrence& a) {
-  launch_steps(ctx, "lstm_backward", run_backward<false>, run_backward<true>, a);
+}  // namespace
+
+void launch_steps(Context& ctx, const char* name, void (*kernel)(Recurrence), const Recurrence& a) {
+  const Grid grid{.blocks = dim3(static_cast<unsigned>(a.plan.tiles * a.plan.blocks), static_cast<unsigned>(a.D)),
+                  .threads = threads,
+                  .shared = a.plan.shared,
+                  .cluster = static_cast<unsigned>(a.plan.blocks)};
+  launch(ctx, name, kernel, grid, a);
+}
+
+void forward_steps(Context& ctx, Recurrence a) {
+  a.plan = make_plan(ctx.cuda(), a.B, a.H, a.D, a.H, 4);
+  a.w = pack_weights(ctx, a.w, a.plan, a.D, a.H, false);
+  a.scratch = scratch_for(ctx, a, a.H, 4 * a.plan.units);
+  launch_steps(ctx, "lstm_forward", a.plan.blocks > 1 ? run_forward<true> : run_forward<false>, a);
+}
+
+void backward_steps(Context& ctx, Recurrence a) {
+  a.plan = make_plan(ctx.cuda(), a.B, a.H, a.D, 4 * a.H, 1);
+  a.w = pack_weights(ctx, a.w, a.plan, a.D, a.H, true);
+  a.scratch = scratch_for(ctx, a, 4 * a.H, a.plan.units);
+  launch_steps(ctx, "lstm_backward", a.plan.blocks > 1 ? run_backward<true> : run_backward<false>, a);
 }
 
 }  // namespace device::lstm
@@ -238,8 +248,9 @@ void on_cuda(Context& ctx, const LstmForward& op) {
                        .bias = op.b[d].data});
   }
   zero(ctx, op.h);
-  Recurrence a{.plan = make_plan(ctx.cuda(), B, H, D, H, 4),
-               .lengths = op.lengths.data,
+  Recurrence a{.lengths = op.lengths.data,
+               .order = sort_by_length(ctx, op.lengths.data, B),
+               .w = op.w_h.data,
                .h_mask = op.h_mask.data,
                .h = op.h.data,
                .gates = gates.data,
@@ -248,9 +259,7 @@ void on_cuda(Context& ctx, const LstmForward& op) {
                .B = B,
                .H = H,
                .D = D};
-  a.order = sort_by_length(ctx, a.lengths, B);
-  a.w = pack_weights(ctx, op.w_h.data, a.plan, D, H, false);
-  forward_steps(ctx, a);
+  if (!fast_forward_steps(ctx, a)) forward_steps(ctx, a);
 }
 
 void on_cuda(Context& ctx, const LstmBackward& op) {
@@ -261,8 +270,9 @@ void on_cuda(Context& ctx, const LstmBackward& op) {
   const auto d_gates = ctx.arena().make<float, 4>({D, T, B, 4 * H});
   float* const previous = ctx.arena().make<float, 3>({T, B, H}).data;
   zero(ctx, d_gates);
-  Recurrence a{.plan = make_plan(ctx.cuda(), B, H, D, 4 * H, 1),
-               .lengths = op.lengths.data,
+  Recurrence a{.lengths = op.lengths.data,
+               .order = sort_by_length(ctx, op.lengths.data, B),
+               .w = op.w_h.data,
                .h_mask = op.h_mask.data,
                .gates = const_cast<float*>(op.gates.data),  // read only
                .c = const_cast<float*>(op.c.data),
@@ -272,9 +282,7 @@ void on_cuda(Context& ctx, const LstmBackward& op) {
                .B = B,
                .H = H,
                .D = D};
-  a.order = sort_by_length(ctx, a.lengths, B);
-  a.w = pack_weights(ctx, op.w_h.data, a.plan, D, H, true);
-  backward_steps(ctx, a);
+  if (!fast_backward_steps(ctx, a)) backward_steps(ctx, a);
   for (int d = 0; d < D; ++d) {
     const device::Gemm of_weights{
         .transpose_a = true, .m = 4 * H, .k = N, .a = d_gates[d].data, .lda = 4 * H, .beta = 1};

@@ -10,23 +10,21 @@ inline constexpr int sequences = 8, threads = 256;  // of a block
 /// A tile of 8 sequences per cluster of `blocks` blocks, each owner of `units` hidden units.
 struct Plan {
   int blocks = 1, units = 0, tiles = 0;
-  bool resident = false;  // the block's recurrent weights stay in shared memory
+  bool resident = false;      // the block's recurrent weights stay in shared memory
+  bool state_on_chip = true;  // and so does what passes from step to step; else it is in Recurrence::scratch
   std::size_t shared = 0;
 };
 
 struct Recurrence {
   Plan plan;
   const int *lengths, *order;  // order: sequences by falling length
-  const float* w;              // packed per direction and block: [D,blocks,in,rows]
+  const float* w;              // recurrent weights, as the kernel reads them
   const float* h_mask;         // may be null
-  float *h, *gates, *c;
+  float *h, *gates, *c;        // c null: nobody needs gates and cells afterwards
   const float* d_h;
-  float* d_gates;
+  float *d_gates, *scratch;
   int T, B, H, D;
 };
-
-/// `in` values of every sequence come in per step, `rows` sums per unit go out: H and 4 forward, 4H and 1 backward.
-Plan make_plan(const CudaState& state, int B, int H, int D, int in, int rows);
 
 /// Sums of one row are cut into this many parts, so that all threads have work.
 __host__ __device__ inline int parts_of(int rows) {
@@ -34,15 +32,12 @@ __host__ __device__ inline int parts_of(int rows) {
   return parts < 1 ? 1 : parts > 8 ? 8 : parts;
 }
 
-/// order[i]: sequences by falling length, equal ones by index.
-const int* sort_by_length(Context& ctx, const int* lengths, int B);
+/// All steps with fp32 on ordinary cores, for any H and any GPU; a.w is [D,4H,H].
+void forward_steps(Context& ctx, Recurrence a);
+void backward_steps(Context& ctx, Recurrence a);
 
-/// Rows of w_h [D,4H,H] as the blocks read them. Forward: row gate * units + u of block r is gate row gate * H + r *
-/// units + u. Backward: row u of block r is column r * units + u. Zeros past the last unit.
-const float* pack_weights(Context& ctx, const float* w_h, const Plan& plan, int D, int H, bool backward);
-
-void forward_steps(Context& ctx, const Recurrence& a);
-void backward_steps(Context& ctx, const Recurrence& a);
+/// The kernel, one cluster per tile and direction, as the plan says.
+void launch_steps(Context& ctx, const char* name, void (*kernel)(Recurrence), const Recurrence& a);
 
 /// Place of a block: its cluster's tile and direction, its rank and units.
 struct Place {
@@ -76,16 +71,42 @@ __device__ __forceinline__ void meet() {
   __syncthreads();
 }
 
-/// Writes v to the same place in the shared memory of every block of the cluster.
+/// Writes v to the same place in the shared memory of every block of the cluster, or to the state that they share.
 template <bool clusters>
-__device__ __forceinline__ void tell(float* mine, float v, int blocks) {
+__device__ __forceinline__ void tell(float* mine, float v, const Plan& plan) {
 #ifdef BIB_CLUSTERS
-  if constexpr (clusters) {
-    for (int r = 0; r < blocks; ++r) *in_block(mine, static_cast<unsigned>(r)) = v;
+  if (clusters && plan.state_on_chip) {
+    for (int r = 0; r < plan.blocks; ++r) *in_block(mine, static_cast<unsigned>(r)) = v;
     return;
   }
 #endif
   *mine = v;
+}
+
+/// Where a block keeps what it works with.
+struct Buffers {
+  float* state;    // [2][in][sequences]: of the cluster
+  float* sums;     // [parts][rows][sequences]
+  float* carried;  // [units][sequences]
+  float* weights;  // [in][rows], where they are resident
+};
+
+__host__ __device__ inline std::int64_t state_floats(int in) { return std::int64_t{2} * in * sequences; }
+__host__ __device__ inline std::int64_t own_floats(int units, int rows) {
+  return (std::int64_t{parts_of(rows)} * rows + units) * sequences;
+}
+
+__device__ __forceinline__ Buffers buffers_of(const Recurrence& a, const Place& p, float* shared, int in, int rows) {
+  Buffers b{.state = shared, .sums = shared + state_floats(in)};
+  if (!a.plan.state_on_chip) {
+    const std::int64_t cluster = p.d * a.plan.tiles + p.tile, clusters = a.D * a.plan.tiles;
+    b.state = a.scratch + cluster * state_floats(in);
+    b.sums =
+        a.scratch + clusters * state_floats(in) + (cluster * a.plan.blocks + p.rank) * own_floats(a.plan.units, rows);
+  }
+  b.carried = b.sums + std::int64_t{parts_of(rows)} * rows * sequences;
+  b.weights = a.plan.state_on_chip ? b.carried + a.plan.units * sequences : nullptr;
+  return b;
 }
 
 /// z[part][row][sequence] = the part's share of  sum over i of w[i,row] x[i,sequence]

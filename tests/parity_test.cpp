@@ -15,11 +15,11 @@ class Parity : public ::testing::Test {
 TYPED_TEST_SUITE(Parity, AllTypes, OpName);
 
 template <class Op>
-Worst worst_of_all_shapes(bool whole) {
-  Context cpu, cuda({.device = Device::cuda});
+Worst worst_of_all_shapes(bool whole, Math math = Math::strict) {
+  Context cpu, cuda({.device = Device::cuda, .math = math});
   Worst worst;
   for_each_shape<Op>(cuda, whole, [&](Maker&, const Op& op, const auto& shape) {
-    const double allowed = whole ? 0 : tolerance<Op>(shape);
+    const double allowed = whole ? 0 : tolerance<Op>(shape, math);
     const Worst found =
         compare(op, checked_run(cuda, op, Prefill::random), checked_run(cpu, op, Prefill::random), allowed);
     EXPECT_TRUE(found.ok()) << found.text();
@@ -30,6 +30,17 @@ Worst worst_of_all_shapes(bool whole) {
 
 TYPED_TEST(Parity, cuda_gives_the_answer_of_the_cpu) {
   report("cpu", TypeParam::name, worst_of_all_shapes<TypeParam>(false));
+}
+
+/// The ops that compute otherwise when they may use tensor cores.
+using FastTypes =
+    ::testing::Types<LstmForward, LstmBackward, LinearForward, LinearBackward, Conv1dForward, Conv1dBackward>;
+template <class Op>
+class ParityOfFastMath : public Parity<Op> {};
+TYPED_TEST_SUITE(ParityOfFastMath, FastTypes, OpName);
+
+TYPED_TEST(ParityOfFastMath, cuda_is_within_the_rounding_of_bf16) {
+  report("cpu, fast math", TypeParam::name, worst_of_all_shapes<TypeParam>(false, Math::fast));
 }
 
 template <class Op>

@@ -94,7 +94,8 @@ void gang_wait(Site site) {
   me.acquired = me.released;
 }
 
-void exchange(unsigned mask, const void* mine, std::size_t bytes, void* all, const char* name, Site site) {
+void exchange(unsigned mask, const void* mine, std::size_t bytes, void* all, const char* name, Site site,
+              Ordering ordering) {
   const Inside inside;
   Thread& me = *running.thread;
   Warp& warp = *me.warp;
@@ -104,7 +105,7 @@ void exchange(unsigned mask, const void* mine, std::size_t bytes, void* all, con
   std::memcpy(m.data + me.lane * bytes, mine, bytes);
   m.arrived |= 1u << me.lane;
   if (m.arrived == m.mask) {
-    join_clocks(warp, mask);
+    if (ordering == Ordering::memory) join_clocks(warp, mask);
     for (Thread* t : m.waiting) wake(t);
   } else {
     m.waiting.push_back(&me);

@@ -51,8 +51,11 @@ void gang_arrive(Site site);  // of a cluster, or of the grid of a cooperative l
 void gang_wait(Site site);
 void yield(Site site);
 
-/// Every lane of the mask gives `bytes` bytes and gets those of all lanes, `all[lane * bytes]`.
-void exchange(unsigned mask, const void* mine, std::size_t bytes, void* all, const char* name, Site site);
+/// Every lane of the mask gives `bytes` bytes and gets those of all lanes, `all[lane * bytes]`. What lanes did to
+/// memory before is ordered before what they do after, unless `ordering` says that this instruction promises none.
+enum class Ordering { memory, none };
+void exchange(unsigned mask, const void* mine, std::size_t bytes, void* all, const char* name, Site site,
+              Ordering ordering = Ordering::memory);
 template <class T>
 std::array<T, 32> exchange(unsigned mask, const T& mine, const char* name, Site site) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
@@ -60,6 +63,12 @@ std::array<T, 32> exchange(unsigned mask, const T& mine, const char* name, Site 
   exchange(mask, &mine, sizeof(T), all.data(), name, site);
   return all;
 }
+
+// Tensor cores, and the approximation beside them (kernels/mma.h).
+float tanh_approx(float x);
+unsigned bf16_pair(float low, float high);
+void mma_bf16(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> b, Site site);
+void load_matrices(unsigned (&to)[4], const void* row, Site site);
 
 // Memory.
 void* static_shared(const void* key, std::size_t bytes, std::size_t alignment);

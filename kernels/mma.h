@@ -1,0 +1,63 @@
+// Tensor cores by warp-wide products of bf16, sm_80 and newer: m16n8k16, summed in fp32. Twins for the emulator as in
+// device.h. Lane l is called (g, q) = (l / 4, l % 4) below.
+//   a  16 x 16  word 0: row g, columns 2q and 2q+1 (the low half first)   1: row g+8   2, 3: the same, columns + 8
+//   b  16 x 8   word 0: rows 2q and 2q+1 of column g                      1: rows + 8
+//   d  16 x 8   0, 1: row g, columns 2q and 2q+1                          2, 3: row g+8
+#pragma once
+#include "kernels/device.h"
+
+#if defined(SIMT_EMULATOR) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)
+#define BIB_TENSOR_CORES 1
+
+namespace bib::device {
+
+/// Two floats rounded to the nearest bf16, ties to even; `low` in the low half.
+__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+#ifdef SIMT_EMULATOR
+  return simt::bf16_pair(low, high);
+#else
+  unsigned both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+#endif
+}
+
+/// d += a b
+__device__ __forceinline__ void mma_bf16(float (&d)[4], uint4 a, unsigned b0, unsigned b1 BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::mma_bf16(d, {a.x, a.y, a.z, a.w}, {b0, b1}, site);
+#else
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+#endif
+}
+
+/// Four 8 x 8 matrices of 16-bit values from shared memory: lane l gives the address of row l % 8 of matrix l / 8, 16
+/// bytes, and gets values 2q and 2q+1 of row g of each. With rows along k of b's columns these are b's words of two
+/// products.
+__device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::load_matrices(to, row, site);
+#else
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
+               : "memory");
+#endif
+}
+
+/// Within 2^-11 of tanh.
+__device__ __forceinline__ float fast_tanh(float x) {
+#ifdef SIMT_EMULATOR
+  return simt::tanh_approx(x);
+#else
+  float y;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+__device__ __forceinline__ float fast_sigmoid(float x) { return 0.5f + 0.5f * fast_tanh(0.5f * x); }
+
+}  // namespace bib::device
+#endif

@@ -1,0 +1,76 @@
+// The LSTM's kernels on a GPU (or the emulator) at the sizes where they change: how many blocks share a sequence,
+// whether weights fit into registers, whether the state fits on chip; on tensor cores and without. Against the CPU.
+#include "tests/op_test.h"
+
+namespace bib::test {
+namespace {
+
+constexpr LstmShape sizes[] = {
+    {"a_block", 3, 9, 3, 64, 2, true},         {"a_full_block", 3, 3, 3, 128, 1},
+    {"default_model", 3, 2, 5, 160, 2},        {"cluster_with_an_edge", 2, 3, 4, 139, 2, true},
+    {"cluster_192", 2, 2, 4, 185, 1},          {"cluster_256", 3, 2, 4, 256, 1},
+    {"blocks_without_units", 2, 2, 3, 257, 1}, {"cluster_384", 2, 2, 4, 380, 1},
+    {"cluster_512", 2, 2, 4, 512, 1}};
+
+class LstmOnDevice : public ::testing::TestWithParam<LstmShape> {
+ protected:
+  void SetUp() override {
+    if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  }
+};
+
+/// Above what tensor-core kernels are made for, and what a block can hold of backward's state.
+constexpr LstmShape largest{"state_in_memory", 2, 1, 1, 890, 1};
+
+/// Runs the op twice, and compares with the CPU and with itself. Gives what it found.
+template <class Op>
+Outputs expect_parity(Math math, const LstmShape& shape) {
+  Context cpu, cuda({.device = Device::cuda, .math = math});
+  SCOPED_TRACE(scene<Op>(shape.name, cuda));
+  Maker maker(test_seed(), false);
+  const Op op = Samples<Op>::make(maker, shape);
+  const Outputs got = checked_run(cuda, op, Prefill::random);
+  const Worst worst = compare(op, got, checked_run(cpu, op, Prefill::random), tolerance<Op>(shape, math));
+  EXPECT_TRUE(worst.ok()) << worst.text();
+  EXPECT_EQ(difference(op, checked_run(cuda, op, Prefill::random), got), "");
+  report("cpu", Op::name, worst);
+  return got;
+}
+
+TEST_P(LstmOnDevice, strict_math) {
+  expect_parity<LstmForward>(Math::strict, GetParam());
+  expect_parity<LstmBackward>(Math::strict, GetParam());
+}
+
+TEST_P(LstmOnDevice, fast_math) {
+  const Outputs fast = expect_parity<LstmForward>(Math::fast, GetParam());
+  expect_parity<LstmBackward>(Math::fast, GetParam());
+  if (cuda_info().compute_major < 9) return;
+  const Outputs strict = expect_parity<LstmForward>(Math::strict, GetParam());
+  EXPECT_NE(fast[0].values, strict[0].values) << "tensor cores were not used";
+}
+
+TEST(LstmOnDeviceLargest, any_size_works_in_either_math) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  expect_parity<LstmForward>(Math::strict, largest);
+  expect_parity<LstmBackward>(Math::fast, largest);
+}
+
+/// A prediction needs neither gates nor cells: the kernels then keep them to themselves.
+TEST_P(LstmOnDevice, without_gates_h_is_the_same) {
+  for (const Math math : {Math::strict, Math::fast}) {
+    Context cuda({.device = Device::cuda, .math = math});
+    Maker maker(test_seed(), false);
+    LstmForward op = Samples<LstmForward>::make(maker, GetParam());
+    const Outputs whole = checked_run(cuda, op, Prefill::random);
+    op.gates = {}, op.c = {};
+    const Outputs lean = checked_run(cuda, op, Prefill::random);
+    EXPECT_EQ(lean[0].values, whole[0].values);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, LstmOnDevice, ::testing::ValuesIn(sizes),
+                         [](const auto& size) { return std::string(size.param.name); });
+
+}  // namespace
+}  // namespace bib::test
