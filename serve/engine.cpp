@@ -8,7 +8,8 @@
 namespace bib::serve {
 namespace {
 
-constexpr double first_guess = 50'000;  // units a second, until something was measured
+constexpr double first_guess = 50'000;  // units a second of a worker, until something was measured
+constexpr double memory = 0.95;         // of the speed: what each batch leaves of those before it
 // Texts share a batch when the longest is at most this much longer than the shortest: padding is paid for.
 constexpr std::int64_t length_ratio = 2, always_short = 16;
 
@@ -31,7 +32,7 @@ std::int64_t code_points(const std::string& text) {
 }  // namespace
 
 Engine::Engine(const Settings& settings, Metrics& metrics)
-    : settings_(settings), metrics_(metrics), units_per_second_(first_guess) {
+    : settings_(settings), metrics_(metrics), recent_units_(first_guess), recent_seconds_(1) {
   const int count = settings.workers > 0                     ? settings.workers
                     : settings.device.device == Device::cuda ? 1
                                                              : available_threads();
@@ -67,13 +68,10 @@ void Engine::submit(std::shared_ptr<Work> work) {
   if (n == 0) return finish(*work);
   {
     const std::lock_guard lock(mutex_);
-    const double wait = static_cast<double>(waiting_units()) / units_per_second_, limit = settings_.queue_ms / 1000;
-    if (!work->patient && wait > limit) {
+    const double wait = expected_wait(), limit = settings_.queue_ms / 1000;
+    if (!work->patient && wait > limit && !short_queue()) {
       metrics_.rejected.add();
-      throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                    "the server has more work than it can do in " +
-                        std::to_string(static_cast<int>(settings_.queue_ms)) + " ms; try again in a moment",
-                    "", std::max(0.001, wait - limit / 2));
+      throw overloaded(std::max(0.001, wait - limit / 2));
     }
     queue_.push_back(std::move(work));
   }
@@ -87,10 +85,24 @@ std::int64_t Engine::waiting_units() const {
   return units;
 }
 
+Refusal Engine::overloaded(double retry_after) const {
+  return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+          "the server has more work than it can do in " + std::to_string(static_cast<int>(settings_.queue_ms)) +
+              " ms; try again in a moment",
+          "", retry_after};
+}
+
+double Engine::units_per_second() const { return recent_units_ / recent_seconds_ * static_cast<double>(count_); }
+
 double Engine::wait_estimate() const {
   const std::lock_guard lock(mutex_);
-  return static_cast<double>(waiting_units()) / units_per_second_;
+  return expected_wait();
 }
+
+double Engine::expected_wait() const { return static_cast<double>(waiting_units()) / units_per_second(); }
+
+/// A few requests are no overload, however large each is.
+bool Engine::short_queue() const { return queue_.size() < 2 * static_cast<std::size_t>(count_); }
 
 std::size_t Engine::queued() const {
   const std::lock_guard lock(mutex_);
@@ -116,22 +128,37 @@ bool Engine::take_from(const std::shared_ptr<Work>& work, std::vector<Slice>& ba
   return true;
 }
 
+/// Why the work is not worth computing any more, if so. The estimate that let it in may have been wrong: behind a queue
+/// that stands, what has not begun after the time allowed is refused late rather than answered late.
+std::exception_ptr Engine::reason_to_drop(const Work& work, Clock::time_point now, bool standing) {
+  if (work.deadline <= now) {
+    metrics_.expired.add();
+    return refusal(grpc::StatusCode::DEADLINE_EXCEEDED, "the deadline passed while the request waited");
+  }
+  if (work.cancelled) {
+    metrics_.cancelled.add();
+    return refusal(grpc::StatusCode::CANCELLED, "the client cancelled");
+  }
+  const double limit = settings_.queue_ms / 1000;
+  if (standing && !work.patient && work.started == Clock::time_point{} && seconds(now - work.arrived) > 1.2 * limit) {
+    metrics_.rejected.add();
+    return std::make_exception_ptr(overloaded(std::max(0.001, limit)));
+  }
+  return nullptr;
+}
+
 /// The oldest request's texts first, then whatever goes with them. Empty when the engine stops.
 std::vector<Engine::Slice> Engine::take(std::unique_lock<std::mutex>&, std::vector<std::shared_ptr<Work>>& dropped) {
   std::vector<Slice> batch;
-  std::deque<std::shared_ptr<Work>> turned;  // served in part: to the back of the queue
+  // Served in part: the rest of a small request comes next, that of a large one gives way to all others.
+  std::deque<std::shared_ptr<Work>> next, turned;
   std::int64_t longest = 0;
   int texts = 0;
   const Clock::time_point now = Clock::now();
+  const bool standing = expected_wait() > settings_.queue_ms / 2000 && !short_queue();
   for (auto it = queue_.begin(); it != queue_.end() && texts < settings_.batch_texts;) {
     const std::shared_ptr<Work> work = *it;
-    const bool expired = work->deadline <= now;
-    if ((expired || work->cancelled) && !work->error) {
-      (expired ? metrics_.expired : metrics_.cancelled).add();
-      work->error = expired
-                        ? refusal(grpc::StatusCode::DEADLINE_EXCEEDED, "the deadline passed while the request waited")
-                        : refusal(grpc::StatusCode::CANCELLED, "the client cancelled");
-    }
+    if (!work->error) work->error = reason_to_drop(*work, now, standing);
     if (work->error) {
       it = queue_.erase(it);
       work->next = work->order.size();
@@ -151,8 +178,9 @@ std::vector<Engine::Slice> Engine::take(std::unique_lock<std::mutex>&, std::vect
       continue;
     }
     it = queue_.erase(it);
-    if (work->next < work->order.size()) turned.push_back(work);
+    if (work->next < work->order.size()) (work->left <= settings_.batch_units ? next : turned).push_back(work);
   }
+  queue_.insert(queue_.begin(), next.begin(), next.end());
   queue_.insert(queue_.end(), turned.begin(), turned.end());
   return batch;
 }
@@ -173,13 +201,17 @@ void Engine::work_loop(std::stop_token stop) {
     for (const auto& work : dropped) finish(*work);
     if (batch.empty()) continue;
     ++busy_;
-    compute(ctx, batch);
+    const auto begin = Clock::now();
+    const std::int64_t units = compute(ctx, batch);
+    const double took = seconds(Clock::now() - begin);  // with handing the answers over
     --busy_;
+    const std::lock_guard lock(mutex_);
+    recent_units_ = memory * recent_units_ + static_cast<double>(units);
+    recent_seconds_ = memory * recent_seconds_ + took;
   }
 }
 
-void Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
-  const auto begin = Clock::now();
+std::int64_t Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
   const Work& first = *batch.front().work;
   std::vector<Document> documents;
   std::int64_t units = 0;
@@ -213,23 +245,21 @@ void Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
     error = std::current_exception();
   }
   ctx.arena().reset();
-  const double took = seconds(Clock::now() - begin);
   metrics_.tokenise.observe(stages.encode);
   metrics_.compute.observe(stages.network);
   metrics_.decode.observe(stages.decode);
   metrics_.batches.add();
   metrics_.texts.add(documents.size());
   metrics_.units.add(static_cast<std::uint64_t>(units));
-  settle(batch, units, took, error);
+  settle(batch, error);
+  return units;
 }
 
 /// Counts the batch off its requests and finishes those that are complete.
-void Engine::settle(const std::vector<Slice>& batch, std::int64_t units, double took, std::exception_ptr error) {
+void Engine::settle(const std::vector<Slice>& batch, std::exception_ptr error) {
   std::vector<std::shared_ptr<Work>> complete;
   {
     const std::lock_guard lock(mutex_);
-    const double rate = static_cast<double>(units) / std::max(1e-6, took) * static_cast<double>(count_);
-    units_per_second_ += 0.1 * (rate - units_per_second_);
     for (const Slice& s : batch) {
       if (error) s.work->error = error;
       s.work->outstanding -= s.end - s.begin;

@@ -1,8 +1,8 @@
 // The prediction engine: a bounded queue and workers that batch across requests.
 // A free worker takes what waits: texts of similar length, of one model and one set of options, up to a number of
 // padded units. Nothing is held back to wait for company, so a lone request costs no more than its own computation.
-// Requests take turns: a large one gives way after each batch. Work whose deadline has passed, or whose client has
-// gone, leaves the queue before it costs anything.
+// Requests take turns: a large one gives way after each batch. Work whose deadline has passed, whose client has gone,
+// or that has waited too long to be of use leaves the queue before it costs anything.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -18,6 +18,7 @@
 #include "serve/metrics.h"
 #include "serve/model_store.h"
 #include "serve/settings.h"
+#include "serve/status.h"
 
 namespace bib::serve {
 
@@ -71,18 +72,23 @@ class Engine {
   std::vector<Slice> take(std::unique_lock<std::mutex>& lock, std::vector<std::shared_ptr<Work>>& dropped);
   bool take_from(const std::shared_ptr<Work>& work, std::vector<Slice>& batch, std::int64_t& longest, int& texts);
   void work_loop(std::stop_token stop);
-  void compute(Context& ctx, const std::vector<Slice>& batch);
-  void settle(const std::vector<Slice>& batch, std::int64_t units, double seconds, std::exception_ptr error);
+  std::int64_t compute(Context& ctx, const std::vector<Slice>& batch);  // its units
+  void settle(const std::vector<Slice>& batch, std::exception_ptr error);
   void finish(Work& work);
+  std::exception_ptr reason_to_drop(const Work& work, Clock::time_point now, bool standing);
+  Refusal overloaded(double retry_after) const;
   std::int64_t waiting_units() const;
+  double expected_wait() const;
+  bool short_queue() const;
+  double units_per_second() const;  // of all workers, as measured lately
 
   const Settings& settings_;
   Metrics& metrics_;
   mutable std::mutex mutex_;
   std::condition_variable_any wake_;
   std::deque<std::shared_ptr<Work>> queue_;
-  int count_ = 1;                // workers
-  double units_per_second_ = 0;  // of all workers, as measured lately
+  int count_ = 1;                         // workers
+  double recent_units_, recent_seconds_;  // of one worker; older batches count less
   std::atomic<int> busy_{0};
   std::vector<std::jthread> workers_;
 };

@@ -16,6 +16,7 @@ namespace bib::serve {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+constexpr int loading_niceness = 19;
 double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
 std::string shown(const std::string& name, const std::string& selector) {
@@ -131,16 +132,19 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
   for (const auto& [selector, model] : serving(name)) {
     if (model->version == version) return model;
   }
-  const auto begin = Clock::now();
   try {
-    const std::string path = repository_.path(name, version);
-    auto model = std::make_shared<LoadedModel>(
-        task_of(read_model(path)) == Task::ner
-            ? LoadedModel{.name = name, .version = version, .model = NerModel::load(path, *context_)}
-            : LoadedModel{.name = name, .version = version, .model = TcModel::load(path, *context_)});
-    warm(*context_, *model);
-    model->load_seconds = since(begin);
-    metrics_.load.observe(model->load_seconds);
+    ModelHandle model;
+    std::exception_ptr error;
+    // A thread of the lowest priority for what takes time: predictions go first. It holds no lock that they need.
+    std::thread([&] {
+      setpriority(PRIO_PROCESS, 0, loading_niceness);
+      try {
+        model = read_file(name, version);
+      } catch (...) {
+        error = std::current_exception();
+      }
+    }).join();
+    if (error) std::rethrow_exception(error);
     const std::lock_guard lock(mutex_);
     errors_.erase({name, version});
     return model;
@@ -149,6 +153,19 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
     errors_[{name, version}] = e.what();
     throw;
   }
+}
+
+ModelHandle ModelStore::read_file(const std::string& name, int version) {
+  const auto begin = Clock::now();
+  const std::string path = repository_.path(name, version);
+  auto model = std::make_shared<LoadedModel>(
+      task_of(read_model(path)) == Task::ner
+          ? LoadedModel{.name = name, .version = version, .model = NerModel::load(path, *context_)}
+          : LoadedModel{.name = name, .version = version, .model = TcModel::load(path, *context_)});
+  warm(*context_, *model);
+  model->load_seconds = since(begin);
+  metrics_.load.observe(model->load_seconds);
+  return model;
 }
 
 void ModelStore::drop(const std::string& name, const std::string& selector) {
@@ -178,7 +195,6 @@ void ModelStore::unload(const std::string& name, const std::string& selector) {
 }
 
 void ModelStore::follow(std::stop_token stop) {
-  setpriority(PRIO_PROCESS, 0, 5);  // of this thread: loading gives way to predicting
   std::mutex mutex;
   std::condition_variable_any timer;
   std::unique_lock lock(mutex);

@@ -70,6 +70,7 @@ class ModelStore {
   };
   ModelHandle load_now(const std::string& name, const std::string& selector);
   ModelHandle read(const std::string& name, int version);
+  ModelHandle read_file(const std::string& name, int version);
   void follow(std::stop_token stop);
   void run_loads(std::stop_token stop);
   void update(const std::string& name, const std::string& selector);

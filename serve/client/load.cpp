@@ -86,22 +86,28 @@ class Load {
     }
     auto& stub = *stubs_[number % stubs_.size()];
     if (flags_.task == "ner") {
-      stub.async()->PredictNamedEntityRecognition(
-          call->context.get(), &call->ner, &call->ner_reply,
-          [this, call](grpc::Status s) { done(*call, s, call->ner_reply.timing()); });
+      stub.async()->PredictNamedEntityRecognition(call->context.get(), &call->ner, &call->ner_reply,
+                                                  [this, call](grpc::Status s) mutable { done(std::move(call), s); });
     } else {
-      stub.async()->PredictTextClassification(
-          call->context.get(), &call->tc, &call->tc_reply,
-          [this, call](grpc::Status s) { done(*call, s, call->tc_reply.timing()); });
+      stub.async()->PredictTextClassification(call->context.get(), &call->tc, &call->tc_reply,
+                                              [this, call](grpc::Status s) mutable { done(std::move(call), s); });
     }
   }
 
-  void done(const Call& call, const grpc::Status& status, const v1::Timing& timing) {
+  void done(std::shared_ptr<Call> call, const grpc::Status& status) {
     const auto now = Clock::now();
     const bool again = flags_.rate <= 0 && now < end_;
     if (again) start(now);
+    count(*call, status, now);
+    call.reset();  // before the last one lets run() end
+    const std::lock_guard lock(mutex_);
+    if (--open_ == 0) idle_.notify_all();
+  }
+
+  void count(const Call& call, const grpc::Status& status, Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     if (call.due >= begin_ && call.due < end_) {
+      const v1::Timing& timing = flags_.task == "ner" ? call.ner_reply.timing() : call.tc_reply.timing();
       if (status.ok()) {
         samples_.push_back({std::chrono::duration<double>(now - call.due).count(), timing.queue(), timing.compute()});
       } else {
@@ -114,7 +120,6 @@ class Load {
         if (last_error_.empty()) last_error_ = status.error_message();
       }
     }
-    if (--open_ == 0) idle_.notify_all();
   }
 
   static double percentile(std::vector<double>& sorted, double share) {

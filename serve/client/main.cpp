@@ -1,4 +1,6 @@
 // bib-client: what `bib client` runs.
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -110,10 +112,13 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  int code = 1;
   try {
-    return action();
+    code = action();
   } catch (const std::exception& e) {
     std::cerr << "bib client: error: " << e.what() << '\n';
-    return 1;
   }
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(code);  // gRPC's threads may still be putting a call away: what statics hold stays until the process ends
 }
