@@ -19,6 +19,7 @@ Context::Context(ContextOptions options) : options_(options), arena_(options.dev
   if (options_.threads <= 0) options_.threads = available_threads();
   const char* careful = std::getenv("BIB_CAREFUL");
   careful_ = careful && *careful == '1';
+  if (options_.device == Device::cuda && options_.math == Math::int8) options_.math = Math::fast;
   if (options_.device == Device::cuda) cuda_.reset(make_cuda_state(options_.device_index, options_.math));
 }
 

@@ -1,5 +1,7 @@
 #include "cpu/isa.h"
 
+#include <cpuid.h>
+
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -34,6 +36,14 @@ Isa choose() {
 }
 
 }  // namespace
+
+bool has_dot() {
+  const char* wanted = std::getenv("BIB_CPU_DOT");
+  if (wanted && *wanted == '0') return false;
+  if (isa() == Isa::avx512) return __builtin_cpu_supports("avx512vnni");
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return isa() == Isa::avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);  // AVX-VNNI
+}
 
 Isa isa() {
   static const Isa chosen = choose();

@@ -11,6 +11,10 @@ enum class Isa { base, avx2, avx512 };  // base = x86-64-v2
 Isa isa();
 const char* isa_name(Isa isa);
 
+/// Whether the CPU has instructions for dot products of small integers at that set's vector length (AVX512-VNNI,
+/// AVX-VNNI); BIB_CPU_DOT=0, read at every call: no. They change no bit.
+bool has_dot();
+
 template <class Table>
 const Table& select(const Table& base, const Table& avx2, const Table& avx512) {
   switch (isa()) {

@@ -5,19 +5,16 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <vector>
 
 #include "cpu/isa.h"
-#include "cpu/lstm.simd.h"
+#include "cpu/lstm_order.h"
+#include "cpu/lstm_packed.h"
 #include "cpu/parallel.h"
 
 namespace bib {
 
 namespace {
-
-constexpr int chunk_rows =
-    192;  // tokens whose input products are computed at once: they stay in the second-level cache
 
 const LstmKernels& kernels() { return select(base::lstm_kernels, avx2::lstm_kernels, avx512::lstm_kernels); }
 int padded(int n) { return (n + kernels().lanes - 1) / kernels().lanes * kernels().lanes; }
@@ -27,112 +24,84 @@ T* take(Context& ctx, std::int64_t rows, int columns = 1) {
   return ctx.arena().make<T, 2>({static_cast<int>(rows), columns}).data;
 }
 
-/// The batch by falling length; tokens packed step by step, in this order within a step.
-struct Order {
-  std::vector<int> sentence, length;  // [B]
-  std::vector<int> packed_row;        // [steps+1]  where step t begins
-  int steps = 0;
+}  // namespace
 
-  Order(const View<const int, 1>& lengths, int T) : sentence(lengths.dim(0)) {
-    const int B = lengths.dim(0);
-    for (int b = 0; b < B; ++b) expect(lengths[b] >= 0 && lengths[b] <= T, "lstm: a length is not in 0..T");
-    std::iota(sentence.begin(), sentence.end(), 0);
-    std::stable_sort(sentence.begin(), sentence.end(), [&](int a, int b) { return lengths[a] > lengths[b]; });
-    for (int b : sentence) length.push_back(lengths[b]);
-    steps = B ? length[0] : 0;
-    packed_row.assign(steps + 1, 0);
-    for (int t = 0, active = B; t < steps; ++t) {
-      while (length[active - 1] <= t) --active;
-      packed_row[t + 1] = packed_row[t] + active;
-    }
+namespace {
+
+/// The weights of all directions in the kernels' order, in memory of the arena.
+struct PackedWeights {
+  int width = 0;  // 4 padded(H)
+  real *w_x, *w_h, *b;
+
+  PackedWeights(Arena& arena, int D, int I, int H) : width(4 * padded(H)) {
+    w_x = arena.make<real, 3>({D, I, width}).data;
+    w_h = arena.make<real, 3>({D, H, width}).data;
+    b = arena.make<real, 2>({D, width}).data;
   }
-  int tokens() const { return packed_row.back(); }
-  struct Token {
-    int t, j;  // step, place among the sentences
-  };
-  Token token(int row) const {
-    const auto after = std::upper_bound(packed_row.begin(), packed_row.end(), row);
-    const int t = static_cast<int>(after - packed_row.begin()) - 1;
-    return {t, row - packed_row[t]};
-  }
-  int active(int t) const { return packed_row[t + 1] - packed_row[t]; }
-};
+  explicit PackedWeights(const LstmPacked& p) : width(4 * padded(p.H)), w_x(p.w_x), w_h(p.w_h), b(p.b) {}
 
-/// Every G-th sentence of the order, so that the units of one direction cost the same.
-struct Part {
-  std::vector<int> sentence, active;
-  int first, stride;
-
-  Part(const Order& order, int first_, int stride_) : first(first_), stride(stride_) {
-    for (std::size_t j = first; j < order.sentence.size(); j += stride) sentence.push_back(order.sentence[j]);
-    const int steps = sentence.empty() ? 0 : order.length[first];
-    for (int t = 0; t < steps; ++t) active.push_back((order.active(t) - first + stride - 1) / stride);
-    active.push_back(0);
+  void pack(Context& ctx, View<const real, 3> from_x, View<const real, 3> from_h, View<const real, 2> from_b) const {
+    const LstmKernels& k = kernels();
+    const int D = from_x.dim(0), I = from_x.dim(2), H = from_h.dim(2), blocks = width / 4 / k.lanes;
+    parallel_for(ctx, D * blocks * 2, [&](int i) {
+      const int d = i / 2 / blocks, block = i / 2 % blocks;
+      if (i % 2) {
+        k.pack_gates(from_h[d].data, H, H, block, w_h + std::int64_t{d} * H * width);
+      } else {
+        k.pack_gates(from_x[d].data, H, I, block, w_x + std::int64_t{d} * I * width);
+      }
+    });
+    for (int d = 0; d < D; ++d) k.pack_bias(from_b[d].data, H, b + std::int64_t{d} * width);
   }
 };
-
-std::vector<Part> parts(const Context& ctx, const Order& order, int D) {
-  const int B = static_cast<int>(order.sentence.size());
-  const int stride = std::max(1, std::min(B, (ctx.threads() + D - 1) / D));
-  std::vector<Part> list;
-  for (int first = 0; first < stride; ++first) list.emplace_back(order, first, stride);
-  return list;
-}
-
-template <class Op>
-LstmUnit unit_of(const Op& op, const Part& part, int direction) {
-  return {.T = op.x.dim(0),
-          .B = op.x.dim(1),
-          .D = op.w_h.dim(0),
-          .I = op.x.dim(2),
-          .H = op.w_h.dim(2),
-          .direction = direction,
-          .count = static_cast<int>(part.sentence.size()),
-          .steps = static_cast<int>(part.active.size()) - 1,
-          .sentence = part.sentence.data(),
-          .active = part.active.data(),
-          .mask = op.h_mask ? op.h_mask[direction].data : nullptr};
-}
 
 }  // namespace
 
+std::shared_ptr<const LstmPacked> pack_lstm(Context& ctx, View<const real, 3> w_x, View<const real, 3> w_h,
+                                            View<const real, 2> b) {
+  if (ctx.device() != Device::cpu) return nullptr;
+  const int D = w_h.dim(0), I = w_x.dim(2), H = w_h.dim(2);
+  const auto packed = std::make_shared<LstmPacked>(D, I, H, sizeof(real) == sizeof(float) ? ctx.math() : Math::strict);
+  if (packed->math == Math::strict) {
+    const PackedWeights weights(packed->memory, D, I, H);
+    weights.pack(ctx, w_x, w_h, b);
+    packed->w_x = weights.w_x, packed->w_h = weights.w_h, packed->b = weights.b;
+  } else {
+    pack_integers(w_x, w_h, b, *packed);
+  }
+  return packed;
+}
+
 void on_cpu(Context& ctx, const LstmForward& op) {
   const int I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2);
-  const Order order(op.lengths, op.x.dim(0));
+  expect(!op.packed || (op.packed->D == D && op.packed->I == I && op.packed->H == H),
+         "lstm_forward: packed is of weights of another shape");
+  if (op.packed && op.packed->math != Math::strict) return forward_in_integers(ctx, op);
+  const LstmOrder order(op.lengths, op.x.dim(0));
   const LstmKernels& k = kernels();
-  const int width = 4 * padded(H), blocks = padded(H) / k.lanes;
   ArenaScope scope(ctx.arena());
-  real* w_x = take(ctx, std::int64_t{D} * I, width);
-  real* w_h = take(ctx, std::int64_t{D} * H, width);
-  real* b = take(ctx, D, width);
-  const std::vector<Part> list = parts(ctx, order, D);
+  const PackedWeights weights = op.packed ? PackedWeights(*op.packed) : PackedWeights(ctx.arena(), D, I, H);
+  if (!op.packed) weights.pack(ctx, op.w_x, op.w_h, op.b);
+  const int width = weights.width;
+  const std::vector<LstmPart> list = lstm_parts(ctx, order, D);
   std::vector<LstmForwardUnit> units;
   for (int d = 0; d < D; ++d) {
-    for (const Part& part : list) {
-      LstmForwardUnit u{unit_of(op, part, d)};
+    for (const LstmPart& part : list) {
+      LstmForwardUnit u{lstm_unit(op, part, d)};
       u.x = op.x.data;
-      u.w_x = w_x + std::int64_t{d} * I * width;
-      u.w_h = w_h + std::int64_t{d} * H * width;
-      u.b = b + std::int64_t{d} * width;
+      u.w_x = weights.w_x + std::int64_t{d} * I * width;
+      u.w_h = weights.w_h + std::int64_t{d} * H * width;
+      u.b = weights.b + std::int64_t{d} * width;
       u.h = op.h.data + d * H;
       u.gates = op.gates ? op.gates[d].data : nullptr;
       u.c = op.c ? op.c[d].data : nullptr;
-      u.chunk_rows = std::max(u.count, chunk_rows);
+      u.chunk_rows = std::max(u.count, lstm_chunk_rows);
       u.rows = take<const real*>(ctx, u.chunk_rows);
       u.products = take(ctx, u.chunk_rows, width);
       for (real** buffer : {&u.state[0], &u.state[1], &u.cell}) *buffer = take(ctx, u.count, padded(H));
       units.push_back(u);
     }
   }
-  parallel_for(ctx, D * blocks * 2, [&](int i) {
-    const int d = i / 2 / blocks, block = i / 2 % blocks;
-    if (i % 2) {
-      k.pack_gates(op.w_h[d].data, H, H, block, w_h + std::int64_t{d} * H * width);
-    } else {
-      k.pack_gates(op.w_x[d].data, H, I, block, w_x + std::int64_t{d} * I * width);
-    }
-  });
-  for (int d = 0; d < D; ++d) k.pack_bias(op.b[d].data, H, b + std::int64_t{d} * width);
   parallel_for(ctx, static_cast<int>(units.size()), [&](int i) { k.forward(units[i]); });
 }
 
@@ -141,7 +110,7 @@ namespace {
 /// Sizes of backward, and the gradients before the activations that all its products read.
 struct BackwardPlan {
   const LstmBackward& op;
-  Order order;
+  LstmOrder order;
   const LstmKernels& k = kernels();
   int B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = order.tokens();
   int blocks = padded(H) / k.lanes, width = 4 * k.lanes;
@@ -160,10 +129,12 @@ struct BackwardPlan {
 class Recurrence {
  public:
   Recurrence(Context& ctx, const BackwardPlan& p)
-      : p_(p), parts_(parts(ctx, p.order, p.D)), w_h_(take(ctx, std::int64_t{p.D} * p.blocks * p.width, padded(p.H))) {
+      : p_(p),
+        parts_(lstm_parts(ctx, p.order, p.D)),
+        w_h_(take(ctx, std::int64_t{p.D} * p.blocks * p.width, padded(p.H))) {
     for (int d = 0; d < p.D; ++d) {
-      for (const Part& part : parts_) {
-        LstmBackwardUnit u{unit_of(p.op, part, d)};
+      for (const LstmPart& part : parts_) {
+        LstmBackwardUnit u{lstm_unit(p.op, part, d)};
         u.w_h = packed(d);
         u.gates = p.op.gates[d].data;
         u.c = p.op.c[d].data;
@@ -194,7 +165,7 @@ class Recurrence {
   real* packed(int d) const { return w_h_ + std::int64_t{d} * p_.blocks * p_.width * padded(p_.H); }
 
   const BackwardPlan& p_;
-  std::vector<Part> parts_;
+  std::vector<LstmPart> parts_;
   real* w_h_;
   std::vector<LstmBackwardUnit> units_;
 };
@@ -207,7 +178,7 @@ class InputGradient {
     w_x_ = take(ctx, p.D * p.blocks * p.width, padded(p.I));
     rows_ = take<real*>(ctx, p.N);
     // A row's sum does not depend on its chunk, so that the number of chunks may suit the threads.
-    const int threads = ctx.threads(), full = (p.N + chunk_rows - 1) / chunk_rows;
+    const int threads = ctx.threads(), full = (p.N + lstm_chunk_rows - 1) / lstm_chunk_rows;
     chunks_ = (full + threads - 1) / threads * threads;
     const int T = p.op.x.dim(0);
     for (int t = 0; t < T; ++t) {

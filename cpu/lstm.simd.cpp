@@ -3,12 +3,12 @@
 
 #include <cstddef>
 
+#include "cpu/lstm_steps.h"
 #include "cpu/panel.h"
 
 namespace bib::BIB_ISA {
 namespace {
 
-int blocks_of(int H) { return (H + lanes - 1) / lanes; }
 int smaller(int a, int b) { return a < b ? a : b; }
 
 void pack_gates(const real* w, int H, int K, int block, real* packed) {
@@ -59,11 +59,6 @@ void pack_columns(const real* const* rows, const real* const* scales, int N, rea
 
 // ---- forward ----
 
-/// Where step t's predecessor lies, and how many of the active sentences have one.
-int previous_step(const LstmUnit& u, int t) { return u.direction == 0 ? t - 1 : t + 1; }
-int carried(const LstmUnit& u, int t) { return u.direction == 1 ? u.active[t + 1] : t > 0 ? u.active[t] : 0; }
-std::ptrdiff_t token(const LstmUnit& u, int t, int j) { return std::ptrdiff_t{t} * u.B + u.sentence[j]; }
-
 /// products = w_x x + b for the first `rows` addresses in u.rows.
 void input_products(const LstmForwardUnit& u, int rows) {
   const int width = 4 * padded(u.H);
@@ -107,7 +102,7 @@ BIB_INLINE void cell(const LstmForwardUnit& u, int t, int j, int block, const ve
 }
 
 /// One step of all active sentences: products (of this step) += w_h h, then the cell while the sums are in registers.
-void step(const LstmForwardUnit& u, int t, real* products, const real* last, real* state) {
+void time_step(const LstmForwardUnit& u, int t, real* products, const real* last, real* state) {
   const int height = padded(u.H), width = 4 * height, old = carried(u, t);
   for (int block = 0; block < blocks_of(u.H); ++block) {
     const real* panel = u.w_h + std::ptrdiff_t{block} * u.H * 4 * lanes;
@@ -138,29 +133,23 @@ void step(const LstmForwardUnit& u, int t, real* products, const real* last, rea
   }
 }
 
-void clear_padding(const LstmForwardUnit& u, int t, int from) {
-  for (int j = from; j < u.count; ++j)
-    __builtin_memset(u.h + token(u, t, j) * u.D * u.H, 0, sizeof(real) * static_cast<std::size_t>(u.H));
-}
+struct Forward {
+  const LstmForwardUnit& u;
+  int now = 0;
+
+  void add(int row, std::ptrdiff_t token) { u.rows[row] = u.x + token * u.I; }
+  void products(int rows) { input_products(u, rows); }
+  void step(int t, int row) {
+    real* products = u.products + std::ptrdiff_t{row} * 4 * padded(u.H);
+    time_step(u, t, products, u.state[now], u.state[1 - now]);
+    clear_padding(u, t, u.active[t]);
+    now = 1 - now;
+  }
+};
 
 void forward(const LstmForwardUnit& u) {
-  const int width = 4 * padded(u.H);
   __builtin_memset(u.cell, 0, sizeof(real) * static_cast<std::size_t>(u.count) * padded(u.H));
-  int now = 0;
-  for (int q = 0; q < u.steps;) {
-    const auto time = [&](int step) { return u.direction == 0 ? step : u.steps - 1 - step; };
-    int rows = 0, end = q;  // as many steps as fit: their input products run as one
-    for (; end < u.steps && rows + u.active[time(end)] <= u.chunk_rows; ++end)
-      for (int j = 0; j < u.active[time(end)]; ++j) u.rows[rows++] = u.x + token(u, time(end), j) * u.I;
-    input_products(u, rows);
-    real* products = u.products;
-    for (; q < end; ++q, now = 1 - now) {
-      const int t = time(q);
-      step(u, t, products, u.state[now], u.state[1 - now]);
-      clear_padding(u, t, u.active[t]);
-      products += std::ptrdiff_t{u.active[t]} * width;
-    }
-  }
+  through_time(u, Forward{u});
   for (int t = u.steps; t < u.T; ++t) clear_padding(u, t, 0);
 }
 

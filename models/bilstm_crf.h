@@ -29,6 +29,11 @@ struct BiLstmCrf {
   /// Forbids what the tag scheme does not allow: -infinity in the CRF's parameters. Once, before training.
   void forbid(Context&, Parameters& p, const TagSet& tags) const;
 
+  /// After the parameters were opened to predict, in the context's math: weights made ready once.
+  void pack(Context& ctx) {
+    for (BiLstm& layer : layers) layer.pack(ctx);
+  }
+
   Saved scores(Context&, const DeviceBatch& batch, bool train, RandomKey key = {}) const;
   /// Loss [B] of the gold tags; adds to the dense gradients and appends those of the tables.
   View<real, 1> loss(Context&, const DeviceBatch& batch, View<const int, 2> tags, View<const real, 1> weight,

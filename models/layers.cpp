@@ -126,7 +126,8 @@ BiLstm::Saved BiLstm::forward(Context& ctx, View<const real, 3> x, View<const in
                        .h_mask = h_mask,
                        .h = s.h,
                        .gates = s.gates,
-                       .c = s.c});
+                       .c = s.c,
+                       .packed = packed.get()});
   return s;
 }
 

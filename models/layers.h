@@ -1,6 +1,7 @@
 // Layers: parameters, a forward that returns what backward needs, a backward. Plain structs; models call them in order,
 // then in reverse. The gradient of an activation is overwritten, of a parameter accumulated (docs/numerics.md).
 #pragma once
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -57,8 +58,11 @@ struct BiLstm {
   Param<3> w_x, w_h;  // [2,4H,I] [2,4H,H]
   Param<2> b;         // [2,4H]
   int hidden = 0;
+  std::shared_ptr<const LstmPacked> packed;  // in a model opened to predict
 
   static BiLstm add(Parameters& p, const std::string& name, int inputs, int hidden);
+  /// Makes the weights ready once; they must not change from then on.
+  void pack(Context& ctx) { packed = pack_lstm(ctx, w_x.value(), w_h.value(), b.value()); }
   Saved forward(Context&, View<const real, 3> x, View<const int, 1> lengths, View<const real, 3> h_mask,
                 bool train) const;
   View<real, 3> backward(Context&, const Saved&, View<const int, 1> lengths, View<const real, 3> d_h) const;  // d_x

@@ -69,6 +69,7 @@ NerModel NerModel::load(const std::string& path, Context& ctx) {
   auto impl = std::make_shared<Impl>(
       make_ner(config, Features::load(config, file), TagSet(Labels::load(*file, "bib.labels").names(), config.scheme)));
   impl->parameters.open(ctx, file);
+  impl->network.pack(ctx);
   return NerModel(std::move(impl));
 }
 

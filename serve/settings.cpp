@@ -28,7 +28,8 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--state", s.state, "Jobs and uploads (default: <models>/.state; same volume as --models)");
   flag(app, "--datasets", s.datasets, "Folder that training requests may name files in (default: none)");
   flag(app, "--device", device, "auto, cpu, cuda or cuda:N");
-  flag(app, "--math", math, "strict (fp32) or fast (a GPU's tensor cores: bf16 and TF32 products)");
+  flag(app, "--math", math,
+       "strict (fp32), fast (GPU: bf16 and TF32 products; predicting on a CPU: 16-bit ones) or int8");
   flag(app, "--port", s.port, "gRPC port; 0: any free one")->check(CLI::Range(0, 65535))->group("Network");
   flag(app, "--http", s.http_port, "HTTP port for health, metrics and POST /v1/predict; -1: none")
       ->check(CLI::Range(-1, 65535))

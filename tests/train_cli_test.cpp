@@ -111,7 +111,7 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
            Case{ner + " --set hiden=3", 3, "hidden"},
            Case{ner + " --config bad.toml", 3, "bad.toml:2"},
            Case{ner + " --device cuda", 5, "--device cpu"},
-           Case{ner + " --math quick", 2, "strict or fast"},
+           Case{ner + " --math quick", 2, "strict, fast"},
            Case{"train ner --train none.txt -o m", 3, "none.txt"},
            Case{"train ner --train folder -o m", 3, "folder"},
            Case{"train ner --train empty.txt -o m", 3, "empty.txt"},

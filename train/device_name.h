@@ -11,8 +11,9 @@ namespace bib {
 /// The words of --math and what they stand for (docs/numerics.md).
 inline Math math_of(const std::string& name) {
   if (name == "strict") return Math::strict;
-  if (name == "fast") return Math::fast;
-  throw std::invalid_argument("--math " + name + ": write strict or fast");
+  if (name == "fast" || name == "bf16") return Math::fast;
+  if (name == "int8") return Math::int8;
+  throw std::invalid_argument("--math " + name + ": write strict, fast (also: bf16) or int8");
 }
 
 /// Options for "auto", "cpu", "cuda" or "cuda:N". Throws std::invalid_argument for another word and DeviceError when

@@ -5,11 +5,19 @@
 // Steps at or past a sequence's length give h = 0 and d_x = 0; what gates and c hold there is unspecified.
 // h_mask is recurrent variational dropout (Gal & Ghahramani 2016): one mask per sequence, already scaled by 1/(1-p).
 #pragma once
+#include <memory>
 #include <tuple>
 
 #include "bib/context.h"
 
 namespace bib {
+
+/// A layer's weights made ready for the device once, so that forward need not do it at every call. Immutable.
+struct LstmPacked;
+/// On the CPU, in the context's math: with `fast` and `int8`, forward computes with 16- and 8-bit integers
+/// (docs/numerics.md). Null on other devices, which read the weights as they are.
+std::shared_ptr<const LstmPacked> pack_lstm(Context&, View<const real, 3> w_x, View<const real, 3> w_h,
+                                            View<const real, 2> b);
 
 struct LstmForward {
   static constexpr std::string_view name = "lstm_forward";
@@ -20,6 +28,7 @@ struct LstmForward {
   View<const real, 3> h_mask;    // [D,B,H]  may be left out: no recurrent dropout
   View<real, 3> h;               // [T,B,D*H]  direction d in columns d*H..d*H+H-1
   View<real, 4> gates, c;        // [D,T,B,4H] [D,T,B,H]  activated gates and cells for backward; both may be left out
+  const LstmPacked* packed = nullptr;  // of these weights, to predict: without h_mask, gates and c
   static auto operands(auto& o) { return std::tie(o.x, o.lengths, o.w_x, o.w_h, o.b, o.h_mask, o.h, o.gates, o.c); }
   void check() const {
     const int T = x.dim(0), B = x.dim(1), I = x.dim(2), D = w_h.dim(0), H = w_h.dim(2);
@@ -33,6 +42,7 @@ struct LstmForward {
     expect_shape_or_none(name, "gates", gates, {D, T, B, 4 * H});
     expect_shape_or_none(name, "c", c, {D, T, B, H});
     expect(!gates == !c, "lstm_forward: gates and c are given together or not at all");
+    expect(!packed || (!h_mask && !gates), "lstm_forward: packed weights are for prediction");
   }
 };
 

@@ -1,0 +1,145 @@
+// The LSTM's forward pass with products of integers (cpu/lstm_integer.simd.h): the same walk through time as
+// cpu/lstm.simd.cpp.
+#undef BIB_REAL  // floats whatever the library's real is; the one in double never comes here
+#include "cpu/lstm_integer.simd.h"
+
+#include "cpu/dot.h"
+#include "cpu/lstm_steps.h"
+#include "cpu/panel.h"
+
+namespace bib::BIB_ISA {
+namespace {
+
+/// About 1/x, relative error below 1e-4.
+BIB_INLINE vec reciprocal(vec x) {
+#if defined(__AVX512F__)
+  return (vec)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)x);  // the plain one warns of an undefined source
+#elif defined(__AVX2__)
+  const vec r = (vec)_mm256_rcp_ps((__m256)x);
+  return r * (2 - x * r);
+#else
+  const vec r = (vec)_mm_rcp_ps((__m128)x);
+  return r * (2 - x * r);
+#endif
+}
+
+/// tanh by a continued fraction (Lambert) of degree 7 over 6: absolute error below 2e-4, less than a code's step.
+BIB_INLINE vec quick_tanh(vec x) {
+  const vec limit = splat(4.97f);
+  x = min(limit, max(-limit, x));  // in this order, NaN stays
+  const vec s = x * x;
+  const vec p = ((s + 378) * s + 17325) * s + 135135;
+  const vec q = ((s * 28 + 3150) * s + 62370) * s + 135135;
+  return x * p * reciprocal(q);
+}
+BIB_INLINE vec quick_sigmoid(vec x) { return quick_tanh(x * 0.5f) * 0.5f + 0.5f; }
+
+/// x [n] as codes with a scale of its own, so that a token's codes do not depend on the tokens beside it.
+template <class Codes>
+float quantise(const float* x, int n, float levels, unsigned char* to) {
+  vec most{};
+  for (int k = 0; k < n; k += lanes) {
+    const vec v = load_some(x + k, n - k);
+    most = max(max(v, -v), most);
+  }
+  const float largest_x = largest(most);
+  const vec inverse = splat(largest_x > 0 ? levels / largest_x : 0);
+  for (int k = 0; k < n; k += lanes) store_codes<Codes>(to + k * Codes::bytes, load_some(x + k, n - k) * inverse);
+  return largest_x / levels;
+}
+
+template <class Codes, bool Native>
+struct Forward {
+  const LstmIntegerUnit& u;
+  const int height = padded(u.H), width = 4 * height;
+  const int x_groups = padded(u.I) / Codes::per_group, h_groups = height / Codes::per_group;
+  int now = 0;
+
+  void add(int row, std::ptrdiff_t token) {
+    u.x_scale[row] =
+        quantise<Codes>(u.x + token * u.I, u.I, u.levels_x, u.x_codes + std::ptrdiff_t{row} * x_groups * 4);
+  }
+
+  void products(int rows) {
+    for (int block = 0; block < blocks_of(u.H); ++block) {
+      const int at = block * 4 * lanes;
+      const int* panel = u.w_x.codes + std::ptrdiff_t{at} * x_groups;
+      for_tiles(rows, [&](auto S, int row) {
+        ivec acc[S.value][4];
+        const unsigned char* a[S.value];
+        for (int s = 0; s < S.value; ++s) {
+          a[s] = u.x_codes + std::ptrdiff_t{row + s} * x_groups * 4;
+          for (int v = 0; v < 4; ++v) acc[s][v] = load_codes(u.w_x.start + at + v * lanes);
+        }
+        multiply_codes<Codes, Native>(acc, a, panel, x_groups);
+        for (int s = 0; s < S.value; ++s)
+          for (int v = 0; v < 4; ++v) {
+            const vec scale = load(u.w_x.scale + at + v * lanes) * u.x_scale[row + s];
+            store(u.products + std::ptrdiff_t{row + s} * width + at + v * lanes,
+                  fma(__builtin_convertvector(acc[s][v], vec), scale, load(u.b + at + v * lanes)));
+          }
+      });
+    }
+  }
+
+  BIB_INLINE void cell(const LstmIntegerUnit& u, int t, int j, int block, const vec (&sums)[4], unsigned char* state) {
+    const int unit = block * lanes;
+    const std::ptrdiff_t here = std::ptrdiff_t{j} * padded(u.H) + unit;
+    const vec i = quick_sigmoid(sums[0]), f = quick_sigmoid(sums[1]), g = quick_tanh(sums[2]),
+              o = quick_sigmoid(sums[3]);
+    const vec c = fma(f, load(u.cell + here), i * g);
+    const vec h = o * quick_tanh(c);
+    store(u.cell + here, c);
+    store_codes<Codes>(state + here * Codes::bytes, h * u.levels_h);
+    store_some(u.h + token(u, t, j) * u.D * u.H + unit, h, u.H - unit);
+  }
+
+  void step(int t, int first_row) {
+    const float* products = u.products + std::ptrdiff_t{first_row} * width;
+    const int old = carried(u, t);
+    const unsigned char* last = u.state[now];
+    unsigned char* state = u.state[1 - now];
+    for (int block = 0; block < blocks_of(u.H); ++block) {
+      const int at = block * 4 * lanes;
+      const int* panel = u.w_h.codes + std::ptrdiff_t{at} * h_groups;
+      for_tiles(old, [&](auto S, int row) {
+        ivec acc[S.value][4];
+        const unsigned char* a[S.value];
+        for (int s = 0; s < S.value; ++s) {
+          a[s] = last + std::ptrdiff_t{row + s} * h_groups * 4;
+          for (int v = 0; v < 4; ++v) acc[s][v] = load_codes(u.w_h.start + at + v * lanes);
+        }
+        multiply_codes<Codes, Native>(acc, a, panel, h_groups);
+        for (int s = 0; s < S.value; ++s) {
+          vec sums[4];
+          for (int v = 0; v < 4; ++v)
+            sums[v] = fma(__builtin_convertvector(acc[s][v], vec), load(u.w_h.scale + at + v * lanes),
+                          load(products + std::ptrdiff_t{row + s} * width + at + v * lanes));
+          cell(u, t, row + s, block, sums, state);
+        }
+      });
+      for (int j = old; j < u.active[t]; ++j) {  // first step of these sentences: h before it is 0
+        vec sums[4];
+        for (int v = 0; v < 4; ++v) sums[v] = load(products + std::ptrdiff_t{j} * width + at + v * lanes);
+        cell(u, t, j, block, sums, state);
+      }
+    }
+    clear_padding(u, t, u.active[t]);
+    now = 1 - now;
+  }
+};
+
+template <class Codes, bool Native>
+void forward(const LstmIntegerUnit& u) {
+  __builtin_memset(u.cell, 0, sizeof(float) * static_cast<std::size_t>(u.count) * padded(u.H));
+  through_time(u, Forward<Codes, Native>{u});
+  for (int t = u.steps; t < u.T; ++t) clear_padding(u, t, 0);
+}
+
+}  // namespace
+
+const LstmIntegerKernels lstm_integer{
+    .lanes = lanes,
+    .forward = {{forward<Codes16, false>, forward<Codes16, true>}, {forward<Codes8, false>, forward<Codes8, true>}}};
+
+}  // namespace bib::BIB_ISA
