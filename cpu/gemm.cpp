@@ -1,62 +1,58 @@
+// Both operands are put into the kernels' order once, then blocks of C are shared among the threads. Every element is a
+// chain of multiply-adds in the order of k: the bits depend neither on the threads nor on the block.
 #include "cpu/gemm.h"
 
-#include <cblas.h>
-
 #include <algorithm>
-#include <mutex>
 
+#include "cpu/gemm.simd.h"
+#include "cpu/isa.h"
 #include "cpu/parallel.h"
 
 namespace bib {
 
 namespace {
 
-// One chunk is about 4 MFLOP at least: small enough to share among threads, large enough to repay the packing that
-// OpenBLAS does per call. Chunk sizes are multiples of 48, which every micro-kernel's tile divides or nearly so.
-constexpr int chunk_step = 48;
-constexpr double chunk_flops = 4e6;
+constexpr int rows_per_block = 192;  // of A, in the second-level cache while a panel goes over them
+constexpr int rows_per_task = 256;   // of the stored A, when it is transposed
 
-int chunk_length(int extent, double flops_per_unit) {
-  const double units = std::max(1.0, chunk_flops / std::max(1.0, flops_per_unit));
-  const int rounded = static_cast<int>(std::min<double>(extent, units)) + chunk_step - 1;
-  return std::max(chunk_step, rounded / chunk_step * chunk_step);
-}
+const GemmSimd& simd() { return select(base::gemm, avx2::gemm, avx512::gemm); }
+int padded(int n) { return (n + simd().lanes - 1) / simd().lanes * simd().lanes; }
 
 }  // namespace
 
-void gemm_one_thread(const Gemm& g) {
-  // OpenBLAS' own threads would both compete with ours and let the summation order depend on their number.
-  static std::once_flag once;
-  std::call_once(once, [] { openblas_set_num_threads(1); });
-  if (g.m == 0 || g.n == 0) return;
-  const CBLAS_TRANSPOSE ta = g.transpose_a ? CblasTrans : CblasNoTrans;
-  const CBLAS_TRANSPOSE tb = g.transpose_b ? CblasTrans : CblasNoTrans;
-  if constexpr (sizeof(real) == sizeof(double)) {
-    cblas_dgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, g.alpha, reinterpret_cast<const double*>(g.a), g.lda,
-                reinterpret_cast<const double*>(g.b), g.ldb, g.beta, reinterpret_cast<double*>(g.c), g.ldc);
-  } else {
-    cblas_sgemm(CblasRowMajor, ta, tb, g.m, g.n, g.k, static_cast<float>(g.alpha), reinterpret_cast<const float*>(g.a),
-                g.lda, reinterpret_cast<const float*>(g.b), g.ldb, static_cast<float>(g.beta),
-                reinterpret_cast<float*>(g.c), g.ldc);
-  }
-}
-
 void gemm(Context& ctx, const Gemm& g) {
-  const bool by_rows = g.m >= g.n;  // split the longer side of C; the sums over k stay whole
-  const int extent = by_rows ? g.m : g.n;
-  const int length = chunk_length(extent, 2.0 * (by_rows ? g.n : g.m) * std::max(1, g.k));
-  parallel_chunks(ctx, extent, length, [&](std::int64_t begin, std::int64_t end) {
-    Gemm part = g;
-    if (by_rows) {
-      part.m = static_cast<int>(end - begin);
-      part.a += g.transpose_a ? begin : begin * g.lda;
-      part.c += begin * g.ldc;
-    } else {
-      part.n = static_cast<int>(end - begin);
-      part.b += g.transpose_b ? begin * g.ldb : begin;
-      part.c += begin;
-    }
-    gemm_one_thread(part);
+  if (g.m == 0 || g.n == 0) return;
+  const GemmSimd& s = simd();
+  const int panels = (g.n + s.panel - 1) / s.panel, blocks = (g.m + rows_per_block - 1) / rows_per_block;
+  const int turns = g.transpose_a ? (g.k + rows_per_task - 1) / rows_per_task : 0;
+  const int lda = g.transpose_a ? padded(g.k) : g.lda;
+  ArenaScope scope(ctx.arena());
+  const View<real, 2> b = ctx.arena().make<real, 2>({panels, std::max(1, g.k) * s.panel});
+  real* const turned = g.transpose_a ? ctx.arena().make<real, 2>({g.m, lda}).data : nullptr;
+  const auto columns = [&](int panel) { return std::min(s.panel, g.n - panel * s.panel); };
+  parallel_tasks(
+      ctx,
+      Tasks{panels,
+            [&](int i) {
+              const std::int64_t first = std::int64_t{i} * s.panel;
+              s.pack(g.b + (g.transpose_b ? first * g.ldb : first), g.ldb, g.transpose_b, g.k, columns(i), b[i].data);
+            }},
+      Tasks{turns, [&](int i) {
+              const int k = i * rows_per_task;
+              s.transpose(g.a + std::int64_t{k} * g.lda, g.lda, std::min(rows_per_task, g.k - k), g.m, turned + k, lda);
+            }});
+  const real* const a = g.transpose_a ? turned : g.a;
+  parallel_for(ctx, panels * blocks, [&](int i) {
+    const int panel = i / blocks, row = i % blocks * rows_per_block;
+    s.multiply({.rows = std::min(rows_per_block, g.m - row),
+                .n = columns(panel),
+                .k = g.k,
+                .a = a + std::int64_t{row} * lda,
+                .lda = lda,
+                .panel = b[panel].data,
+                .beta = g.beta,
+                .c = g.c + std::int64_t{row} * g.ldc + std::int64_t{panel} * s.panel,
+                .ldc = g.ldc});
   });
 }
 

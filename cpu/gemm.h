@@ -1,16 +1,14 @@
-// Dense products on OpenBLAS, split here so that the result does not depend on the thread count.
+// Dense products. Not on a BLAS: Debian's OpenBLAS takes CPUs younger than itself for old ones and then runs at a
+// fraction of their speed, and its sums depend on how a product is split.
 #pragma once
-#include <string_view>
-
 #include "bib/context.h"
 
 namespace bib {
 
-/// C[m,n] = alpha op(A) op(B) + beta C, row-major;  op(A) is [m,k], op(B) is [k,n].
+/// C[m,n] = op(A) op(B) + beta C, row-major;  op(A) is [m,k], op(B) is [k,n].
 struct Gemm {
   bool transpose_a = false, transpose_b = false;
   int m = 0, n = 0, k = 0;
-  real alpha = 1;
   const real* a = nullptr;
   int lda = 0;  // elements from one row of A, as stored, to the next
   const real* b = nullptr;
@@ -20,8 +18,7 @@ struct Gemm {
   int ldc = 0;
 };
 
+/// With beta 0, C is not read. The same bits for any number of threads.
 void gemm(Context& ctx, const Gemm& g);
-/// The same on the calling thread alone, for use inside parallel_for.
-void gemm_one_thread(const Gemm& g);
 
 }  // namespace bib

@@ -1,4 +1,4 @@
-// Fully connected layer: the forward product row by row in one fixed order, the gradients' products on BLAS.
+// Fully connected layer: the forward product row by row in one fixed order, the gradients' by gemm().
 #include "bib/ops/linear.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ const LinearSimd& simd() { return select(base::linear, avx2::linear, avx512::lin
 
 }  // namespace
 
-// Not on BLAS: its edge tiles sum in another order, so that a text's scores would depend on the texts beside it.
+// Not by gemm(): a sum begins with the bias, and few columns make panels of even width.
 void on_cpu(Context& ctx, const LinearForward& op) {
   const int N = op.x.dim(0), I = op.x.dim(1), O = op.w.dim(0);
   const int width = (O + simd().lanes - 1) / simd().lanes * simd().lanes;

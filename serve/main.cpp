@@ -139,7 +139,7 @@ void add_gauges(App& app) {
   }
 }
 
-// Signals come through a pipe. Blocking them for sigwait would not do: the threads that OpenBLAS starts before main
+// Signals come through a pipe. Blocking them for sigwait would not do: threads that a library starts before main
 // have them open, and one of those would take the default action.
 int signal_pipe[2] = {-1, -1};
 
