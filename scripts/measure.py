@@ -46,6 +46,19 @@ def timed(command):
     return seconds, peak / 1024
 
 
+def enter_client_environment(bib):
+    """Starts this script again in the Python environment that has grpcio and the stubs, unless it is there."""
+    if os.environ.get("BIB_CLIENT_ENVIRONMENT"):
+        return
+    found = run([root / "scripts/python-client"], capture_output=True, text=True,
+                env={"BIB_PYTHON_CLIENT": str(bib.parent), **os.environ})
+    folder = pathlib.Path(found.stdout.strip())
+    paths = [folder / "stubs", root / "tests/serve", root / "scripts"]
+    env = {**os.environ, "BIB_CLIENT_ENVIRONMENT": "1", "BIB_COMMAND": str(bib), "BIB_SOURCE": str(root),
+           "GRPC_VERBOSITY": "NONE", "PYTHONPATH": ":".join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.execve(folder / "bin/python", [str(folder / "bin/python"), *sys.argv], env)
+
+
 def machine(bib):
     info = json.loads(run([bib, "info", "--json"], capture_output=True, text=True).stdout)
     names = re.findall(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
