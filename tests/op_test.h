@@ -101,6 +101,18 @@ void for_each_shape(Context& ctx, bool whole, F&& f) {
   }
 }
 
+/// Whether the op writes any element in this way: without one, there is nothing to run for.
+template <class Op>
+bool writes_any(const Op& op, Writes how) {
+  bool found = false;
+  for_each_operand(op, [&](const auto& v, int) {
+    if constexpr (std::remove_cvref_t<decltype(v)>::is_output) {
+      for (std::int64_t i = 0; i < v.size() && !found; ++i) found = writes(op, v.data, i) == how;
+    }
+  });
+  return found;
+}
+
 /// The longest line a passing test prints: how much of the allowed error was used, and where.
 inline void report(const char* against, std::string_view op, const Worst& worst) {
   if (worst.operand < 0) return;

@@ -20,7 +20,7 @@ constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
                                    {"ner_15_types_partial", 12, 7, 31, true, true},
                                    {"past_two_registers", 5, 3, 61},
                                    {"long", 150, 2, 5, true},
-                                   {"over_a_thousand_tags", 3, 2, 1030}};
+                                   {"over_a_thousand_tags", 2, 2, 1030}};
 constexpr CrfShape crf_timed[] = {{"ner_32x64x31", 64, 32, 31, true},
                                   {"ner_32x64x9", 64, 32, 9, true},
                                   {"partial_32x64x31", 64, 32, 31, true, true},
