@@ -46,7 +46,7 @@ __device__ void load_filters(const Forward& a, int tap, int c, int f, float (*to
 }
 
 /// Thread (x, y) of 16 x 16 owns filters 4x..4x+3 and positions y, y+16, y+32, y+48 of every tile.
-__global__ void __launch_bounds__(threads) best_positions(Forward a) {
+__global__ void __launch_bounds__(threads, 2) best_positions(Forward a) {
   DYN_SHARED(float, rows);  // [channels][stride]: tile + W - 1 rows of the input
   SHARED(float, filters, [channels][tile]);
   SHARED(float, best_value, [side][tile]);
