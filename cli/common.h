@@ -28,9 +28,9 @@ struct DeviceFlags {
   }
 
   /// Throws DeviceError when the device asked for by name is not there; auto takes the CPU then.
-  ContextOptions options() const {
+  ContextOptions options(DeviceUse use = DeviceUse::train) const {
     try {
-      ContextOptions o = device_options(device, threads);
+      ContextOptions o = device_options(device, threads, use);
       o.math = math_of(math);
       return o;
     } catch (const std::invalid_argument& e) {

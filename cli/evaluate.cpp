@@ -86,7 +86,7 @@ void conclude(const Corpus& gold, const Corpus& predicted, Flags flags) {
 
 /// What the model makes of the gold texts; the documents keep tokens, so that accuracy counts the file's own.
 Corpus predict(const std::string& model_path, const Corpus& gold, Task task, const DeviceFlags& device) {
-  Context ctx(device.options());
+  Context ctx(device.options(DeviceUse::predict));
   Corpus predicted{.path = model_path, .format = "", .documents = gold.documents, .diagnostics = {}, .scheme = {}};
   if (task == Task::ner) {
     const auto answers = NerModel::load(model_path, ctx).predict(ctx, gold.documents, {.scores = false});

@@ -72,6 +72,7 @@ int main(int argc, char** argv) {
   cli::add_convert(app, action);
   cli::add_check(app, action);
   cli::add_verify(app, action);
+  cli::add_bench(app, action);
   cli::add_info(app, action);
   cli::add_evaluate(app, action);
   cli::add_serve(app, action);

@@ -211,7 +211,7 @@ std::vector<Document> documents_of(const std::vector<Record>& records) {
 
 int predict(const PredictFlags& flags) {
   refuse_overwriting(flags.output, {flags.model, flags.input});
-  Context ctx(flags.device.options());
+  Context ctx(flags.device.options(DeviceUse::predict));
   Stopwatch watch;
   const Task task = task_of(read_model(flags.model));
   if (task == Task::ner) {

@@ -16,6 +16,7 @@ void add_predict(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_evaluate(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
 void add_serve(CLI::App& app, Action& action);  // and client
 
 /// A gate such as --fail-under was missed: exit 6.

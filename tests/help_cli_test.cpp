@@ -17,8 +17,8 @@ using testing::StartsWith;
 
 class Help : public bib_test::Command {};
 
-const std::vector<std::string> verbs{"train ner", "train tc", "predict", "evaluate", "convert",
-                                     "check",     "inspect",  "info",    "verify",   "help"};
+const std::vector<std::string> verbs{"train ner", "train tc", "predict", "evaluate", "convert", "check",
+                                     "inspect",   "info",     "verify",  "help",     "bench",   "bench compare"};
 
 /// --flag and -f in a text; `before` is what must stand before one.
 std::set<std::string> flags_in(const std::string& text, const std::string& before) {
@@ -28,10 +28,11 @@ std::set<std::string> flags_in(const std::string& text, const std::string& befor
   return flags;
 }
 
-/// "## bib VERB" of the command reference.
+/// "## bib VERB" of the command reference; both kinds of train share one.
 std::string section(const std::string& verb) {
   const std::string text = bib_test::read(BIB_SOURCE "/docs/command.md");
-  const std::size_t begin = text.find("\n## bib " + verb.substr(0, verb.find(' ')) + "\n");
+  std::size_t begin = text.find("\n## bib " + verb + "\n");
+  if (begin == std::string::npos) begin = text.find("\n## bib " + verb.substr(0, verb.find(' ')) + "\n");
   return begin == std::string::npos ? "" : text.substr(begin, text.find("\n## ", begin + 1) - begin);
 }
 

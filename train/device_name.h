@@ -5,6 +5,8 @@
 
 #include "bib/context.h"
 #include "bib/error.h"
+#include "train/advice.h"
+#include "train/machine.h"
 
 namespace bib {
 
@@ -16,9 +18,13 @@ inline Math math_of(const std::string& name) {
   throw std::invalid_argument("--math " + name + ": write strict, fast (also: bf16) or int8");
 }
 
+/// What the device is wanted for. Training takes a GPU that is there; for prediction `auto` asks what
+/// `bib bench --advise` found out on this machine.
+enum class DeviceUse { train, predict };
+
 /// Options for "auto", "cpu", "cuda" or "cuda:N". Throws std::invalid_argument for another word and DeviceError when
-/// the device asked for by name is not there; auto takes the CPU then.
-inline ContextOptions device_options(const std::string& device, int threads) {
+/// the device asked for by name is not there; auto takes the CPU then, or where the advice says so.
+inline ContextOptions device_options(const std::string& device, int threads, DeviceUse use = DeviceUse::train) {
   ContextOptions o{.threads = threads};
   if (device == "cpu") return o;
   int index = 0;
@@ -31,6 +37,10 @@ inline ContextOptions device_options(const std::string& device, int threads) {
   }
   index = std::stoi(number.substr(1));
   const DeviceInfo gpu = cuda_info(index);
+  if (gpu.cuda && !named && use == DeviceUse::predict) {
+    const std::optional<Advice> advice = read_advice(advice_path(), fingerprint(this_machine()));
+    if (advice && advice->many_texts == "cpu") return o;
+  }
   if (gpu.cuda) {
     o.device = Device::cuda;
     o.device_index = index;

@@ -80,7 +80,7 @@ def spacy(args, env):
                         args.spacy_epochs, "-o", work / "ner.bib", "--progress", "json", *common], env)
         steps = [json.loads(x) for x in trained.stderr.splitlines() if x.startswith("{")]
         speed = statistics.median(s["units_per_second"] for s in steps if "units_per_second" in s)
-        timing = call([args.bib, "predict", work / "ner.bib", test, "--from", "bib-ner", "--scores", "none", "--format",
+        timing = call([args.bib, "predict", work / "ner.bib", test, "--from", "inline", "--scores", "none", "--format",
                        "jsonl", "-o", work / "out", "--timing", *common], env).stderr
         predict = float(re.search(r"texts in ([\d.]+) ms", timing)[1]) / 1e3
         units = sum(len(c) for c, _ in worker.ner_lines(test))
@@ -93,8 +93,8 @@ def spacy(args, env):
 
 def math(args, env, kind):
     """`bib predict --math` against fp32, model loaded; F1 of both."""
-    if "--math" not in call([args.bib, "predict", "--help"], env).stdout:
-        return {"missing": {kind: "this build's 'bib predict' has no --math"}}
+    if subprocess.run([args.bib, "predict", "/no/model", "--math", kind], env=env, capture_output=True).returncode == 2:
+        return {"missing": {kind: f"this build's 'bib predict' has no --math {kind}"}}
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         model, test = work / "ner.bib", args.data / "bib/split/ner.test.txt"
@@ -110,7 +110,7 @@ def math(args, env, kind):
         f1 = {}
         for side in seconds:
             flags = [] if side == "fp32" else ["--math", side]
-            found = call([args.bib, "predict", model, test, "--from", "bib-ner", "--format", "jsonl", "-o", work / side,
+            found = call([args.bib, "predict", model, test, "--from", "inline", "--format", "jsonl", "-o", work / side,
                           *flags], env)
             found = call([args.bib, "evaluate", "--gold", test, "--pred", work / side, "--json"], env).stdout
             f1[side] = json.loads(found)["micro"]["f1"]
