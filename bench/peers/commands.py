@@ -136,9 +136,9 @@ PROGRAMS = {
     "fasttext": ("headline TC: time to fastText's accuracy", fasttext, 1, 3, lambda r, m: r is not None and r >= 1),
     "spacy": ("spaCy's CNN from scratch, same NER split", spacy, 5, 5,
               lambda r, m: r is not None and r >= 5 and m["predict"] >= 5 and m["f1"] >= m["spacy_f1"]),
-    "bf16": ("prediction in bf16 against fp32", lambda a, e: math(a, e, "bf16"), 1.5, 1.5,
+    "bf16": ("prediction in 16 bits (--math fast) against fp32", lambda a, e: math(a, e, "fast"), 1.5, 1.5,
              lambda r, m: r is not None and r >= 1.5 and m["f1"] >= m["fp32_f1"] - 0.002),
-    "int8": ("prediction in int8 against fp32", lambda a, e: math(a, e, "int8"), 2.5, 2.5,
+    "int8": ("prediction in int8 (--math int8) against fp32", lambda a, e: math(a, e, "int8"), 2.5, 2.5,
              lambda r, m: r is not None and r >= 2.5 and m["f1"] >= m["fp32_f1"] - 0.002),
     "scale": ("cost growth: linear in tokens, memory flat", scale, 1.1, 1.1, lambda r, m: m["growth"] <= 1.1),
 }
