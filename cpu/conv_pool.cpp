@@ -3,6 +3,7 @@
 #include "bib/ops/conv_pool.h"
 
 #include <algorithm>
+#include <array>
 
 #include "cpu/conv_pool.simd.h"
 #include "cpu/isa.h"
@@ -57,25 +58,53 @@ void pack_panel(View<const real, 2> w, int f, int width, real* to) {
   }
 }
 
+/// Columns of a panel of F filters that are computed.
+int panel_width(int F, int panel) {
+  const int left = F - panel * simd().panel;
+  return std::min(simd().panel, (left + simd().lanes - 1) / simd().lanes * simd().lanes);
+}
+
+/// Room for the filters of w as panels.
+View<real, 3> make_filters(Arena& arena, View<const real, 3> w) {
+  const int panels = (w.dim(2) + simd().panel - 1) / simd().panel;
+  return arena.make<real, 3>({panels, w.dim(0) * w.dim(1), simd().panel});
+}
+
+void pack_filters(View<const real, 3> w, int panel, View<real, 3> filters) {
+  const int F = w.dim(2);
+  pack_panel(w.reshaped<2>({w.dim(0) * w.dim(1), F}), panel * simd().panel, panel_width(F, panel), filters[panel].data);
+}
+
 }  // namespace
+
+struct ConvPoolPacked {
+  std::array<int, 3> shape;  // of w
+  Arena memory{Device::cpu};
+  View<real, 3> filters{};
+};
+
+std::shared_ptr<const ConvPoolPacked> pack_conv_pool(Context& ctx, View<const real, 3> w) {
+  if (ctx.device() != Device::cpu) return nullptr;
+  const auto packed = std::make_shared<ConvPoolPacked>();
+  packed->shape = w.shape;
+  packed->filters = make_filters(packed->memory, w);
+  for (int panel = 0; panel < packed->filters.dim(0); ++panel) pack_filters(w, panel, packed->filters);
+  return packed;
+}
 
 void on_cpu(Context& ctx, const ConvPoolForward& op) {
   const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
   const ConvPoolSimd& loops = simd();
-  const int panels = (F + loops.panel - 1) / loops.panel;
-  const auto width = [&](int panel) {
-    const int left = F - panel * loops.panel;
-    return std::min(loops.panel, (left + loops.lanes - 1) / loops.lanes * loops.lanes);
-  };
+  const int panels = (F + loops.panel - 1) / loops.panel, to_pack = op.packed ? 0 : panels;
+  expect(!op.packed || op.packed->shape == op.w.shape, "conv_pool_forward: packed is of filters of another shape");
   ArenaScope scratch(ctx.arena());
   const Packed packed = make_packed(ctx.arena(), op.lengths, W, C, op.pad);
-  const auto filters = ctx.arena().make<real, 3>({panels, K, loops.panel});
+  const auto filters = op.packed ? op.packed->filters : make_filters(ctx.arena(), op.w);
   const auto best = ctx.arena().make<real, 3>({B, panels, loops.panel});
   const auto where = ctx.arena().make<int, 3>({B, panels, loops.panel});
-  const auto w = op.w.reshaped<2>({K, F});
-  parallel_for(ctx, panels + B, [&](int i) {
-    if (i < panels) return pack_panel(w, i * loops.panel, width(i), filters[i].data);
-    pack_sequence(packed, op.x, op.lengths[i - panels], i - panels);
+  parallel_for(ctx, to_pack + B, [&](int i) {
+    if (i < to_pack) return pack_filters(op.w, i, filters);
+    pack_sequence(packed, op.x, op.lengths[i - to_pack], i - to_pack);
   });
 
   const int groups = (B + sequences_per_task - 1) / sequences_per_task;
@@ -85,7 +114,7 @@ void on_cpu(Context& ctx, const ConvPoolForward& op) {
     for (int b = group * sequences_per_task; b < end; ++b) {
       real* top = best[b][panel].data;
       int* at = where[b][panel].data;
-      loops.best(packed.sequence(b), packed.positions(b), C, K, filters[panel].data, width(panel), top, at);
+      loops.best(packed.sequence(b), packed.positions(b), C, K, filters[panel].data, panel_width(F, panel), top, at);
       for (int f = panel * loops.panel; f < std::min(F, (panel + 1) * loops.panel); ++f, ++top, ++at) {
         const real y = *top + op.b[f];
         const bool cut = y <= 0;

@@ -31,6 +31,7 @@ struct BiLstmCrf {
 
   /// After the parameters were opened to predict, in the context's math: weights made ready once.
   void pack(Context& ctx) {
+    features.pack(ctx);
     for (BiLstm& layer : layers) layer.pack(ctx);
   }
 

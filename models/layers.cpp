@@ -46,7 +46,8 @@ FeatureEmbedding::Saved FeatureEmbedding::forward(Context& ctx, const DeviceBatc
                            .b = filter_bias.value(),
                            .y = words,
                            .where = s.where,
-                           .pad = pad});
+                           .pad = pad,
+                           .packed = packed_filters.get()});
   run(ctx, EmbeddingForward{.ids = batch.word_of, .table = words, .y = s.x, .column = column});
   return s;
 }
@@ -176,7 +177,8 @@ ConvPools::Saved ConvPools::forward(Context& ctx, View<const real, 3> x, View<co
                              .y = s.y,
                              .where = s.where[i],
                              .pad = windows[i] / 2,
-                             .column = static_cast<int>(i) * filters});
+                             .column = static_cast<int>(i) * filters,
+                             .packed = packed.empty() ? nullptr : packed[i].get()});
   }
   return s;
 }

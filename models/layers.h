@@ -33,8 +33,13 @@ struct FeatureEmbedding {
   Param<3> filters;      // [window,E,F]
   Param<1> filter_bias;  // [F]
   int filter_count = 0, pad = 0;
+  std::shared_ptr<const ConvPoolPacked> packed_filters;  // in a model opened to predict
 
   static FeatureEmbedding add(Parameters& p, const Config& config, const Features& features);
+  /// Makes the weights ready once; they must not change from then on.
+  void pack(Context& ctx) {
+    if (filter_count > 0) packed_filters = pack_conv_pool(ctx, filters.value());
+  }
   Saved forward(Context&, const DeviceBatch& batch, bool train) const;
   void backward(Context&, const DeviceBatch& batch, const Saved&, View<const real, 3> d_x, TableGradients& out) const;
 };
@@ -78,9 +83,13 @@ struct ConvPools {
   std::vector<Param<1>> b;
   std::vector<int> windows;
   int filters = 0;
+  std::vector<std::shared_ptr<const ConvPoolPacked>> packed;  // per window, in a model opened to predict
 
   static ConvPools add(Parameters& p, const std::string& name, int inputs, const std::vector<int>& windows,
                        int filters);
+  void pack(Context& ctx) {
+    for (const Param<3>& filter : w) packed.push_back(pack_conv_pool(ctx, filter.value()));
+  }
   Saved forward(Context&, View<const real, 3> x, View<const int, 1> lengths, bool train) const;
   View<real, 3> backward(Context&, const Saved&, View<const real, 3> x, View<const int, 1> lengths,
                          View<const real, 2> d_y) const;  // d_x

@@ -78,6 +78,7 @@ TcModel TcModel::load(const std::string& path, Context& ctx) {
   const Config config = config_of(*file);
   auto impl = std::make_shared<Impl>(make_tc(config, Features::load(config, file), Labels::load(*file, "bib.labels")));
   impl->parameters.open(ctx, file);
+  impl->network.pack(ctx);
   return TcModel(std::move(impl));
 }
 

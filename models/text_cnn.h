@@ -24,6 +24,12 @@ struct TextCnn {
 
   static TextCnn add(Parameters& p, const Config& config, const Features& features, int class_count);
 
+  /// After the parameters were opened to predict: weights made ready once.
+  void pack(Context& ctx) {
+    features.pack(ctx);
+    pools.pack(ctx);
+  }
+
   Saved scores(Context&, const DeviceBatch& batch, bool train, RandomKey key = {}) const;
   /// Loss [B]; adds to the dense gradients and appends those of the tables.
   View<real, 1> loss(Context&, const DeviceBatch& batch, const Gold& gold, RandomKey key,

@@ -51,6 +51,20 @@ ConvPoolForward full_length(Maker& m, int T, int B, int C, int W, int F, int pad
           .pad = pad};
 }
 
+TEST(ConvPool, gives_the_same_bits_with_packed_filters) {
+  Maker m;
+  ConvPoolForward op = m.run(full_length(m, 23, 6, 8, 3, 70, 1));
+  const std::vector<real> y(op.y.data, op.y.data + op.y.size());
+  const auto packed = pack_conv_pool(m.cpu(), op.w);
+  op.packed = packed.get();
+  std::fill_n(op.y.data, op.y.size(), real(-1));
+  m.run(op);
+  EXPECT_EQ(std::vector<real>(op.y.data, op.y.data + op.y.size()), y);
+  const auto foreign = pack_conv_pool(m.cpu(), m.uniform({3, 8, 71}));
+  op.packed = foreign.get();
+  EXPECT_THROW(m.run(op), std::invalid_argument);
+}
+
 TEST(ConvPool, equals_conv1d_relu_and_max_pool_forward_and_backward) {
   Maker m(test_seed(), true);  // small integers: sums are exact, so both paths agree to the last bit
   const int T = 23, B = 6, C = 8, W = 3, F = 70, pad = 1, P = T + 2 * pad - W + 1;

@@ -5,11 +5,17 @@
 // Ties go to the earliest position. ReLU commutes with max, so it is applied once per (b,f).
 // Backward touches only the winning positions: 1/P of the dense work.
 #pragma once
+#include <memory>
 #include <tuple>
 
 #include "bib/context.h"
 
 namespace bib {
+
+/// Filters made ready for the device once, so that forward need not do it at every call. Immutable; null on devices
+/// that read the filters as they are.
+struct ConvPoolPacked;
+std::shared_ptr<const ConvPoolPacked> pack_conv_pool(Context&, View<const real, 3> w);
 
 struct ConvPoolForward {
   static constexpr std::string_view name = "conv_pool_forward";
@@ -21,6 +27,7 @@ struct ConvPoolForward {
   View<int, 2> where;          // [B,F]  winning position p; -1 where ReLU cut it off. May be left out
   int pad = 0;
   int column = 0;
+  const ConvPoolPacked* packed = nullptr;  // of w; may be left out
   static auto operands(auto& o) { return std::tie(o.x, o.lengths, o.w, o.b, o.y, o.where); }
   void check() const {
     const int B = x.dim(1), F = w.dim(2);
