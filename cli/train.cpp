@@ -1,4 +1,5 @@
 // bib train ner|tc: from corpus files to a model file.
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -23,7 +24,7 @@ struct TrainFlags {
   Task task = Task::ner;
   std::string train, dev, output, config_file, progress = "auto", name, item_id;
   std::vector<std::string> set;
-  bool resume = false, quiet = false;
+  bool resume = false, quiet = false, profile = false;
   double checkpoint_seconds = 60;
   ReadOptions read;
   DeviceFlags device;
@@ -67,11 +68,25 @@ std::vector<Document> read(const std::string& path, const Config& config, const 
   return std::move(corpus.documents);
 }
 
+/// Seconds and shares of a run; `read` is what came before train().
+void print_profile(const TrainProfile& p, double read) {
+  const std::pair<const char*, double> phases[] = {
+      {"read", read},       {"encode", p.encode},     {"batch", p.batch}, {"network", p.network},
+      {"update", p.update}, {"evaluate", p.evaluate}, {"other", p.other}};
+  double sum = 0;
+  for (const auto& [name, seconds] : phases) sum += seconds;
+  std::fprintf(stderr, "bib: where %.2f s went:\n", sum);
+  for (const auto& [name, seconds] : phases)
+    std::fprintf(stderr, "bib:   %-9s %9.3f s %5.1f%%\n", name, seconds, 100 * seconds / sum);
+}
+
 int train_model(TrainFlags& flags) {
   const Config config = resolve(flags);
   refuse_overwriting(flags.output, {flags.train, flags.dev, flags.config_file, config.vectors});
+  const auto began = std::chrono::steady_clock::now();
   std::vector<Document> documents = read(flags.train, config, flags), dev;
   if (!flags.dev.empty()) dev = read(flags.dev, config, flags);
+  const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   Context ctx(flags.device.options());
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet) {
@@ -91,9 +106,12 @@ int train_model(TrainFlags& flags) {
     printer->show(p);
     return stop_requested == 0;
   };
+  TrainProfile profile;
+  if (flags.profile) options.profile = &profile;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   const TrainResult result = train(ctx, config, std::move(documents), std::move(dev), options);
+  if (flags.profile) print_profile(profile, reading);
   if (result.interrupted) {
     note("stopped; go on with the same command and --resume (checkpoint " + flags.output + ".checkpoint)");
     return stop_requested == SIGTERM ? exit_code::drained : exit_code::interrupted;
@@ -133,6 +151,7 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
   verb.add_option("--checkpoint-seconds", flags.checkpoint_seconds, "Least time between checkpoints")
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
+  verb.add_flag("--profile", flags.profile, "At the end, print on standard error where the time went");
   verb.add_flag("-q,--quiet", flags.quiet, "Only warnings and errors");
   flags.device.add(verb);
   // The settings asked for most have flags of their own: shorthands of --set.

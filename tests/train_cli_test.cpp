@@ -78,6 +78,17 @@ TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   EXPECT_EQ(bytes("whole"), bytes("stopped"));
 }
 
+TEST_F(Train, TheProfileNamesEveryPhaseAndChangesNothing) {
+  const std::string common = "train ner --train ner.txt --epochs 2" + small_ner;
+  ASSERT_EQ(run(common + " -o plain.bib").code, 0);
+  const Result r = run(common + " -o profiled.bib --profile");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_TRUE(r.out.empty()) << r.out;
+  for (const char* phase : {"read", "encode", "batch", "network", "update", "evaluate", "other"})
+    EXPECT_NE(r.err.find(std::string("bib:   ") + phase + " "), std::string::npos) << phase << '\n' << r.err;
+  EXPECT_EQ(bytes("plain.bib"), bytes("profiled.bib"));
+}
+
 TEST_F(Train, ResumeRefusesOtherDataAndSettings) {
   const std::string train = "train ner --epochs 6 --checkpoint-seconds 0 -o m" + small_ner;
   ASSERT_TRUE(WIFSIGNALED(interrupt(train + " --train ner.txt", "m.checkpoint", SIGKILL)));

@@ -6,6 +6,7 @@
 #include "models/pretrained.h"
 #include "train/learner.h"
 #include "train/metrics.h"
+#include "train/phase.h"
 
 namespace bib {
 namespace {
@@ -17,7 +18,9 @@ class NerLearner final : public Learner {
  public:
   NerLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
              const TrainOptions& options)
-      : config_(config), nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
+      : config_(config),
+        profile_(options.profile),
+        nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
     for (const Document& document : train) require_annotation(document);
     for (const Document& document : dev) require_annotation(document);
     std::vector<std::string> labels = span_labels(train);
@@ -47,11 +50,15 @@ class NerLearner final : public Learner {
   bool has_dev() const override { return !dev_.empty(); }
 
   double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) override {
+    const Phase phase(profile_, &TrainProfile::network);
     std::vector<const EncodedText*> texts;
     for (std::size_t i : examples) texts.push_back(&texts_[i]);
     RandomKey unknown = key;
     unknown.stream = unknown_stream;
-    Batch batch = make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
+    Batch batch = [&] {
+      const Phase making(profile_, &TrainProfile::batch);
+      return make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
+    }();
     batch.tags.assign(static_cast<std::size_t>(batch.T) * examples.size(), -1);
     for (std::size_t b = 0; b < examples.size(); ++b) {
       const std::vector<int>& tags = tags_[examples[b]];
@@ -137,6 +144,7 @@ class NerLearner final : public Learner {
   }
 
   Config config_;
+  TrainProfile* profile_;
   Nested nested_;
   std::shared_ptr<NerModel::Impl> model_;
   std::vector<EncodedText> texts_;

@@ -7,6 +7,7 @@
 #include "models/pretrained.h"
 #include "train/learner.h"
 #include "train/metrics.h"
+#include "train/phase.h"
 
 namespace bib {
 namespace {
@@ -18,7 +19,7 @@ class TcLearner final : public Learner {
  public:
   TcLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
             const TrainOptions& options)
-      : config_(config), dev_(std::move(dev)) {
+      : config_(config), profile_(options.profile), dev_(std::move(dev)) {
     Labels labels = count_labels(train);
     warn_of_dev(labels, options);
     Features features = Features::build(config, train);
@@ -48,11 +49,15 @@ class TcLearner final : public Learner {
   bool has_dev() const override { return !dev_.empty(); }
 
   double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) override {
+    const Phase phase(profile_, &TrainProfile::network);
     std::vector<const EncodedText*> texts;
     for (std::size_t i : examples) texts.push_back(&texts_[i]);
     RandomKey unknown = key;
     unknown.stream = unknown_stream;
-    Batch batch = make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
+    Batch batch = [&] {
+      const Phase making(profile_, &TrainProfile::batch);
+      return make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
+    }();
     batch.weight = batch_weights(examples, weights_);
     TextCnn::Gold gold{.weight = upload<real, 1>(ctx, batch.weight, {batch.B})};
     const int K = model_->labels.size();
@@ -134,6 +139,7 @@ class TcLearner final : public Learner {
   }
 
   Config config_;
+  TrainProfile* profile_;
   std::shared_ptr<TcModel::Impl> model_;
   std::vector<EncodedText> texts_;
   std::vector<std::vector<int>> classes_;

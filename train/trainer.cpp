@@ -12,6 +12,7 @@
 #include "models/mapped_file.h"
 #include "train/batching.h"
 #include "train/learner.h"
+#include "train/phase.h"
 #include "train/updater.h"
 
 namespace bib {
@@ -145,7 +146,10 @@ class Trainer {
       throw std::runtime_error("the loss is no longer finite at step " + std::to_string(step_) +
                                "; try a smaller lr (now " + std::to_string(config_.lr) + ") or clip");
     }
-    updater_.step(ctx_, tables, step_, learning_rate(config_, step_, config_.epochs * batches_per_epoch_));
+    {
+      const Phase phase(options_.profile, &TrainProfile::update);
+      updater_.step(ctx_, tables, step_, learning_rate(config_, step_, config_.epochs * batches_per_epoch_));
+    }
     epoch_loss_ += loss;
     epoch_documents_ += group.size();
     for (std::size_t i : group) units_ += learner_.lengths()[i];
@@ -153,6 +157,7 @@ class Trainer {
 
   /// Scores the epoch's weights (their average, once it exists) and keeps them when they are the best.
   void finish_epoch() {
+    const Phase phase(options_.profile, &TrainProfile::evaluate);
     ctx_.arena().reset();
     train_loss_ = epoch_loss_ / static_cast<double>(std::max<std::size_t>(1, epoch_documents_));
     const bool average = updater_.averaging() && step_ > first_averaged_step();
@@ -292,14 +297,17 @@ std::vector<real> batch_weights(std::span<const std::size_t> examples, std::span
 
 TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
                   const TrainOptions& options) {
+  const Phase whole(options.profile, &TrainProfile::other);
   check(config);
   require_writable(options.output);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   if (dev.empty()) dev = split_dev(train, config);
   const std::string hash = hash_of(train) + hash_of(dev);
-  const std::unique_ptr<Learner> learner =
-      config.task == Task::ner ? make_ner_learner(ctx, config, std::move(train), std::move(dev), options)
-                               : make_tc_learner(ctx, config, std::move(train), std::move(dev), options);
+  const std::unique_ptr<Learner> learner = [&] {
+    const Phase phase(options.profile, &TrainProfile::encode);
+    return config.task == Task::ner ? make_ner_learner(ctx, config, std::move(train), std::move(dev), options)
+                                    : make_tc_learner(ctx, config, std::move(train), std::move(dev), options);
+  }();
   if (learner->lengths().empty()) throw DataError("training data: error: every document is empty");
   return Trainer(ctx, config, *learner, options, hash).run();
 }

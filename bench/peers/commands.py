@@ -126,7 +126,7 @@ def scale(args, _):
     rows = json.loads(found[-1].read_text())["rows"]
     low, high = rows[0], rows[-1]
     growth = high["seconds_per_unit"] / low["seconds_per_unit"]
-    return {"more": {"growth": growth},
+    return {"more": {"growth": growth, "memory_growth": high["growth_mb"] / high["memory_mb"]},
             "note": f"time a unit at {high['documents']:,} documents is {growth:.2f}x that at {low['documents']:,}; "
                     f"memory while training grows by {high['growth_mb']:.0f} MB ({found[-1].name})"}
 
@@ -140,5 +140,5 @@ PROGRAMS = {
              lambda r, m: r is not None and r >= 1.5 and m["f1"] >= m["fp32_f1"] - 0.002),
     "int8": ("prediction in int8 (--math int8) against fp32", lambda a, e: math(a, e, "int8"), 2.5, 2.5,
              lambda r, m: r is not None and r >= 2.5 and m["f1"] >= m["fp32_f1"] - 0.002),
-    "scale": ("cost growth: linear in tokens, memory flat", scale, 1.1, 1.1, lambda r, m: m["growth"] <= 1.1),
+    "scale": ("cost growth: linear in tokens, memory flat", scale, 1.1, 1.1, lambda r, m: m["growth"] <= 1.1 and m["memory_growth"] <= 0.05),
 }

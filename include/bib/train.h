@@ -28,6 +28,17 @@ struct TrainProgress {
   int best_epoch = 0;
 };
 
+/// Where the time of a run went, in seconds of the clock; they add up to the run. On a GPU the host enqueues and goes
+/// on: what the device takes is found where the host waits for it, in `network`.
+struct TrainProfile {
+  double encode = 0;    // vocabularies, texts to ids, parameters
+  double batch = 0;     // padding and row indices
+  double network = 0;   // copies to the device, forward and backward passes, the loss on the host
+  double update = 0;    // clipping, optimiser, weight average
+  double evaluate = 0;  // dev scores
+  double other = 0;     // checkpoints, the model file, progress
+};
+
 struct TrainOptions {
   std::string output;              // the model's path; the checkpoint stands beside it as <output>.checkpoint
   bool resume = false;             // go on from the checkpoint if there is one
@@ -35,6 +46,7 @@ struct TrainOptions {
   std::function<bool(const TrainProgress&)> progress;  // false: save a checkpoint and stop
   std::function<void(const std::string&)> note;        // what is worth knowing, such as the vectors' coverage
   std::function<void(const std::string&)> warn;        // what the user should know but need not stop for
+  TrainProfile* profile = nullptr;                     // filled while training, where given
 };
 
 struct TrainResult {
