@@ -98,7 +98,7 @@ def math(args, env, kind):
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         model, test = work / "ner.bib", args.data / "bib/split/ner.test.txt"
-        call([args.bib, "train", "ner", "--train", args.data / "bib/split/ner.train.txt", "--train-rate", 1, "--epochs", 2,
+        call([args.bib, "train", "ner", "--train", args.data / "bib/split/ner.train.txt", "--train-rate", 1, "--epochs", 1,
               "-o", model, "-q"], env)
         seconds = {"fp32": [], kind: []}
         for _ in range(args.rounds):
