@@ -51,6 +51,10 @@ void copy_bytes(Context& ctx, void* to, Device to_device, const void* from, Devi
   }
 }
 
+void* stage_bytes(Context& ctx, const void* host, std::size_t bytes) {
+  return ctx.device() == Device::cuda && bytes > 0 ? cuda_stage(ctx.cuda(), host, bytes) : nullptr;
+}
+
 void zero_bytes(Context& ctx, void* p, std::size_t bytes) {
   if (bytes == 0) return;
   if (ctx.device() == Device::cpu) {

@@ -3,6 +3,7 @@
 
 #include "bib/cuda_backend.h"
 #include "kernels/blas.h"
+#include "kernels/graph.h"
 #include "kernels/launch.h"
 
 namespace bib {
@@ -78,6 +79,10 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
   if (!handle) {
     check(blas.create(&handle));
     check(blas.set_stream(handle, stream));
+    // One of our own, of the size NVIDIA names for sm_90: cuBLAS would allocate one inside of a graph.
+    constexpr std::size_t workspace = std::size_t{32} << 20;
+    blas_workspace = cuda_allocate(workspace);
+    check(blas.set_workspace(handle, blas_workspace, workspace));
     check(blas.set_math(handle, math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
   }
   return handle;
@@ -85,7 +90,9 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
 
 void destroy_cuda_state(CudaState* state) noexcept {
   if (!state) return;
+  state->recorder.reset();
   if (state->handle) device::blas()->destroy(state->handle);
+  cudaFree(state->blas_workspace);
   cudaStreamDestroy(state->stream);
   delete state;
 }
@@ -111,13 +118,21 @@ void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, D
   const cudaMemcpyKind kind = to_device == Device::cpu     ? cudaMemcpyDeviceToHost
                               : from_device == Device::cpu ? cudaMemcpyHostToDevice
                                                            : cudaMemcpyDeviceToDevice;
+  if (state.recording && kind == cudaMemcpyDeviceToHost)
+    throw std::logic_error("a download while ops are being recorded: fetch it after together()");
+  if (state.recording && kind == cudaMemcpyHostToDevice) from = device::kept_for_graph(state, from, bytes);
+  state.note(reinterpret_cast<const void*>(&cuda_copy));
   device::check(cudaMemcpyAsync(to, from, bytes, kind, state.stream), "copying");
 }
 
 void cuda_zero(CudaState& state, void* p, std::size_t bytes) {
+  state.note(reinterpret_cast<const void*>(&cuda_zero));
   device::check(cudaMemsetAsync(p, 0, bytes, state.stream), "zeroing");
 }
 
-void cuda_wait(CudaState& state) { device::check(cudaStreamSynchronize(state.stream), "waiting for the device"); }
+void cuda_wait(CudaState& state) {
+  if (state.recording) throw std::logic_error("waiting while ops are being recorded: wait after together()");
+  device::check(cudaStreamSynchronize(state.stream), "waiting for the device");
+}
 
 }  // namespace bib

@@ -26,6 +26,7 @@ struct Loaded {
     complete = from && find(from, functions.create, "cublasCreate_v2") &&
                find(from, functions.destroy, "cublasDestroy_v2") &&
                find(from, functions.set_stream, "cublasSetStream_v2") &&
+               find(from, functions.set_workspace, "cublasSetWorkspace_v2") &&
                find(from, functions.set_math, "cublasSetMathMode") && find(from, functions.sgemm, "cublasSgemm_v2");
   }
 };

@@ -136,6 +136,7 @@ void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
   if (g.bias) repeat_row(ctx, g.bias, g.m, g.n, g.c);
   const float one = 1, beta = g.bias ? 1 : g.beta;
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
+  ctx.cuda().note(&blas);
   // Column-major to cuBLAS: c^T = b^T a^T.
   const cublasStatus_t status = blas.sgemm(ctx.cuda().blas_handle(blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m,
                                            g.k, &one, g.b, g.ldb, g.a, g.lda, &beta, g.c, g.ldc);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
 #include "bib/context.h"
 #include "bib/error.h"
@@ -13,7 +14,8 @@ namespace bib {
 
 namespace device {
 struct Blas;
-}
+struct Recorder;  // graph.cu
+}  // namespace device
 
 struct CudaState {
   int device = 0;
@@ -25,6 +27,14 @@ struct CudaState {
   /// Made when first asked for.
   cublasHandle_t blas_handle(const device::Blas& blas);
   cublasHandle_t handle = nullptr;
+  void* blas_workspace = nullptr;
+
+  std::shared_ptr<device::Recorder> recorder;  // of bib/together.h; made when first asked for
+  bool recording = false;                      // the stream is being captured
+  std::uint64_t recorded = 0;                  // hash of what was enqueued since then
+
+  /// To be told of all that is enqueued: graphs are kept by what they consist of.
+  void note(const void* what) { recorded = (recorded ^ reinterpret_cast<std::uintptr_t>(what)) * 0x9E3779B97F4A7C15u; }
 };
 
 namespace device {
@@ -53,6 +63,7 @@ void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Gri
                                static_cast<int>(grid.shared)),
           name.data());
   }
+  ctx.cuda().note(reinterpret_cast<const void*>(kernel));
   cudaLaunchConfig_t config{};
   cudaLaunchAttribute cluster{};
   config.gridDim = grid.blocks;

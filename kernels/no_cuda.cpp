@@ -16,6 +16,13 @@ void cuda_free(void*) noexcept {}
 void cuda_copy(CudaState&, void*, Device, const void*, Device, std::size_t) { no_cuda(); }
 void cuda_zero(CudaState&, void*, std::size_t) { no_cuda(); }
 void cuda_wait(CudaState&) { no_cuda(); }
+bool cuda_begin_recording(CudaState&, Arena&) { no_cuda(); }
+void cuda_finish_recording(CudaState&) { no_cuda(); }
+void cuda_cancel_recording(CudaState&) noexcept {}
+void* cuda_stage(CudaState&, const void*, std::size_t) { no_cuda(); }
+CudaFetch* cuda_start_fetch(CudaState&, const void*, std::size_t) { no_cuda(); }
+void cuda_finish_fetch(CudaState&, CudaFetch*, void*) { no_cuda(); }
+void cuda_drop_fetch(CudaState&, CudaFetch*) noexcept {}
 DeviceInfo cuda_info(int) { return {.cuda = false, .why = "built without CUDA"}; }
 
 }  // namespace bib

@@ -55,9 +55,9 @@ BiLstmCrf::Saved BiLstmCrf::scores(Context& ctx, const DeviceBatch& batch, bool 
   for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     View<real, 3> h_mask;
     if (train && dropout_recurrent > 0) {
-      h_mask = ctx.arena().make<real, 3>({2, batch.B, layers[layer].hidden});
-      const std::vector<real> ones(static_cast<std::size_t>(h_mask.size()), real(1));
-      copy_bytes(ctx, h_mask.data, h_mask.device, ones.data(), Device::cpu, ones.size() * sizeof(real));
+      const int H = layers[layer].hidden;
+      const std::vector<real> ones(2 * static_cast<std::size_t>(batch.B) * static_cast<std::size_t>(H), real(1));
+      h_mask = upload<real, 3>(ctx, ones, {2, batch.B, H});
       dropout_in_place(ctx, h_mask, dropout_recurrent, false,
                        with_stream(key, recurrent_stream + static_cast<std::uint32_t>(layer)));
     }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bib/together.h"
 #include "models/model_parts.h"
 #include "train/batching.h"
 #include "train/stage_clock.h"
@@ -56,8 +57,12 @@ struct BatchResult {
 class NerBatch {
  public:
   NerBatch(Context& ctx, const NerModel::Impl& model, const std::vector<const EncodedText*>& texts)
-      : ctx_(ctx), model_(model), texts_(texts), batch_(upload(ctx, make_batch(model.features, texts, false))) {
-    scores_ = model.network.scores(ctx, batch_, false).scores;
+      : ctx_(ctx), model_(model), texts_(texts) {
+    const Batch batch = make_batch(model.features, texts, false);
+    scores_ = together(ctx, [&] {
+      batch_ = upload(ctx, batch);
+      return model.network.scores(ctx, batch_, false).scores;
+    });
   }
 
   BatchResult decode(const NerPredictOptions& options) {
@@ -101,15 +106,17 @@ class NerBatch {
     for (int k = 0; k < model_.tags.size(); ++k) extend.push_back(model_.tags.extend(k));
     const View<real, 1> probability = ctx_.arena().make<real, 1>({S});
     const BiLstmCrf::Crf& crf = model_.network.crf;
-    run(ctx_, CrfSpanProbability{.scores = scores_,
-                                 .lengths = batch_.lengths,
-                                 .transition = crf.transition.value(),
-                                 .first = crf.first.value(),
-                                 .last = crf.last.value(),
-                                 .tags = tags,
-                                 .extend = upload<int, 1>(ctx_, extend, {model_.tags.size()}),
-                                 .spans = upload<int, 2>(ctx_, flat, {S, 3}),
-                                 .probability = probability});
+    together(ctx_, [&] {
+      run(ctx_, CrfSpanProbability{.scores = scores_,
+                                   .lengths = batch_.lengths,
+                                   .transition = crf.transition.value(),
+                                   .first = crf.first.value(),
+                                   .last = crf.last.value(),
+                                   .tags = tags,
+                                   .extend = upload<int, 1>(ctx_, extend, {model_.tags.size()}),
+                                   .spans = upload<int, 2>(ctx_, flat, {S, 3}),
+                                   .probability = probability});
+    });
     const std::vector<real> host = download(ctx_, probability);
     std::size_t i = 0;
     for (std::vector<Scored>& spans : r.spans) {

@@ -1,6 +1,7 @@
 // Prediction of a text classification model.
 #include <algorithm>
 
+#include "bib/together.h"
 #include "models/model_parts.h"
 #include "train/batching.h"
 #include "train/stage_clock.h"
@@ -53,8 +54,9 @@ std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Documen
     const ArenaScope scope(ctx.arena());
     std::vector<const EncodedText*> members;
     for (std::size_t i : group) members.push_back(&texts[i]);
-    const DeviceBatch batch = upload(ctx, make_batch(model.features, members, false));
-    const View<real, 2> scores = model.network.scores(ctx, batch, false).scores;
+    const Batch batch = make_batch(model.features, members, false);
+    const View<real, 2> scores =
+        together(ctx, [&] { return model.network.scores(ctx, upload(ctx, batch), false).scores; });
     clock.end(&PredictStages::network);
     const View<real, 2> probability = ctx.arena().make<real, 2>(scores.shape);
     if (model.config.multilabel) {

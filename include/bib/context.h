@@ -44,6 +44,8 @@ class Context {
   Arena& arena() { return arena_; }
   CudaState& cuda() { return *cuda_; }
 
+  /// Whether what run() enqueued may still be under way when it returns.
+  bool asynchronous() const { return options_.device == Device::cuda; }
   /// Blocks until everything enqueued on the device is done; reports its errors. Nothing to do on the CPU.
   void wait();
   /// BIB_CAREFUL=1: wait after every op, so that a device error surfaces at the op that made it.
@@ -87,12 +89,20 @@ void copy(Context& ctx, View<T, R> to, View<const T, R> from) {
   copy_bytes(ctx, to.data, to.device, from.data, from.device, sizeof(T) * static_cast<std::size_t>(to.size()));
 }
 
+/// A place on the device, in the arena, that will hold these bytes before any op that is recorded (bib/together.h)
+/// runs; null where nothing is being recorded, or there is no room.
+void* stage_bytes(Context& ctx, const void* host, std::size_t bytes);
+
 /// Host values as a tensor on the context's device, in its arena.
 template <class T, int R>
 View<T, R> upload(Context& ctx, std::span<const T> host, std::array<int, R> shape) {
-  View<T, R> v = ctx.arena().make<T, R>(shape);
+  View<T, R> v{.data = static_cast<T*>(stage_bytes(ctx, host.data(), host.size_bytes())),
+               .shape = shape,
+               .device = ctx.device()};
+  const bool staged = v.data != nullptr;
+  if (!staged) v = ctx.arena().make<T, R>(shape);
   expect(static_cast<std::int64_t>(host.size()) == v.size(), "upload: size and shape differ");
-  copy_bytes(ctx, v.data, v.device, host.data(), Device::cpu, host.size_bytes());
+  if (!staged) copy_bytes(ctx, v.data, v.device, host.data(), Device::cpu, host.size_bytes());
   return v;
 }
 

@@ -13,4 +13,14 @@ void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, D
 void cuda_zero(CudaState& state, void* p, std::size_t bytes);
 void cuda_wait(CudaState& state);
 
+// What bib/together.h is made of.
+struct CudaFetch;
+bool cuda_begin_recording(CudaState& state, Arena& arena);  // false: what follows runs as it comes
+void cuda_finish_recording(CudaState& state);
+void cuda_cancel_recording(CudaState& state) noexcept;
+void* cuda_stage(CudaState& state, const void* host, std::size_t bytes);
+CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t bytes);
+void cuda_finish_fetch(CudaState& state, CudaFetch* fetch, void* to);
+void cuda_drop_fetch(CudaState& state, CudaFetch* fetch) noexcept;
+
 }  // namespace bib

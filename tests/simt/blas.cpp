@@ -23,6 +23,7 @@ cublasStatus_t set_stream(cublasHandle_t h, cudaStream_t stream) {
   reinterpret_cast<Handle*>(h)->stream = stream;
   return CUBLAS_STATUS_SUCCESS;
 }
+cublasStatus_t set_workspace(cublasHandle_t, void*, std::size_t) { return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t set_math(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 
 cublasStatus_t sgemm(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
@@ -42,7 +43,7 @@ cublasStatus_t sgemm(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t t
 
 namespace bib::device {
 const Blas* blas() {
-  static const Blas functions{create, destroy, set_stream, set_math, sgemm};
+  static const Blas functions{create, destroy, set_stream, set_workspace, set_math, sgemm};
   return &functions;
 }
 }  // namespace bib::device

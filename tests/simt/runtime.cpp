@@ -30,6 +30,7 @@ std::recursive_mutex one_at_a_time;
 std::string last_report;
 thread_local cudaError_t pending = cudaSuccess;
 std::map<const void*, std::size_t> dynamic_limits;
+std::map<const char*, std::size_t> page_locked;
 CUstream_st default_stream;
 
 cudaError_t keep(cudaError_t e) {
@@ -142,6 +143,16 @@ bool direction_ok(const void* to, const void* from, cudaMemcpyKind kind) {
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   return kind == cudaMemcpyDefault || (on_device(to) == to_device && on_device(from) == from_device);
 }
+
+/// Whether a graph may copy here whenever it is launched: ordinary host memory may be gone by then.
+bool lasting(const void* p, std::size_t bytes) {
+  if (on_device(p)) return true;
+  const auto* at = static_cast<const char*>(p);
+  const auto after = page_locked.upper_bound(at);
+  if (after == page_locked.begin()) return false;
+  const auto& [begin, size] = *std::prev(after);
+  return at + bytes <= begin + size;
+}
 }  // namespace
 }  // namespace simt
 
@@ -202,12 +213,22 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
 
 cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
   *p = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  return *p ? cudaSuccess : keep(cudaErrorMemoryAllocation);
+  if (!*p) return keep(cudaErrorMemoryAllocation);
+  const std::lock_guard lock(one_at_a_time);
+  page_locked[static_cast<const char*>(*p)] = bytes;
+  return cudaSuccess;
 }
-cudaError_t cudaFreeHost(void* p) { return std::free(p), cudaSuccess; }
+cudaError_t cudaFreeHost(void* p) {
+  const std::lock_guard lock(one_at_a_time);
+  if (page_locked.erase(static_cast<const char*>(p)) == 0)
+    return fail(cudaErrorInvalidValue, "cudaFreeHost of what cudaMallocHost did not give");
+  return std::free(p), cudaSuccess;
+}
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (!direction_ok(to, from, kind)) return fail(cudaErrorInvalidValue, "cudaMemcpy against its direction");
+  if (host_may_not(stream) && !(lasting(to, bytes) && lasting(from, bytes)))
+    return fail(cudaErrorStreamCaptureUnsupported, "a copy of pageable host memory while capturing");
   return enqueue(stream, [=] { return copy_now(to, from, bytes); });
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
@@ -242,6 +263,17 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph) {
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   *exec = new CUgraphExec_st{graph->nodes};
+  return cudaSuccess;
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* n) {
+  if (nodes) return fail(cudaErrorInvalidValue, "the nodes of a graph are not emulated, only their number");
+  return *n = graph->nodes.size(), cudaSuccess;
+}
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
+  const bool same = exec->nodes.size() == graph->nodes.size();
+  info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
+  if (!same) return fail(cudaErrorGraphExecUpdateFailure, "the graph has another number of nodes");
+  exec->nodes = graph->nodes;
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {

@@ -1,0 +1,65 @@
+// Work that goes to the device as a whole, and answers that are not waited for at once. On the CPU, where run()
+// computes, both are what they look like: a function call and a copy.
+#pragma once
+#include <type_traits>
+#include <utility>
+
+#include "bib/context.h"
+
+namespace bib {
+
+struct CudaFetch;
+
+/// While it lives, what is enqueued is recorded; finish() sends it off. Inside of another one it does nothing.
+class Recording {
+ public:
+  explicit Recording(Context& ctx);
+  ~Recording();  // forgets what was recorded and not sent off
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  void finish();
+
+ private:
+  Context& ctx_;
+  bool on_;
+};
+
+/// Calls f(), which runs ops, uploads and zeroes, but neither downloads nor waits. On a GPU the ops are launched at
+/// once, as one graph that is kept for the next time, and small uploads travel before them as one copy. Memory that f
+/// took from the arena, and what it uploaded, lives on. Returns what f returns. Throws std::runtime_error when the
+/// device refuses.
+template <class F>
+auto together(Context& ctx, F&& f) {
+  Recording recording(ctx);
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    std::forward<F>(f)();
+    recording.finish();
+  } else {
+    auto result = std::forward<F>(f)();
+    recording.finish();
+    return result;
+  }
+}
+
+/// Values on their way to the host: the copy takes its turn behind what was enqueued before; values() waits for it
+/// alone.
+template <class T>
+class Fetched {
+ public:
+  Fetched(Context& ctx, View<const T, 1> v);
+  Fetched(Fetched&& o) noexcept
+      : ctx_(o.ctx_), values_(std::move(o.values_)), under_way_(std::exchange(o.under_way_, nullptr)) {}
+  Fetched& operator=(Fetched&&) = delete;
+  ~Fetched();
+  /// Throws std::runtime_error when the device failed meanwhile.
+  const std::vector<T>& values();
+
+ private:
+  Context& ctx_;
+  std::vector<T> values_;
+  CudaFetch* under_way_ = nullptr;
+};
+extern template class Fetched<float>;
+extern template class Fetched<double>;
+
+}  // namespace bib

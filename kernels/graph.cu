@@ -1,0 +1,243 @@
+// Steps as CUDA graphs. A step's ops are captured anew every time, as their arguments change (step number, learning
+// rate, shapes), and put into the graph that was instantiated for the same kernels before, by cudaGraphExecUpdate: one
+// launch instead of one per op, and no gaps between them. Small uploads are gathered in a page-locked block, which goes
+// ahead of the graph as one copy; others become nodes of the graph. There are two such blocks, so that the host fills
+// one while the device may still have to read the other: no more than two steps are ever under way. Downloads go to
+// page-locked memory too, with an event of their own to wait for.
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "bib/cuda_backend.h"
+#include "kernels/blas.h"
+#include "kernels/graph.h"
+
+namespace bib {
+
+namespace device {
+
+class Pinned {
+ public:
+  explicit Pinned(std::size_t bytes = 0) : size_(bytes) {
+    if (bytes) device::check(cudaMallocHost(&p_, bytes), "allocating page-locked memory");
+  }
+  Pinned(Pinned&& o) noexcept : p_(std::exchange(o.p_, nullptr)), size_(std::exchange(o.size_, 0)) {}
+  Pinned& operator=(Pinned&& o) noexcept {
+    std::swap(p_, o.p_), std::swap(size_, o.size_);
+    return *this;
+  }
+  ~Pinned() {
+    if (p_) cudaFreeHost(p_);
+  }
+  char* data() const { return static_cast<char*>(p_); }
+  std::size_t size() const { return size_; }
+
+ private:
+  void* p_ = nullptr;
+  std::size_t size_;
+};
+
+class Event {
+ public:
+  Event() { device::check(cudaEventCreateWithFlags(&e_, cudaEventDisableTiming), "making an event"); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  ~Event() { cudaEventDestroy(e_); }
+  void record(cudaStream_t stream) { device::check(cudaEventRecord(e_, stream), "recording an event"); }
+  void wait() { device::check(cudaEventSynchronize(e_), "waiting for the device"); }
+
+ private:
+  cudaEvent_t e_ = nullptr;
+};
+
+constexpr std::size_t upload_alignment = 64;
+inline std::size_t aligned(std::size_t n) { return (n + upload_alignment - 1) / upload_alignment * upload_alignment; }
+
+}  // namespace device
+
+struct CudaFetch {
+  device::Pinned memory;
+  device::Event done;
+  std::size_t bytes = 0;
+};
+
+namespace device {
+
+struct Recorder {
+  /// What one recording has on the host.
+  struct Slot {
+    Pinned block;              // the uploads that go as one
+    std::vector<Pinned> more;  // sources of copies within the graph
+    Event done;                // the graph has run
+    bool used = false;
+  };
+  struct Kept {
+    std::uint64_t contents;
+    cudaGraphExec_t exec;
+    std::uint64_t last_use;
+  };
+
+  Slot slots[2];
+  int now = 0;
+  bool warm = false;
+  char* staged = nullptr;                            // the block's place on the device
+  std::size_t room = 1 << 16, used = 0, wanted = 0;  // of the block; what this recording would have liked
+  std::vector<Kept> graphs;
+  std::uint64_t uses = 0;
+  std::vector<std::unique_ptr<CudaFetch>> fetches;  // not in use
+
+  Recorder() = default;
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+  ~Recorder() {
+    for (const Kept& k : graphs) cudaGraphExecDestroy(k.exec);
+  }
+
+  Slot& slot() { return slots[now]; }
+
+  void begin(Arena& arena) {
+    now ^= 1;
+    if (slot().used) slot().done.wait();
+    slot().more.clear();
+    if (slot().block.size() < room) slot().block = Pinned(room);
+    staged = arena.make<char, 1>({static_cast<int>(room)}).data;
+    used = wanted = 0;
+  }
+
+  /// Places for the next recording: as many as this one wanted, and some more, as batches differ.
+  void remember() { room = std::max(room, std::min(aligned(wanted + wanted / 4), std::size_t{1} << 28)); }
+
+  /// The graph, ready to be launched: one of the same contents with the new arguments, or a new one.
+  cudaGraphExec_t executable(cudaGraph_t graph, std::uint64_t contents, cudaStream_t stream) {
+    std::size_t nodes = 0;
+    check(cudaGraphGetNodes(graph, nullptr, &nodes), "counting the nodes of a graph");
+    contents = contents * 31 + nodes;
+    Kept* kept = nullptr;
+    for (Kept& k : graphs)
+      if (k.contents == contents) kept = &k;
+    if (kept) {
+      cudaGraphExecUpdateResultInfo info{};
+      kept->last_use = ++uses;
+      if (cudaGraphExecUpdate(kept->exec, graph, &info) == cudaSuccess) return kept->exec;
+      cudaGetLastError();  // cuBLAS took other kernels: another graph after all
+    } else {
+      kept = &place_for_another();
+    }
+    const cudaGraphExec_t before = kept->exec;
+    *kept = {contents, nullptr, ++uses};
+    if (before) {
+      check(cudaStreamSynchronize(stream), "waiting for the device");  // it may still be running
+      check(cudaGraphExecDestroy(before), "giving up a graph");
+    }
+    check(cudaGraphInstantiate(&kept->exec, graph, 0), "preparing a graph");
+    return kept->exec;
+  }
+
+  Kept& place_for_another() {
+    constexpr std::size_t most = 16;
+    if (graphs.size() < most) return graphs.emplace_back(Kept{});
+    return *std::min_element(graphs.begin(), graphs.end(),
+                             [](const Kept& a, const Kept& b) { return a.last_use < b.last_use; });
+  }
+};
+
+const void* kept_for_graph(CudaState& state, const void* host, std::size_t bytes) {
+  Pinned& copy = state.recorder->slot().more.emplace_back(bytes);
+  std::memcpy(copy.data(), host, bytes);
+  return copy.data();
+}
+
+namespace {
+bool graphs_wanted() {
+  const char* setting = std::getenv("BIB_GRAPHS");
+  return !setting || *setting != '0';
+}
+}  // namespace
+}  // namespace device
+
+bool cuda_begin_recording(CudaState& state, Arena& arena) {
+  if (state.recording || !device::graphs_wanted()) return false;
+  if (!state.recorder) state.recorder = std::make_shared<device::Recorder>();
+  // The first time runs as it comes: kernels are loaded, the arena grows to its size.
+  if (!std::exchange(state.recorder->warm, true)) return false;
+  if (const device::Blas* blas = device::blas()) state.blas_handle(*blas);
+  state.recorder->begin(arena);
+  // Relaxed: allocating memory is no part of the graph, and allowed.
+  device::check(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeRelaxed), "recording a graph");
+  state.recording = true;
+  state.recorded = 0;
+  return true;
+}
+
+void cuda_finish_recording(CudaState& state) {
+  device::Recorder& r = *state.recorder;
+  cudaGraph_t graph = nullptr;
+  state.recording = false;
+  const cudaError_t ended = cudaStreamEndCapture(state.stream, &graph);
+  device::check(ended, "recording a graph (BIB_GRAPHS=0 does without)");
+  const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)> owner(graph, cudaGraphDestroy);
+  if (r.used > 0) {
+    device::check(cudaMemcpyAsync(r.staged, r.slot().block.data(), r.used, cudaMemcpyHostToDevice, state.stream),
+                  "copying a batch");
+  }
+  if (state.recorded != 0)
+    device::check(cudaGraphLaunch(r.executable(graph, state.recorded, state.stream), state.stream),
+                  "launching a graph");
+  r.slot().done.record(state.stream);
+  r.slot().used = true;
+  r.remember();
+}
+
+void cuda_cancel_recording(CudaState& state) noexcept {
+  cudaGraph_t graph = nullptr;
+  state.recording = false;
+  if (cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph) cudaGraphDestroy(graph);
+  cudaGetLastError();
+}
+
+void* cuda_stage(CudaState& state, const void* host, std::size_t bytes) {
+  if (!state.recording) return nullptr;
+  device::Recorder& r = *state.recorder;
+  const std::size_t size = device::aligned(bytes), at = r.used;
+  r.wanted += size;
+  if (at + size > r.room) return nullptr;
+  r.used += size;
+  std::memcpy(r.slot().block.data() + at, host, bytes);
+  return r.staged + at;
+}
+
+CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t bytes) {
+  if (state.recording) throw std::logic_error("a fetch while ops are being recorded: make it after together()");
+  if (!state.recorder) state.recorder = std::make_shared<device::Recorder>();
+  auto& idle = state.recorder->fetches;
+  std::unique_ptr<CudaFetch> fetch;
+  if (!idle.empty()) {
+    fetch = std::move(idle.back());
+    idle.pop_back();
+  } else {
+    fetch = std::make_unique<CudaFetch>();
+  }
+  if (fetch->memory.size() < bytes) fetch->memory = device::Pinned(device::aligned(bytes));
+  fetch->bytes = bytes;
+  device::check(cudaMemcpyAsync(fetch->memory.data(), from, bytes, cudaMemcpyDeviceToHost, state.stream), "copying");
+  fetch->done.record(state.stream);
+  return fetch.release();
+}
+
+void cuda_finish_fetch(CudaState& state, CudaFetch* fetch, void* to) {
+  std::unique_ptr<CudaFetch> owner(fetch);
+  fetch->done.wait();
+  std::memcpy(to, fetch->memory.data(), fetch->bytes);
+  state.recorder->fetches.push_back(std::move(owner));
+}
+
+void cuda_drop_fetch(CudaState&, CudaFetch* fetch) noexcept {
+  const std::unique_ptr<CudaFetch> owner(fetch);
+  try {
+    fetch->done.wait();
+  } catch (const std::exception&) {  // the device has failed: nothing will be written
+  }
+}
+
+}  // namespace bib

@@ -1,0 +1,77 @@
+// Steps recorded as graphs, on a GPU or the emulator: the same answers as without, whatever changes between two steps.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "bib/ops.h"
+#include "bib/together.h"
+
+namespace bib::test {
+namespace {
+
+using ::testing::ElementsAre;
+using Values = std::vector<real>;
+
+class Together : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has_cuda || !cuda_info().cuda) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+    ctx_ = std::make_unique<Context>(ContextOptions{.device = Device::cuda});
+    square(Values{1});  // the first time is never recorded
+  }
+
+  View<real, 1> ops(const Values& x) {
+    const View<real, 1> sum = ctx_->arena().make<real, 1>({1});
+    zero(*ctx_, sum);
+    run(*ctx_, NormSquared{.x = upload<real, 1>(*ctx_, x, {static_cast<int>(x.size())}), .sum = sum});
+    return sum;
+  }
+  Fetched<real> square(const Values& x) {
+    return {*ctx_, together(*ctx_, [&] { return ops(x); })};
+  }
+
+  std::unique_ptr<Context> ctx_;
+};
+
+TEST_F(Together, the_same_ops_again_take_new_data_and_new_sizes) {
+  for (int n : {3, 5, 2}) {
+    for (int value : {1, 2}) {
+      Values x(static_cast<std::size_t>(n), static_cast<real>(value));
+      Fetched<real> sum = square(x);
+      x.assign(x.size(), real(99));  // what was uploaded is no longer needed
+      EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(n * value * value)));
+    }
+  }
+}
+
+TEST_F(Together, several_may_be_under_way) {
+  std::vector<Fetched<real>> sums;
+  for (int i = 0; i < 5; ++i) sums.push_back(square(Values(4, static_cast<real>(i))));
+  for (int i = 0; i < 5; ++i) EXPECT_THAT(sums[static_cast<std::size_t>(i)].values(), ElementsAre(real(4 * i * i)));
+}
+
+TEST_F(Together, uploads_of_any_size_arrive) {
+  const std::size_t large = 100000;  // more than is set aside at first
+  EXPECT_THAT(square(Values(large, real(1))).values(), ElementsAre(static_cast<real>(large)));
+  EXPECT_THAT(square(Values(large, real(2))).values(), ElementsAre(static_cast<real>(4 * large)));
+}
+
+TEST_F(Together, other_ops_are_another_graph) {
+  for (int more : {0, 1, 0, 2, 1}) {
+    Fetched<real> sum(*ctx_, together(*ctx_, [&] {
+      const View<real, 1> s = ops(Values(3, real(1)));
+      for (int i = 0; i < more; ++i)
+        run(*ctx_, NormSquared{.x = upload<real, 1>(*ctx_, Values(2, real(1)), {2}), .sum = s});
+      return s;
+    }));
+    EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(3 + 2 * more)));
+  }
+}
+
+TEST_F(Together, waiting_inside_is_refused_and_what_was_recorded_is_forgotten) {
+  EXPECT_THROW(together(*ctx_, [&] { return download(*ctx_, ops(Values{3})).front(); }), std::logic_error);
+  EXPECT_THROW(together(*ctx_, [&] { ctx_->wait(); }), std::logic_error);
+  EXPECT_THAT(square(Values{3, 4}).values(), ElementsAre(real(25)));
+}
+
+}  // namespace
+}  // namespace bib::test
