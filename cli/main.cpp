@@ -12,7 +12,6 @@
 #include "bib/error.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
-#include "train/start.h"
 
 namespace {
 
@@ -59,7 +58,6 @@ int run(const cli::Action& action) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  wait_without_spinning(argv);
   std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a failed write, with its message
   CLI::App app("bib trains, evaluates, runs and serves named-entity recognition and text classification models.",
                "bib");

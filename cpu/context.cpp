@@ -12,6 +12,7 @@
 
 #include "bib/cuda_backend.h"
 #include "cpu/isa.h"
+#include "cpu/team.h"
 
 namespace bib {
 
@@ -25,6 +26,13 @@ Context::Context(ContextOptions options) : options_(options), arena_(options.dev
 
 void Context::wait() {
   if (cuda_) cuda_wait(*cuda_);
+}
+
+void TeamDeleter::operator()(Team* p) const noexcept { delete p; }
+
+Team& Context::team() {
+  if (!team_) team_.reset(new Team(threads() - 1, threads() <= available_threads()));
+  return *team_;
 }
 
 int available_threads() {

@@ -1,62 +1,25 @@
 // Work split into chunks whose bounds depend on the problem alone, never on the thread count: same bits for any count.
 #pragma once
 #include <atomic>
-#include <exception>
+#include <type_traits>
 #include <vector>
 
 #include "bib/context.h"
-#ifdef BIB_TSAN
-#include <mutex>
-#include <thread>
-#endif
+#include "cpu/team.h"
 
 namespace bib {
 
-#ifdef BIB_TSAN
-/// The same work on plain threads: ThreadSanitizer does not see the barriers of libgomp, which is built without it.
-template <class F>
-void parallel_for_tsan(int threads, int n, F& f, std::exception_ptr& error) {
-  std::atomic<int> next{0};
-  std::mutex mutex;
-  const auto work = [&] {
-    // Relaxed: an order between tasks would hide their races.
-    for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) try {
-        f(i);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!error) error = std::current_exception();
-      }
-  };
-  std::vector<std::jthread> others;
-  for (int t = 1; t < threads; ++t) others.emplace_back(work);
-  work();
-}
-#endif
-
 /// Calls f(i) for i in 0..n-1 on the context's threads, each i exactly once; i fixes what is computed and in which
-/// order. The first exception is rethrown on the calling thread.
+/// order. The first exception is rethrown on the calling thread. Inside f it runs in turn.
 template <class F>
 void parallel_for(Context& ctx, int n, F&& f) {
-  const int threads = ctx.threads() < n ? ctx.threads() : n;
-  if (threads <= 1) {
+  if (ctx.threads() <= 1 || n <= 1) {
     for (int i = 0; i < n; ++i) f(i);
     return;
   }
-  std::exception_ptr error;
-#ifdef BIB_TSAN
-  parallel_for_tsan(threads, n, f, error);
-#else
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int i = 0; i < n; ++i) {
-    try {
-      f(i);
-    } catch (...) {
-#pragma omp critical(bib_parallel_error)
-      if (!error) error = std::current_exception();
-    }
-  }
-#endif
-  if (error) std::rethrow_exception(error);
+  using Task = std::remove_reference_t<F>;
+  ctx.team().run(
+      n, [](void* task, int i) { (*static_cast<Task*>(task))(i); }, const_cast<std::remove_const_t<Task>*>(&f));
 }
 
 /// Tasks 0..count-1 of a kind.

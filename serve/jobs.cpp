@@ -351,7 +351,7 @@ void Jobs::run_loop(std::stop_token stop) {
       if (job->row.started == 0) job->row.started = unix_time();
       set_state(*job, v1::PREPARING);
     }
-    // A thread of its own for each job: low priority, and its memory and OpenMP team end with it.
+    // A thread of its own for each job: low priority, and its memory and team end with it.
     std::thread([&] { Run(*this, *job).run(); }).join();
     const std::lock_guard lock(mutex_);
     --running_;

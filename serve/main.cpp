@@ -21,7 +21,6 @@
 #include "serve/jobs.h"
 #include "serve/log.h"
 #include "serve/services.h"
-#include "train/start.h"
 
 namespace bib::serve {
 namespace {
@@ -220,7 +219,6 @@ int run(const Settings& settings) {
 }  // namespace bib::serve
 
 int main(int argc, char** argv) {
-  bib::wait_without_spinning(argv);
   bib::serve::Settings settings;
   int code = 0;
   if (!bib::serve::read_settings(argc, argv, settings, code)) return code;

@@ -25,6 +25,11 @@ struct CudaStateDeleter {
   void operator()(CudaState* p) const noexcept { destroy_cuda_state(p); }
 };
 
+class Team;  // the context's threads; defined in cpu/
+struct TeamDeleter {
+  void operator()(Team* p) const noexcept;
+};
+
 struct ContextOptions {
   Device device = Device::cpu;
   int device_index = 0;
@@ -43,6 +48,8 @@ class Context {
   Math math() const { return options_.math; }
   Arena& arena() { return arena_; }
   CudaState& cuda() { return *cuda_; }
+  /// Made when first asked for.
+  Team& team();
 
   /// Whether what run() enqueued may still be under way when it returns.
   bool asynchronous() const { return options_.device == Device::cuda; }
@@ -55,6 +62,7 @@ class Context {
   ContextOptions options_;
   bool careful_ = false;
   std::unique_ptr<CudaState, CudaStateDeleter> cuda_;
+  std::unique_ptr<Team, TeamDeleter> team_;
   Arena arena_;
 };
 

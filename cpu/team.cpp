@@ -1,0 +1,111 @@
+#include "cpu/team.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace bib {
+namespace {
+
+constexpr std::uint32_t inside = (1u << 10) - 1, quit = 1u << 10, open = 1u << 11, generation = 1u << 12;
+constexpr std::chrono::microseconds patience{50};  // about what it costs to sleep and be woken
+
+/// Tries for a while; false when `patience` is over.
+template <class F>
+bool spin_until(F&& done) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (done()) return true;
+      __builtin_ia32_pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+}  // namespace
+
+Team::Team(int workers, bool spin) : spin_(spin) {
+  workers = std::min(workers, static_cast<int>(inside));
+#ifdef BIB_TSAN  // ThreadSanitizer does not see how libgomp, built without it, hands `this` to its threads
+  for (int t = 0; t < workers; ++t) threads_.emplace_back([this] { work(); });
+#else
+  threads_.emplace_back([this, workers] {
+#pragma omp parallel num_threads(workers)
+    work();
+  });
+#endif
+}
+
+Team::~Team() {
+  state_.fetch_or(quit);
+  state_.notify_all();
+  for (std::thread& t : threads_) t.join();
+}
+
+void Team::run(int n, void (*task)(void*, int), void* f) {
+  if (busy_) {
+    for (int i = 0; i < n; ++i) task(f, i);
+    return;
+  }
+  busy_ = true;
+  n_ = n;
+  task_ = task;
+  f_ = f;
+  next_.store(0, std::memory_order_relaxed);
+  const std::uint32_t now = state_.load(std::memory_order_relaxed);  // nobody is inside: only the caller changes it
+  state_.store((now & ~(inside | open)) + generation + open);
+  state_.notify_all();  // costs a system call only while a thread sleeps
+  take_tasks();
+  state_.fetch_and(~open);
+  wait_for_others();
+  busy_ = false;
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void Team::take_tasks() {
+  // Relaxed: an order between tasks would hide their races from ThreadSanitizer.
+  for (int i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_;) {
+    try {
+      task_(f_, i);
+    } catch (...) {
+      const std::lock_guard lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+  }
+}
+
+void Team::wait_for_others() {
+  std::uint32_t s = 0;
+  const auto done = [&] { return ((s = state_.load(std::memory_order_acquire)) & inside) == 0; };
+  if (done() || (spin_ && spin_until(done))) return;
+  while (!done()) state_.wait(s);
+}
+
+/// Joins the job of `state` unless it has ended; `state` is brought up to date.
+bool Team::enter(std::uint32_t& state) {
+  const std::uint32_t mine = state & ~(inside | open | quit);
+  while ((state & open) && (state & ~(inside | open | quit)) == mine)
+    if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire)) return true;
+  return false;
+}
+
+void Team::work() {
+  std::uint32_t state = 0, seen = 0;
+  const auto fresh = [&] {
+    state = state_.load(std::memory_order_acquire);
+    return (state & quit) || ((state & open) && (state & ~(inside | open)) != seen);
+  };
+  for (;;) {
+    if (!fresh() && !(spin_ && spin_until(fresh)))
+      while (!fresh()) state_.wait(state);
+    if (state & quit) break;
+    seen = state & ~(inside | open);
+    if (!enter(state)) continue;
+    take_tasks();
+    const std::uint32_t before = state_.fetch_sub(1, std::memory_order_release);
+    if ((before & inside) == 1 && !(before & open)) state_.notify_all();  // the caller may sleep until the last leaves
+  }
+}
+
+}  // namespace bib
