@@ -1,0 +1,291 @@
+// bib's side of scripts/gpu-check beside torch_grid.py: a row's name in, microseconds of one run out, a line each.
+//   bib_grid [cpu|cuda]
+// Everything runs in Math::fast, the mode that PyTorch's bf16 and TF32 stand beside; "strict" behind a name asks for
+// fp32.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "bib/ops.h"
+#include "bib/random.h"
+#include "bib/train.h"
+
+namespace bib::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Run = std::function<void(Context&)>;
+
+/// Operands on the context's device, alive as long as this.
+class Operands {
+ public:
+  explicit Operands(Context& ctx) : ctx_(ctx) {}
+
+  template <class T, std::size_t R>
+  View<T, int(R)> zeros(const int (&shape)[R]) {
+    View<T, int(R)> v{.shape = std::to_array(shape), .device = ctx_.device()};
+    const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(v.size());
+    const Device device = ctx_.device();
+    memory_.emplace_back(allocate_bytes(device, bytes), [device](void* p) { free_bytes(device, p); });
+    v.data = static_cast<T*>(memory_.back().get());
+    zero(ctx_, v);
+    return v;
+  }
+  template <std::size_t R>
+  View<real, int(R)> zeros(const int (&shape)[R]) {
+    return zeros<real>(shape);
+  }
+  /// Uniform in [-most, most).
+  template <std::size_t R>
+  View<real, int(R)> uniform(const int (&shape)[R], float most) {
+    const auto v = zeros<real>(shape);
+    std::vector<real> host(static_cast<std::size_t>(v.size()));
+    const std::size_t drawn =
+        std::min<std::size_t>(host.size(), 1 << 20);  // then again: drawing takes longer than the op
+    for (std::size_t i = 0; i < drawn; ++i) host[i] = most * static_cast<real>(2 * next() - 1);
+    for (std::size_t i = drawn; i < host.size(); ++i) host[i] = host[i - drawn];
+    fill(v, host);
+    return v;
+  }
+  template <std::size_t R>
+  View<int, int(R)> ints(const int (&shape)[R], const std::function<int(int)>& value) {
+    const auto v = zeros<int>(shape);
+    std::vector<int> host(static_cast<std::size_t>(v.size()));
+    for (std::size_t i = 0; i < host.size(); ++i) host[i] = value(static_cast<int>(i));
+    fill(v, host);
+    return v;
+  }
+  /// In [0, 1).
+  double next() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<double>(state_ >> 33) / static_cast<double>(1u << 31);
+  }
+
+ private:
+  template <class T, int R>
+  void fill(View<T, R> v, const std::vector<T>& host) {
+    copy_bytes(ctx_, v.data, v.device, host.data(), Device::cpu, host.size() * sizeof(T));
+    ctx_.wait();
+  }
+
+  Context& ctx_;
+  std::uint64_t state_ = 1;
+  std::vector<std::shared_ptr<void>> memory_;
+};
+
+/// lstm_forward/h256/b32/t64/padded: op, sizes by their letter, other words.
+struct Row {
+  std::string op;
+  std::map<char, int> size;
+  bool ragged = false, strict = false;
+
+  explicit Row(const std::string& text) {
+    std::istringstream in(text);
+    std::getline(in, op, '/');
+    for (std::string part; std::getline(in, part, '/');) {
+      if (part == "ragged")
+        ragged = true;
+      else if (part == "strict")
+        strict = true;
+      else if (part.size() > 1 && std::isdigit(static_cast<unsigned char>(part[1])))
+        size[part[0]] = std::stoi(part.substr(1));
+    }
+  }
+  /// As in torch_grid.py: from T down to T/8, evenly.
+  int length(int b) const {
+    const int T = size.at('t'), B = size.at('b');
+    return ragged ? std::max(1, T - (T - T / 8) * b / std::max(1, B - 1)) : T;
+  }
+};
+
+Run lstm(Operands& m, const Row& row) {
+  const int H = row.size.at('h'), B = row.size.at('b'), T = row.size.at('t'), I = std::min(H, 256), D = 2;
+  const bool train = row.op == "lstm_train";
+  LstmForward f{.x = m.uniform({T, B, I}, 1),
+                .lengths = m.ints({B}, [&](int b) { return row.length(b); }),
+                .w_x = m.uniform({D, 4 * H, I}, 0.06f),
+                .w_h = m.uniform({D, 4 * H, H}, 0.06f),
+                .b = m.zeros({D, 4 * H}),
+                .h = m.zeros({T, B, D * H})};
+  if (!train) return [f](Context& ctx) { run(ctx, f); };
+  f.gates = m.zeros({D, T, B, 4 * H}), f.c = m.zeros({D, T, B, H});
+  const LstmBackward b{.x = f.x,
+                       .lengths = f.lengths,
+                       .w_x = f.w_x,
+                       .w_h = f.w_h,
+                       .h = f.h,
+                       .gates = f.gates,
+                       .c = f.c,
+                       .d_h = m.uniform({T, B, D * H}, 1),
+                       .d_x = m.zeros({T, B, I}),
+                       .d_w_x = m.zeros({D, 4 * H, I}),
+                       .d_w_h = m.zeros({D, 4 * H, H}),
+                       .d_b = m.zeros({D, 4 * H})};
+  return [f, b](Context& ctx) {
+    run(ctx, f);
+    zero(ctx, b.d_w_x), zero(ctx, b.d_w_h), zero(ctx, b.d_b);
+    run(ctx, b);
+  };
+}
+
+Run crf_loss(Operands& m, const Row& row) {
+  const int K = row.size.at('k'), B = row.size.at('b'), T = row.size.at('t');
+  const CrfLoss op{.scores = m.uniform({T, B, K}, 1),
+                   .tags = m.ints({T, B}, [&](int) { return static_cast<int>(m.next() * K); }),
+                   .lengths = m.ints({B}, [&](int) { return T; }),
+                   .transition = m.uniform({K, K}, 1),
+                   .first = m.uniform({K}, 1),
+                   .last = m.uniform({K}, 1),
+                   .weight = m.uniform({B}, 1),
+                   .loss = m.zeros({B}),
+                   .d_scores = m.zeros({T, B, K}),
+                   .d_transition = m.zeros({K, K}),
+                   .d_first = m.zeros({K}),
+                   .d_last = m.zeros({K})};
+  return [op](Context& ctx) { run(ctx, op); };
+}
+
+Run crf_decode(Operands& m, const Row& row) {
+  const int K = row.size.at('k'), B = row.size.at('b'), T = row.size.at('t');
+  const CrfDecode op{.scores = m.uniform({T, B, K}, 1),
+                     .lengths = m.ints({B}, [&](int) { return T; }),
+                     .transition = m.uniform({K, K}, 1),
+                     .first = m.uniform({K}, 1),
+                     .last = m.uniform({K}, 1),
+                     .tags = m.zeros<int>({T, B}),
+                     .score = m.zeros({B})};
+  return [op](Context& ctx) { run(ctx, op); };
+}
+
+/// Lookup, gradient by unique rows and Adam of 4,096 tokens in a table of 120,000 rows; the index is made beforehand,
+/// as the trainer's batches make it.
+Run embedding_adam(Operands& m) {
+  constexpr int V = 120000, E = 512, N = 4096;
+  std::map<int, std::vector<int>> places;
+  std::vector<int> ids(N);
+  for (int i = 0; i < N; ++i) places[ids[static_cast<std::size_t>(i)] = static_cast<int>(m.next() * V)].push_back(i);
+  std::vector<int> rows, offsets{0}, positions;
+  for (const auto& [row, at] : places) {
+    rows.push_back(row);
+    positions.insert(positions.end(), at.begin(), at.end());
+    offsets.push_back(static_cast<int>(positions.size()));
+  }
+  const int U = static_cast<int>(rows.size());
+  const auto values = [&](const std::vector<int>& v) {
+    return m.ints({static_cast<int>(v.size())}, [&](int i) { return v[static_cast<std::size_t>(i)]; });
+  };
+  const auto table = m.uniform({V, E}, 0.1f);
+  const EmbeddingForward forward{.ids = m.ints({N, 1}, [&](int i) { return ids[static_cast<std::size_t>(i)]; }),
+                                 .table = table,
+                                 .y = m.zeros({N, 1, E})};
+  const EmbeddingBackward backward{.offsets = values(offsets),
+                                   .positions = values(positions),
+                                   .d_y = m.uniform({N, 1, E}, 1),
+                                   .d_rows = m.zeros({U, E})};
+  AdamRows adam{.rows = values(rows),
+                .d_rows = backward.d_rows,
+                .scale = m.uniform({1}, 1),
+                .value = table,
+                .m = m.zeros({V, E}),
+                .v = m.zeros({V, E}),
+                .last_step = m.zeros<int>({V}),
+                .hyper = {.lr = 1e-3f}};
+  return [=, step = 0](Context& ctx) mutable {
+    adam.hyper.step = ++step;
+    run(ctx, forward);
+    run(ctx, backward);
+    run(ctx, adam);
+  };
+}
+
+/// Microseconds of one run: the median over groups of runs that are enqueued together.
+double timed(const Run& f, Context& ctx) {
+  const auto group = [&](int n) {
+    const auto begin = Clock::now();
+    for (int i = 0; i < n; ++i) f(ctx);
+    ctx.wait();
+    return std::chrono::duration<double, std::micro>(Clock::now() - begin).count() / n;
+  };
+  group(3);
+  const int n = std::clamp(static_cast<int>(20e3 / std::max(1.0, group(1))), 1, 50);
+  std::vector<double> times;
+  for (int i = 0; i < 7; ++i) times.push_back(group(n));
+  std::nth_element(times.begin(), times.begin() + 3, times.end());
+  return times[3];
+}
+
+/// A document of `units` syllables of 5,000 and, every eighth, an entity of one of 15 types.
+Document synthetic(Operands& random, Task task, int units) {
+  Document d;
+  for (int i = 0; i < units; ++i) {
+    const int code = 0xAC00 + static_cast<int>(random.next() * 5000);
+    const std::size_t begin = d.text.size();
+    for (const int byte : {0xE0 | code >> 12, 0x80 | (code >> 6 & 63), 0x80 | (code & 63)})
+      d.text += static_cast<char>(byte);
+    if (task == Task::ner && i % 8 == 0)
+      d.spans.push_back(
+          {.begin = begin, .end = d.text.size(), .label = "T" + std::to_string(static_cast<int>(random.next() * 15))});
+  }
+  if (task == Task::tc) d.labels.push_back("C" + std::to_string(static_cast<int>(random.next() * 13)));
+  d.annotated = true;
+  return d;
+}
+
+/// Microseconds of one step of the trainer, the first tenth left out.
+double train_step(Context& ctx, Task task) {
+  Operands random(ctx);
+  Config c = default_config(task);
+  c.syllable = task == Task::ner ? 128 : 300, c.bigram = c.jamo = c.shape = 0;
+  c.hidden = 256, c.windows = {3, 4, 5}, c.filters = 100;
+  c.batch = task == Task::ner ? 32 : 64, c.epochs = 1, c.train_rate = 1, c.ema = 0;
+  std::vector<Document> documents;
+  for (int i = 0; i < 200 * c.batch; ++i) documents.push_back(synthetic(random, task, 64));
+  const auto folder = std::filesystem::temp_directory_path() / "bib_grid";
+  std::filesystem::create_directories(folder);
+  double begin = 0, end = 0;
+  TrainOptions options{.output = (folder / "model.bib").string()};
+  options.progress = [&](const TrainProgress& p) {
+    if (p.step == 20) begin = p.seconds;
+    if (!p.epoch_done) end = p.seconds;
+    return true;
+  };
+  train(ctx, c, std::move(documents), {}, options);
+  std::filesystem::remove_all(folder);
+  return 1e6 * (end - begin) / (199 - 20);
+}
+
+double microseconds(const Row& row, Device device) {
+  Context ctx({.device = device, .math = row.strict ? Math::strict : Math::fast});
+  if (row.op == "textcnn_step" || row.op == "ner_step")
+    return train_step(ctx, row.op == "ner_step" ? Task::ner : Task::tc);
+  Operands m(ctx);
+  if (row.op == "lstm_forward" || row.op == "lstm_train") return timed(lstm(m, row), ctx);
+  if (row.op == "crf_loss") return timed(crf_loss(m, row), ctx);
+  if (row.op == "crf_decode") return timed(crf_decode(m, row), ctx);
+  if (row.op == "embedding_adam") return timed(embedding_adam(m), ctx);
+  throw std::invalid_argument("there is no row " + row.op);
+}
+
+}  // namespace
+}  // namespace bib::bench
+
+int main(int argc, char** argv) {
+  const bib::Device device = argc > 1 && std::string(argv[1]) == "cpu" ? bib::Device::cpu : bib::Device::cuda;
+  for (std::string line; std::getline(std::cin, line);) {
+    try {
+      std::printf("%.3f\n", bib::bench::microseconds(bib::bench::Row(line), device));
+    } catch (const std::exception& e) {
+      std::printf("error %s\n", e.what());
+    }
+    std::fflush(stdout);
+  }
+}

@@ -1,0 +1,25 @@
+"""The rows of scripts/gpu-check's comparison: names that bib_grid and torch_grid.py both understand."""
+
+
+def lstm(full):
+    """lstm_forward/h256/b32/t64/padded: a bidirectional layer, inputs as wide as H up to 256."""
+    shapes = [(h, b, t) for h in (128, 256, 512) for b in (4, 32, 128, 512) for t in (32, 64, 128, 512)
+              if b * t <= 65536] if full else \
+        [(h, b, 64) for h in (128, 256, 512) for b in (4, 32, 128, 512)] + [(256, 32, t) for t in (32, 128, 512)]
+    return [f"{op}/h{h}/b{b}/t{t}/{kind}" for op in ("lstm_forward", "lstm_train") for h, b, t in shapes
+            for kind in ("padded", "ragged")]
+
+
+def ops(full):
+    return lstm(full) + [f"{op}/k31/b{b}/t128" for op in ("crf_loss", "crf_decode") for b in (32, 512)] + ["embedding_adam"]
+
+
+MODELS = ["textcnn_step", "ner_step"]
+
+
+def bar(row):
+    """(bar, aim) as speed against PyTorch's best; None where there is none."""
+    if row.startswith("lstm"):
+        return 1, 8
+    return {"crf_loss": (100, 200), "crf_decode": (100, 200), "embedding_adam": (20, None), "textcnn_step": (3, 10),
+            "ner_step": (10, 50)}.get(row.split("/")[0], (None, None))
