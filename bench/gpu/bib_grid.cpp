@@ -232,8 +232,7 @@ Document synthetic(Operands& random, Task task, int units) {
     for (const int byte : {0xE0 | code >> 12, 0x80 | (code >> 6 & 63), 0x80 | (code & 63)})
       d.text += static_cast<char>(byte);
     if (task == Task::ner && i % 8 == 0)
-      d.spans.push_back(
-          {.begin = begin, .end = d.text.size(), .label = "T" + std::to_string(static_cast<int>(random.next() * 15))});
+      d.spans.push_back({{begin, d.text.size()}, "T" + std::to_string(static_cast<int>(random.next() * 15))});
   }
   if (task == Task::tc) d.labels.push_back("C" + std::to_string(static_cast<int>(random.next() * 13)));
   d.annotated = true;
