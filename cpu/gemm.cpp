@@ -3,7 +3,9 @@
 #include "cpu/gemm.h"
 
 #include <algorithm>
+#include <cstdint>
 
+#include "cpu/blas.h"
 #include "cpu/gemm.simd.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -18,10 +20,30 @@ constexpr int rows_per_task = 256;   // of the stored A, when it is transposed
 const GemmSimd& simd() { return select(base::gemm, avx2::gemm, avx512::gemm); }
 int padded(int n) { return (n + simd().lanes - 1) / simd().lanes * simd().lanes; }
 
+/// Chunks of the longer side of C, sums over k whole: the bits do not depend on the threads. A chunk is 4 MFLOP at
+/// least, so that it repays the packing of each call.
+void by_blas(Context& ctx, const Gemm& g, const Blas& blas) {
+  constexpr int row_major = 101, as_is = 111, transposed = 112;  // of cblas.h
+  const bool by_rows = g.m >= g.n;
+  const std::int64_t extent = by_rows ? g.m : g.n;
+  const double flops = 2.0 * (by_rows ? g.n : g.m) * std::max(1, g.k);
+  const std::int64_t chunk =
+      (static_cast<std::int64_t>(4e6 / flops) / 48 + 1) * 48;  // 48: most kernels' tiles divide it
+  parallel_chunks(ctx, extent, chunk, [&](std::int64_t begin, std::int64_t end) {
+    const int length = static_cast<int>(end - begin);
+    const real* const a = by_rows ? g.a + (g.transpose_a ? begin : begin * g.lda) : g.a;
+    const real* const b = by_rows ? g.b : g.b + (g.transpose_b ? begin * g.ldb : begin);
+    blas.gemm(row_major, g.transpose_a ? transposed : as_is, g.transpose_b ? transposed : as_is, by_rows ? length : g.m,
+              by_rows ? g.n : length, g.k, 1, a, g.lda, b, g.ldb, g.beta, g.c + (by_rows ? begin * g.ldc : begin),
+              g.ldc);
+  });
+}
+
 }  // namespace
 
 void gemm(Context& ctx, const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
+  if (const Blas* other = blas()) return by_blas(ctx, g, *other);
   const GemmSimd& s = simd();
   const int panels = (g.n + s.panel - 1) / s.panel, blocks = (g.m + rows_per_block - 1) / rows_per_block;
   const int turns = g.transpose_a ? (g.k + rows_per_task - 1) / rows_per_task : 0;

@@ -1,5 +1,5 @@
-// Dense products. Not on a BLAS: Debian's OpenBLAS takes CPUs younger than itself for old ones and then runs at a
-// fraction of their speed, and its sums depend on how a product is split.
+// Dense products: our own (gemm.simd.cpp), or OpenBLAS' where BIB_CPU_BLAS=openblas asks for it. Debian's OpenBLAS
+// takes CPUs younger than itself for old ones and then runs at a fraction of their speed.
 #pragma once
 #include "bib/context.h"
 

@@ -4,10 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "bib/random.h"
+#include "cpu/blas.h"
 
 namespace bib {
 namespace {
@@ -63,6 +66,18 @@ TEST(Gemm, IsTheProduct) {
 }
 
 TEST(Gemm, WritesNothingBesideC) { compare(50, 50, 50, true, true, 1, 3); }  // the 3 columns more are compared too
+
+TEST(Blas, AnUnknownNameIsRefusedWithTheNamesThereAre) {
+  ASSERT_EQ(setenv("BIB_CPU_BLAS", "mkl", 1), 0);
+  try {
+    blas();
+    FAIL() << "taken for a library";
+  } catch (const std::runtime_error& e) {
+    EXPECT_STREQ(e.what(), "BIB_CPU_BLAS is 'mkl'; it may be bib or openblas");
+  }
+  ASSERT_EQ(unsetenv("BIB_CPU_BLAS"), 0);
+  EXPECT_EQ(blas(), nullptr);
+}
 
 }  // namespace
 }  // namespace bib
