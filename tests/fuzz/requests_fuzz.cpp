@@ -1,5 +1,6 @@
 // Requests as they come from the network: the first byte chooses the handler, the rest is its message. Whatever it is,
 // the answer is a status or a reply that serialises; names and paths stay in their folders.
+#include <open_inference.pb.h>  // generated
 #include <unistd.h>
 
 #include <cstdint>
@@ -8,7 +9,6 @@
 #include <fstream>
 #include <future>
 
-#include "open_inference.pb.h"
 #include "serve/http_body.h"
 #include "serve/inference_texts.h"
 #include "serve/jobs.h"
