@@ -30,14 +30,6 @@ bool longer(const Span& a, const Span& b) { return a.end - a.begin > b.end - b.b
 
 std::string_view scheme_name(Scheme scheme) { return scheme_names[static_cast<int>(scheme)]; }
 
-std::optional<Scheme> scheme_from_name(std::string_view name) {
-  for (int i = 0; i < 4; ++i)
-    if (scheme_names[i] == name) return static_cast<Scheme>(i);
-  if (name == "bio") return Scheme::iob2;
-  if (name == "iobes") return Scheme::bioes;
-  return std::nullopt;
-}
-
 bool may_follow(Scheme scheme, char from, char to, bool same) {
   if (scheme == Scheme::iob1) return to != 'B' || (from != 'O' && same);
   if (scheme == Scheme::iob2) return to != 'I' || (from != 'O' && same);

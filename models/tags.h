@@ -12,7 +12,6 @@
 namespace bib {
 
 std::string_view scheme_name(Scheme scheme);
-std::optional<Scheme> scheme_from_name(std::string_view name);
 
 /// The rules by letter: O, B, I, E (also BILOU's L) or S (U). May `to` follow `from` under the scheme? `same` says
 /// whether both carry the same label. The text's ends count as O.

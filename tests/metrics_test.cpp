@@ -33,6 +33,7 @@ std::string spans_text(const std::string& tags, NerMode mode, Scheme scheme) {
 struct EdgeCase {
   const char *tags, *conll, *seqeval, *strict_iob2, *strict_bioes;
 };
+void PrintTo(const EdgeCase& e, std::ostream* out) { *out << e.tags; }
 
 class EdgeCases : public testing::TestWithParam<EdgeCase> {};
 

@@ -1,6 +1,5 @@
 // Everything that decides how a model is built and trained. One flat table of named fields (visit) serves the TOML
-// file,
-// --set key=value, the copy stored in the model, and `bib inspect`: a new setting is added in one place.
+// file, --set key=value, the copy stored in the model, and `bib inspect`: a new setting is added in one place.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -8,6 +8,7 @@ struct LstmShape {
   int T, B, I, H, D;
   bool masked = false;
 };
+inline void PrintTo(const LstmShape& s, std::ostream* out) { *out << s.name; }
 
 /// Variational dropout as models draw it: units kept are scaled up, one mask for all steps of a sequence.
 inline View<real, 3> recurrent_mask(Maker& m, int D, int B, int H) {
