@@ -29,10 +29,10 @@ CLI::Option* add_choice(CLI::App& verb, const std::string& flag, Target& target,
       });
 }
 
-inline void add_read_flags(CLI::App& verb, ReadOptions& read) {
+/// What a format leaves open: encoding, columns, quotes, offsets.
+inline void add_layout_flags(CLI::App& verb, ReadOptions& read) {
   static const std::map<std::string, Quoting> quotings{
       {"auto", Quoting::automatic}, {"none", Quoting::none}, {"csv", Quoting::csv}};
-  verb.add_option("--from", read.format, "Format of the input; auto finds it out")->capture_default_str();
   verb.add_option("--encoding", read.encoding, "Encoding of the input: utf-8, latin1, cp949, ...")
       ->capture_default_str();
   add_choice(verb, "--offsets-in", read.offsets, offset_units, "JSON and BRAT: what span offsets count");
@@ -45,6 +45,19 @@ inline void add_read_flags(CLI::App& verb, ReadOptions& read) {
   verb.add_option("--token-column", read.token_column, "Column formats: the token's column; 1 is the first");
   verb.add_option("--tag-column", read.tag_column, "Column formats: the tag's column; -1 is the last");
   verb.add_option("--label-prefix", read.label_prefix, "fastText: what marks a label")->capture_default_str();
+}
+
+/// True where a flag of add_layout_flags was given.
+inline bool has_layout_flags(const CLI::App& verb) {
+  for (const char* flag : {"--encoding", "--offsets-in", "--text-column", "--label-column", "--id-column",
+                           "--delimiter", "--quoting", "--token-column", "--tag-column", "--label-prefix"})
+    if (verb.count(flag) > 0) return true;
+  return false;
+}
+
+inline void add_read_flags(CLI::App& verb, ReadOptions& read) {
+  verb.add_option("--from", read.format, "Format of the input; auto finds it out")->capture_default_str();
+  add_layout_flags(verb, read);
 }
 
 }  // namespace bib::cli

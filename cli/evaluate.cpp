@@ -6,6 +6,7 @@
 #include "bib/ner.h"
 #include "bib/tc.h"
 #include "cli/common.h"
+#include "cli/corpus_flags.h"
 #include "cli/verbs.h"
 #include "models/model_parts.h"
 #include "train/corpus.h"
@@ -23,7 +24,7 @@ CLI::Validator choice(const std::map<std::string, Value>& values) {
 struct Flags {
   std::vector<std::string> files;  // MODEL FILE, or one file with both columns
   std::string gold, predicted;
-  std::string format = "auto";
+  ReadOptions layout;  // of the gold file; that of predictions is found out
   std::optional<Task> task;
   std::optional<Scheme> scheme;
   NerOptions ner;
@@ -31,9 +32,11 @@ struct Flags {
   DeviceFlags device;
 };
 
-Corpus read(const std::string& path, const Flags& flags, const char* tag_column) {
-  ReadOptions options{.format = flags.format, .task = flags.task, .nested = Nested::all, .scheme = flags.scheme};
-  if (tag_column != nullptr) options.tag_column = tag_column;
+Corpus read(const std::string& path, const Flags& flags, ReadOptions options) {
+  options.format = flags.layout.format;
+  options.task = flags.task;
+  options.nested = Nested::all;
+  options.scheme = flags.scheme;
   Corpus corpus = read_corpus(path, options);
   constexpr std::size_t shown = 3;  // predictions may break their scheme thousands of times
   std::size_t warnings = 0;
@@ -107,20 +110,24 @@ void evaluate_model(Flags flags) {
     throw UsageError(flags.files[0] + " is a model for the other task; leave out --task");
   }
   flags.task = task;
-  const Corpus gold = read(flags.files[1], flags, nullptr);
+  const Corpus gold = read(flags.files[1], flags, flags.layout);
   conclude(gold, predict(flags.files[0], gold, task, flags.device), flags);
 }
 
 void evaluate_files(Flags flags) {
-  const Corpus gold = read(flags.gold, flags, nullptr), predicted = read(flags.predicted, flags, nullptr);
+  const Corpus gold = read(flags.gold, flags, flags.layout), predicted = read(flags.predicted, flags, {});
   if (!flags.task) flags.task = has_classes(gold) ? Task::tc : Task::ner;
   conclude(gold, predicted, flags);
 }
 
 void evaluate_columns(Flags flags) {
   flags.task = Task::ner;
-  const std::string& file = flags.files[0];
-  conclude(read(file, flags, "-2"), read(file, flags, "-1"), flags);
+  const auto column = [&](const char* tags) {
+    ReadOptions options = flags.layout;
+    options.tag_column = tags;
+    return read(flags.files[0], flags, options);
+  };
+  conclude(column("-2"), column("-1"), flags);
 }
 
 int evaluate(Flags flags) {
@@ -155,7 +162,8 @@ void add_evaluate(CLI::App& app, Action& action) {
       ->expected(1, 2);
   verb->add_option("--gold", flags.gold, "The truth, in any corpus format");
   verb->add_option("--pred", flags.predicted, "The predictions for the same texts in the same order");
-  verb->add_option("--format", flags.format, "Format of the files")->capture_default_str();
+  verb->add_option("--format", flags.layout.format, "Format of the files")->capture_default_str();
+  add_layout_flags(*verb, flags.layout);
   verb->add_option("--task", flags.task, "ner or tc; found out from the gold file if left out")
       ->transform(choice(std::map<std::string, Task>{{"ner", Task::ner}, {"tc", Task::tc}}));
   verb->add_option("--mode", flags.ner.mode, "Whose rules: conll (default), strict, seqeval or klue")

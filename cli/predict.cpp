@@ -12,6 +12,7 @@
 #include "bib/ner.h"
 #include "bib/tc.h"
 #include "cli/common.h"
+#include "cli/corpus_flags.h"
 #include "cli/line_reader.h"
 #include "models/model_parts.h"
 #include "train/corpus.h"
@@ -29,6 +30,8 @@ struct PredictFlags {
   int nbest = 0, top_k = 1;
   double threshold = 0.5;
   bool timing = false;
+  bool as_corpus = false;  // a flag says how columns or bytes are meant, so the input is no stream of lines
+  ReadOptions read;
   DeviceFlags device;
 };
 
@@ -126,6 +129,7 @@ class Output {
 
 Json head_of(const Record& r) {
   Json out = r.fields.value_or(Json::object());
+  if (!r.fields && !r.document.id.empty()) out["id"] = r.document.id;
   if (!r.fields) out["text"] = r.document.text;
   return out;
 }
@@ -182,8 +186,10 @@ bool use_colour(const Output& output) {
 template <class F>
 void each_batch(const PredictFlags& flags, Output& output, F&& answer) {
   const bool lines = flags.from == "auto" || flags.from == "text" || flags.from == "jsonl" || flags.from == "bib-tc";
-  if (!lines) {
-    const Corpus corpus = read_corpus(flags.input, {.format = flags.from});
+  if (!lines || flags.as_corpus) {
+    ReadOptions options = flags.read;
+    options.format = flags.from;
+    const Corpus corpus = read_corpus(flags.input, options);
     for (std::size_t begin = 0; begin < corpus.documents.size(); begin += lines_at_once) {
       std::vector<Record> records;
       for (std::size_t i = begin; i < std::min(begin + lines_at_once, corpus.documents.size()); ++i) {
@@ -269,8 +275,10 @@ void add_predict(CLI::App& app, Action& action) {
   verb->add_option("input", flags->input, "Texts, one a line, or JSON lines with a \"text\"; - is standard input")
       ->capture_default_str();
   verb->add_option("-o,--output", flags->output, "Where the answers go; - is standard output")->capture_default_str();
-  verb->add_option("--from", flags->from, "Input format: auto, text, jsonl, or a corpus format ('bib convert --help')")
+  verb->add_option("--from", flags->from,
+                   "Input format: auto, text, jsonl, or a corpus format ('bib convert --formats')")
       ->capture_default_str();
+  add_layout_flags(*verb, flags->read);
   verb->add_option("--format", flags->format, "jsonl, inline or text; auto is inline on a terminal, else jsonl")
       ->check(CLI::IsMember({"auto", "jsonl", "inline", "text"}))
       ->capture_default_str();
@@ -288,7 +296,10 @@ void add_predict(CLI::App& app, Action& action) {
   verb->add_flag("--timing", flags->timing, "Print the seconds of loading and of predicting on standard error");
   flags->device.add(*verb);
   verb->footer("Example: echo '서울에 사는 김민수' | bib predict ner.bib");
-  verb->callback([&action, flags] { action = [flags] { return predict(*flags); }; });
+  verb->callback([&action, flags, verb] {
+    flags->as_corpus = has_layout_flags(*verb);
+    action = [flags] { return predict(*flags); };
+  });
 }
 
 }  // namespace bib::cli

@@ -17,47 +17,46 @@ std::string rate_text(const TrainProgress& p) {
   if (rate >= 1e6) {
     std::snprintf(text, sizeof text, "%.1fM units/s", rate / 1e6);
   } else {
-    std::snprintf(text, sizeof text, "%.0fk units/s", rate / 1e3);
+    std::snprintf(text, sizeof text, rate >= 1e4 ? "%.0fk units/s" : "%.1fk units/s", rate / 1e3);
   }
   return text;
 }
 
-std::string score_text(Task task, double score) {
-  char text[48];
-  std::snprintf(text, sizeof text, "%s %.2f", task == Task::ner ? "F1" : "accuracy", 100 * score);
-  return text;
-}
-
-std::string epoch_line(Task task, const TrainProgress& p) {
+std::string epoch_line(const std::string& metric, const TrainProgress& p) {
+  const auto score_text = [&](double score) {
+    char text[16];
+    std::snprintf(text, sizeof text, " %.2f", 100 * score);
+    return metric + text;
+  };
   char head[96];
   std::snprintf(head, sizeof head, "epoch %*d/%d  loss %.4f", p.epochs >= 10 ? 2 : 1, p.epoch, p.epochs, p.loss);
   std::string line = head;
-  if (p.dev_score) line += "  dev " + score_text(task, *p.dev_score);
-  if (p.best_score) line += "  best " + score_text(task, *p.best_score) + " @" + std::to_string(p.best_epoch);
+  if (p.dev_score) line += "  dev " + score_text(*p.dev_score);
+  if (p.best_score) line += "  best " + score_text(*p.best_score) + " @" + std::to_string(p.best_epoch);
   return line + "  " + rate_text(p) + "  " + duration_text(p.seconds);
 }
 
 class Plain final : public ProgressPrinter {
  public:
-  explicit Plain(Task task) : task_(task) {}
+  explicit Plain(std::string metric) : metric_(std::move(metric)) {}
   void show(const TrainProgress& p) override {
     if (p.epoch_done)
-      std::fprintf(stderr, "%s  ETA %s\n", epoch_line(task_, p).c_str(), duration_text(p.remaining).c_str());
+      std::fprintf(stderr, "%s  ETA %s\n", epoch_line(metric_, p).c_str(), duration_text(p.remaining).c_str());
   }
 
  private:
-  Task task_;
+  std::string metric_;
 };
 
 class Bar final : public ProgressPrinter {
  public:
-  explicit Bar(Task task) : task_(task) {}
+  explicit Bar(std::string metric) : metric_(std::move(metric)) {}
   ~Bar() override { clear(); }
 
   void show(const TrainProgress& p) override {
     if (p.epoch_done) {
       clear();
-      std::fprintf(stderr, "%s\n", epoch_line(task_, p).c_str());
+      std::fprintf(stderr, "%s\n", epoch_line(metric_, p).c_str());
       return;
     }
     if (p.seconds - shown_ < 0.1) return;
@@ -85,7 +84,7 @@ class Bar final : public ProgressPrinter {
     if (drawn_) std::fprintf(stderr, "\r\033[K");
     drawn_ = false;
   }
-  Task task_;
+  std::string metric_;
   double shown_ = -1;
   bool drawn_ = false;
 };
@@ -98,17 +97,24 @@ class Json final : public ProgressPrinter {
     record_.pipeline_item_id = std::move(item_id);
     record_.start = std::chrono::system_clock::now();
   }
-  void show(const TrainProgress& p) override { print(p, p.epoch_done && p.step >= p.steps); }
+  void show(const TrainProgress& p) override {
+    last_ = p;
+    print(p.seconds + p.remaining, p.steps ? static_cast<double>(p.step) / p.steps : 1);
+  }
+  void finish() override {
+    record_.done = true;
+    print(last_.seconds, 1);
+  }
 
  private:
-  void print(const TrainProgress& p, bool done) {
-    record_.estimate = p.seconds + p.remaining;
-    record_.progress = p.steps ? static_cast<double>(p.step) / p.steps : 1;
-    record_.step = p.step;
-    record_.done = done;
-    std::fprintf(stderr, "%s\n", to_json(record_, &p).c_str());
+  void print(double estimate, double progress) {
+    record_.estimate = estimate;
+    record_.progress = progress;
+    record_.step = last_.step;
+    std::fprintf(stderr, "%s\n", to_json(record_, &last_).c_str());
   }
   ProgressRecord record_;
+  TrainProgress last_;
 };
 
 class None final : public ProgressPrinter {
@@ -131,14 +137,14 @@ std::string duration_text(double seconds) {
   return text;
 }
 
-std::unique_ptr<ProgressPrinter> make_progress(const std::string& style, Task task, const std::string& model_name,
-                                               const std::string& item_id) {
+std::unique_ptr<ProgressPrinter> make_progress(const std::string& style, Task task, const std::string& metric,
+                                               const std::string& model_name, const std::string& item_id) {
   if (style == "json") return std::make_unique<Json>(task, model_name, item_id);
   if (style == "none") return std::make_unique<None>();
   const char* term = std::getenv("TERM");
   const bool terminal = isatty(STDERR_FILENO) && term && std::string(term) != "dumb";
-  if (style == "bar" || (style == "auto" && terminal)) return std::make_unique<Bar>(task);
-  if (style == "plain" || style == "auto") return std::make_unique<Plain>(task);
+  if (style == "bar" || (style == "auto" && terminal)) return std::make_unique<Bar>(metric);
+  if (style == "plain" || style == "auto") return std::make_unique<Plain>(metric);
   throw UsageError("--progress " + style + ": write auto, bar, plain, json or none");
 }
 

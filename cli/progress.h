@@ -11,11 +11,13 @@ class ProgressPrinter {
  public:
   virtual ~ProgressPrinter() = default;
   virtual void show(const TrainProgress& progress) = 0;
+  /// The model is written: no step follows, however many were planned.
+  virtual void finish() {}
 };
 
-/// style: auto, bar, plain, json or none. All of it goes to stderr.
-std::unique_ptr<ProgressPrinter> make_progress(const std::string& style, Task task, const std::string& model_name,
-                                               const std::string& item_id);
+/// style: auto, bar, plain, json or none. All of it goes to stderr. `metric` is the dev score's name.
+std::unique_ptr<ProgressPrinter> make_progress(const std::string& style, Task task, const std::string& metric,
+                                               const std::string& model_name, const std::string& item_id);
 
 /// "1h02m", "3m10s", "12s"
 std::string duration_text(double seconds);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "cli/common.h"
+#include "cli/corpus_flags.h"
 #include "cli/progress.h"
 #include "train/corpus.h"
 #include "train/formats/files.h"
@@ -80,6 +81,12 @@ void print_profile(const TrainProfile& p, double read) {
     std::fprintf(stderr, "bib:   %-9s %9.3f s %5.1f%%\n", name, seconds, 100 * seconds / sum);
 }
 
+/// What the dev score is.
+const char* metric_of(const Config& config) {
+  if (config.task == Task::ner) return "F1";
+  return config.multilabel ? "micro F1" : "accuracy";
+}
+
 int train_model(TrainFlags& flags) {
   const Config config = resolve(flags);
   refuse_overwriting(flags.output, {flags.train, flags.dev, flags.config_file, config.vectors});
@@ -98,7 +105,9 @@ int train_model(TrainFlags& flags) {
               : "cuda:" + std::to_string(ctx.device_index()) + " (" + flags.device.math + " math)") +
          ", seed " + std::to_string(config.seed));
   }
-  const auto printer = make_progress(flags.quiet ? "none" : flags.progress, flags.task, flags.name, flags.item_id);
+  const char* metric = metric_of(config);
+  const auto printer =
+      make_progress(flags.quiet ? "none" : flags.progress, flags.task, metric, flags.name, flags.item_id);
   TrainOptions options{.output = flags.output, .resume = flags.resume, .checkpoint_seconds = flags.checkpoint_seconds};
   if (!flags.quiet) options.note = [](const std::string& text) { note(text); };
   options.warn = [](const std::string& text) { warn(text); };
@@ -111,6 +120,7 @@ int train_model(TrainFlags& flags) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   const TrainResult result = train(ctx, config, std::move(documents), std::move(dev), options);
+  if (!result.interrupted) printer->finish();
   if (flags.profile) print_profile(profile, reading);
   if (result.interrupted) {
     note("stopped; go on with the same command and --resume (checkpoint " + flags.output + ".checkpoint)");
@@ -122,11 +132,7 @@ int train_model(TrainFlags& flags) {
     if (result.best_score) {
       char score[32];
       std::snprintf(score, sizeof score, "%.2f", 100 * *result.best_score);
-      text += std::string(", dev ") +
-              (flags.task == Task::ner ? "F1 "
-               : config.multilabel     ? "micro F1 "
-                                       : "accuracy ") +
-              score;
+      text += std::string(", dev ") + metric + " " + score;
     }
     note(text);
   }
@@ -141,10 +147,7 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
   verb.add_option("--set", flags.set, "One setting, section.key=value; may be given more than once");
   verb.add_flag("--resume", flags.resume, "Go on from the checkpoint of an interrupted run");
   verb.add_option("--format", flags.read.format, "Corpus format; auto finds it out")->capture_default_str();
-  verb.add_option("--encoding", flags.read.encoding, "Corpus encoding")->capture_default_str();
-  verb.add_option("--text-column", flags.read.text_column, "Tables and JSON: where the text stands");
-  verb.add_option("--label-column", flags.read.label_column, "Tables and JSON: where the class stands");
-  verb.add_option("--tag-column", flags.read.tag_column, "Column formats: where the tag stands (1 = first, -1 = last)");
+  add_layout_flags(verb, flags.read);
   verb.add_option("--progress", flags.progress, "auto, bar, plain, json or none")->capture_default_str();
   verb.add_option("--name", flags.name, "Model name in --progress json (default: the file's)");
   verb.add_option("--item-id", flags.item_id, "pipeline_item_id in --progress json");

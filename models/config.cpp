@@ -117,6 +117,12 @@ std::string nearest_key(Config& config, const std::string& key) {
   return best.empty() ? "" : "; did you mean " + where + best + "?";
 }
 
+bool has_section(const Config& config, const std::string& name) {
+  bool found = false;
+  visit(config, [&](const char* section, const char*, const auto&, const char*) { found = found || name == section; });
+  return found;
+}
+
 /// Sets the field of this name; an empty section matches any. False when there is none.
 bool set_node(Config& config, const std::string& section, const std::string& key, const toml::node& node,
               const std::string& where) {
@@ -232,6 +238,8 @@ Config from_toml(std::string_view text, const std::string& file, Config config) 
   for (const auto& [key, node] : root) {
     const std::string name(key.str());
     if (const toml::table* section = node.as_table()) {
+      if (section->empty() && !has_section(config, name))
+        refuse(place(file, node), "[" + name + "]", "is no section; there are [features], [model] and [train]");
       for (const auto& [inner_key, inner] : *section) {
         const std::string inner_name(inner_key.str());
         if (set_node(config, name, inner_name, inner, place(file, inner))) continue;

@@ -82,7 +82,7 @@ TEST(Table, Errors) {
               HasSubstr("which column is the text? Name it, by its header or "
                         "number; the first row is 'a', 'b'"));
   EXPECT_THAT(error_of("text,label\na,b\n", {.label_column = "klasse"}),
-              HasSubstr("no column 'klasse'; the file has 'text', 'label'"));
+              HasSubstr("no column 'klasse'; the first row has 'text', 'label'"));
   const Corpus corpus = read("text,label\na,\n\nb,x\n");
   EXPECT_FALSE(corpus.documents.at(0).annotated);
   EXPECT_THAT(

@@ -76,6 +76,12 @@ TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   EXPECT_TRUE(fs::exists(folder_ / "stopped.checkpoint"));
   ASSERT_EQ(run(train + " -o stopped --resume").code, 0);
   EXPECT_EQ(bytes("whole"), bytes("stopped"));
+
+  const int ended = interrupt(train + " -o ended", "ended.checkpoint", SIGTERM);
+  ASSERT_TRUE(WIFEXITED(ended));
+  EXPECT_EQ(WEXITSTATUS(ended), 143);
+  ASSERT_EQ(run(train + " -o ended --resume").code, 0);
+  EXPECT_EQ(bytes("whole"), bytes("ended"));
 }
 
 TEST_F(Train, TheProfileNamesEveryPhaseAndChangesNothing) {
@@ -111,6 +117,10 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
   file("plain.txt", "서울에 간다\n");
   file("one.txt", "['a','배송','']\n['b','배송','']\n");
   file("bad.toml", "[train]\nepoch = 3\n");
+  file("table.toml", "[trian]\nepochs = 3\n");
+  file("bare.toml", "[train]\n[trian]\n");
+  file("type.toml", "[train]\n\nepochs = \"3\"\n");
+  file("broken.toml", "[train]\nepochs = \n");
   file("foreign", "this is not a model, and says so at some length: 0123456789 0123456789 0123456789");
   fs::create_directories(folder_ / "folder");
   const std::string ner = "train ner --train ner.txt -o m" + small_ner;
@@ -120,7 +130,12 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
            Case{ner + " --epochs 0", 3, "epochs"},
            Case{ner + " --train-rate 1.5", 3, "train_rate"},
            Case{ner + " --set hiden=3", 3, "hidden"},
-           Case{ner + " --config bad.toml", 3, "bad.toml:2"},
+           Case{ner + " --config bad.toml", 3, "bad.toml:2: error: train.epoch is not a setting; did you mean"},
+           Case{ner + " --config table.toml", 3,
+                "table.toml:2: error: trian.epochs is not a setting; did you mean train.e"},
+           Case{ner + " --config bare.toml", 3, "bare.toml:2: error: [trian] is no section"},
+           Case{ner + " --config type.toml", 3, "type.toml:3: error: train.epochs must be a whole number"},
+           Case{ner + " --config broken.toml", 3, "broken.toml:2:"},
            Case{ner + " --device cuda", 5, "--device cpu"},
            Case{ner + " --math quick", 2, "strict, fast"},
            Case{"train ner --train none.txt -o m", 3, "none.txt"},
@@ -218,7 +233,21 @@ TEST_F(Train, ProgressAsJsonHasTheNineKeys) {
   }
   EXPECT_EQ(records.back()["status"], "Done");
   EXPECT_EQ(records.back()["progress"], 1.0);
-  EXPECT_EQ(records.front()["status"], "Pending");
+  for (std::size_t i = 0; i + 1 < records.size(); ++i) EXPECT_EQ(records[i]["status"], "Pending") << i;
+}
+
+/// The last record says so even where patience ends before the last epoch planned.
+TEST_F(Train, ProgressAsJsonEndsWithDoneWhenStoppedEarly) {
+  const Result r = run(
+      "train tc --train tc.txt --epochs 40 --patience 1 --lr 0.00001 -o m --progress json --set filters=8 --batch 64");
+  ASSERT_EQ(r.code, 0) << r.err;
+  std::istringstream lines(r.err);
+  Json last;
+  for (std::string line; std::getline(lines, line);)
+    if (!line.empty() && line[0] == '{') last = Json::parse(line);
+  EXPECT_LT(last["epoch"].get<int>(), 40) << "this must stop early";
+  EXPECT_EQ(last["status"], "Done");
+  EXPECT_EQ(last["progress"], 1.0);
 }
 
 }  // namespace

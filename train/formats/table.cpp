@@ -134,9 +134,11 @@ int named_column(const std::string& wanted, const Columns& columns, const std::s
   const auto parsed = std::from_chars(wanted.data(), wanted.data() + wanted.size(), number);
   const int n = static_cast<int>(columns.names.size());
   if (number < 0) number += n + 1;
-  if (parsed.ptr != wanted.data() + wanted.size() || number < 1 || number > n)
-    throw DataError(path + ": no column " + in_quotes(wanted) + "; the file has " +
-                    (columns.header ? list(columns.names) : "columns 1 to " + std::to_string(n)));
+  const bool name = parsed.ptr != wanted.data() + wanted.size();
+  if (name || number < 1 || number > n)
+    throw DataError(path + ": no column " + in_quotes(wanted) + "; the " +
+                    (columns.header || name ? "first row has " + list(columns.names)
+                                            : "file has columns 1 to " + std::to_string(n)));
   return number - 1;
 }
 

@@ -1,0 +1,146 @@
+// `bib predict` from outside: every kind of answer, and inputs whose layout the user has to name.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/command.h"
+
+namespace {
+
+using Json = nlohmann::json;
+using bib_test::Result, bib_test::first_lines, bib_test::small_ner, bib_test::small_tc;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<Json> json_lines(const std::string& text) {
+  std::istringstream lines(text);
+  std::vector<Json> records;
+  for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
+  return records;
+}
+
+class Predict : public bib_test::Command {
+ protected:
+  void train_ner() {
+    std::string text;
+    for (int i = 0; i < 8; ++i)
+      text += "<서울:LC>에 간다\n<부산:LC>에 산다\n<김민수:PS>가 왔다\n<이영희:PS>가 간다\n오늘은 춥다\n내일은 덥다\n";
+    file("ner.txt", text);
+    const Result r = run("train ner --train ner.txt -o ner --epochs 30 --train-rate 1 --lr 0.01" + small_ner);
+    ASSERT_EQ(r.code, 0) << r.err;
+  }
+
+  void train_tc(const std::string& more = "") {
+    std::string text;
+    for (int i = 0; i < 8; ++i) text += "__label__배송 배송이 늦다\n__label__값 값이 싸다\n__label__맛 정말 맛있다\n";
+    if (!more.empty()) text += "__label__배송 __label__값 배송이 늦고 값이 비싸다\n";
+    file("tc.txt", text);
+    const Result r = run("train tc --train tc.txt -o tc --epochs 20 --train-rate 1 --lr 0.01" + small_tc + more);
+    ASSERT_EQ(r.code, 0) << r.err;
+  }
+};
+
+TEST_F(Predict, EntitiesInEveryFormat) {
+  train_ner();
+  const std::string texts = "서울에 간다\n\n김민수가 왔다\n";
+  EXPECT_EQ(run("predict ner --format inline", texts).out, "<서울:LC>에 간다\n\n<김민수:PS>가 왔다\n");
+  const std::vector<Json> plain = json_lines(run("predict ner", texts).out);
+  ASSERT_EQ(plain.size(), 3u);
+  EXPECT_EQ(plain[0]["text"], "서울에 간다");
+  ASSERT_EQ(plain[0]["entities"].size(), 1u);
+  const Json& e = plain[0]["entities"][0];
+  EXPECT_EQ(e["label"], "LC");
+  EXPECT_EQ(e["start"], 0);
+  EXPECT_EQ(e["end"], 2);
+  EXPECT_GT(e["score"], 0.5);
+  EXPECT_LE(e["score"], 1.0001);
+  const std::vector<Json> bare = json_lines(run("predict ner --scores none", texts).out);
+  EXPECT_FALSE(bare[0]["entities"][0].contains("score"));
+  EXPECT_EQ(bare[0]["entities"][0]["text"], "서울");
+}
+
+TEST_F(Predict, TheBestReadingsComeWithTheirProbabilities) {
+  train_ner();
+  const Json answer = json_lines(run("predict ner --nbest 4", "서울에 사는 김민수\n").out).at(0);
+  const Json& readings = answer["alternatives"];
+  ASSERT_EQ(readings.size(), 4u);
+  double sum = 0, before = 1.0001;
+  for (const Json& reading : readings) {
+    const double p = reading["probability"];
+    EXPECT_LE(p, before) << "best first";
+    sum += before = p;
+  }
+  EXPECT_LE(sum, 1.0001) << "probabilities among all readings";
+  EXPECT_EQ(readings[0]["entities"].size(), answer["entities"].size()) << "the first is the answer";
+  EXPECT_NE(readings[0]["entities"], readings[1]["entities"]);
+}
+
+TEST_F(Predict, ClassesInEveryFormat) {
+  train_tc();
+  EXPECT_EQ(run("predict tc --format text", "배송이 늦다\n\n").out.substr(0, 24), "배송\t배송이 늦다\n");
+  const Json best = json_lines(run("predict tc", "값이 싸다\n").out).at(0);
+  EXPECT_EQ(best["labels"], Json({"값"}));
+  EXPECT_EQ(best["classes"].size(), 1u);
+  EXPECT_EQ(json_lines(run("predict tc --top-k 2", "값이 싸다\n").out).at(0)["classes"].size(), 2u);
+  const Json all = json_lines(run("predict tc --scores all", "값이 싸다\n").out).at(0);
+  ASSERT_EQ(all["classes"].size(), 3u);
+  double sum = 0, before = 1;
+  for (const Json& c : all["classes"]) {
+    EXPECT_LE(c["score"].get<double>(), before);
+    sum += before = c["score"];
+  }
+  EXPECT_NEAR(sum, 1, 1e-5);
+}
+
+TEST_F(Predict, AnyNumberOfClassesAboveTheThreshold) {
+  train_tc(" --set multilabel=true");
+  const auto labels = [&](const std::string& threshold) {
+    return json_lines(run("predict tc --threshold " + threshold, "배송이 늦고 값이 비싸다\n").out)
+        .at(0)["labels"]
+        .size();
+  };
+  EXPECT_EQ(labels("0"), 3u);
+  EXPECT_EQ(labels("1"), 0u);
+  const Result r = run("evaluate tc tc.txt --json --resamples 0");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_TRUE(Json::parse(r.out)["multi_label"].get<bool>()) << r.out;
+}
+
+/// Names that no program can guess, quotes that are text, another encoding: said once to train, evaluate and predict.
+TEST_F(Predict, ColumnsQuotesAndEncodingsAreForTheUserToName) {
+  std::string table = "번호;글귀;뜻\n";
+  for (int i = 0; i < 20; ++i)
+    table += "a" + std::to_string(i) + (i % 2 ? ";\"값이 싸다;값\n" : ";배송이 \"늦다;배송\n");
+  file("table.csv", table);
+  const std::string layout =
+      " --format csv --delimiter ';' --quoting none --text-column 글귀 --label-column 뜻 --id-column 번호";
+  Result r = run("train tc --train table.csv -o m --epochs 20 --train-rate 1 --lr 0.01" + layout + small_tc);
+  ASSERT_EQ(r.code, 0) << r.err;
+  r = run("evaluate m table.csv --fail-under accuracy=0.9" + layout);
+  EXPECT_EQ(r.code, 0) << r.err;
+  std::string from = layout;
+  from.replace(from.find("--format"), 8, "--from");
+  r = run("predict m table.csv -o answers.jsonl" + from);
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::vector<Json> answers = json_lines(bytes("answers.jsonl"));
+  ASSERT_EQ(answers.size(), 20u);
+  EXPECT_EQ(answers[1]["id"], "a1");
+  EXPECT_EQ(answers[1]["text"], "\"값이 싸다");
+  r =
+      run("evaluate --gold table.csv --pred answers.jsonl --json --resamples 0 --delimiter ';' --quoting none "
+          "--text-column 글귀 --label-column 뜻");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(Json::parse(r.out)["accuracy"], 1.0) << "how the gold file is read does not hold for the answers";
+
+  file("korean.txt", "\xB9\xE8\xBC\xDB\xC0\xCC \xB4\xCA\xB4\xD9\n");  // 배송이 늦다 in cp949
+  EXPECT_EQ(run("predict m korean.txt --encoding cp949 --format text").out, "배송\t배송이 늦다\n");
+  r = run("predict m korean.txt --encoding klingon");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_THAT(r.err, HasSubstr("unknown encoding 'klingon'"));
+  r = run("predict m table.csv --from csv --text-column text");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_THAT(r.err, AllOf(HasSubstr("no column 'text'"), HasSubstr("'글귀'"), Not(HasSubstr("warning"))));
+}
+
+}  // namespace

@@ -1,0 +1,67 @@
+// What the command shows on a terminal: a bar that is drawn over, marked text in colour, none of it where it is
+// unwanted.
+#include <gmock/gmock.h>
+#include <pty.h>
+
+#include "tests/command.h"
+
+namespace {
+
+using bib_test::Result, bib_test::first_lines;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+class Terminal : public bib_test::Command {
+ protected:
+  /// Runs bib in the folder with a terminal for everything; gives what the terminal was sent.
+  Result on_terminal(const std::string& arguments, const std::string& before = "") const {
+    int terminal = -1;
+    const pid_t child = forkpty(&terminal, nullptr, nullptr, nullptr);
+    if (child == 0) {
+      const std::string command =
+          "cd '" + folder_.string() + "' && TERM=xterm " + before + " exec '" BIB_COMMAND "' " + arguments;
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    Result result;
+    char buffer[4096];
+    for (ssize_t n; (n = ::read(terminal, buffer, sizeof buffer)) > 0;)  // an error once the child has gone
+      result.out.append(buffer, static_cast<std::size_t>(n));
+    int status = 0;
+    waitpid(child, &status, 0);
+    close(terminal);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return result;
+  }
+};
+
+TEST_F(Terminal, TrainingDrawsABarWithTheTimeLeft) {
+  file("ner.txt", first_lines(BIB_SOURCE "/data/ner/train.txt", 200));
+  const std::string train = "train ner --train ner.txt -o m --epochs 2 --batch 2 --set hidden=12";
+  Result r = on_terminal(train);
+  ASSERT_EQ(r.code, 0) << r.out;
+  EXPECT_THAT(r.out, AllOf(HasSubstr("epoch 1/2 ▕"), HasSubstr("▏"), HasSubstr(" units/s  ETA "), HasSubstr("\r\033[K"),
+                           HasSubstr("epoch 2/2  loss "), HasSubstr("dev F1 ")));
+  r = on_terminal(train, "TERM=dumb");
+  ASSERT_EQ(r.code, 0) << r.out;
+  EXPECT_THAT(r.out, AllOf(Not(HasSubstr("\033")), HasSubstr("epoch 2/2  loss "), HasSubstr("ETA ")));
+  r = on_terminal(train + " --progress json");
+  EXPECT_THAT(r.out, AllOf(Not(HasSubstr("▕")), HasSubstr("\"status\":\"Done\"")));
+}
+
+TEST_F(Terminal, EntitiesAreMarkedInTheTextAndColouredUnlessUnwanted) {
+  std::string text;
+  for (int i = 0; i < 8; ++i) text += "<서울:LC>에 간다\n<부산:LC>에 산다\n오늘은 춥다\n";
+  file("ner.txt", text);
+  ASSERT_EQ(run("train ner --train ner.txt -o m --epochs 30 --train-rate 1 --lr 0.01" + bib_test::small_ner).code, 0);
+  file("texts", "서울에 간다\n");
+  Result r = on_terminal("predict m texts");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_THAT(r.out, AllOf(HasSubstr("[\033[1;4m서울\033[0m \033[36mLC "), HasSubstr("에 간다")));
+  EXPECT_EQ(on_terminal("predict m texts", "NO_COLOR=1").out, "<서울:LC>에 간다\r\n");
+  EXPECT_EQ(on_terminal("predict m texts", "TERM=dumb").out, "<서울:LC>에 간다\r\n");
+  EXPECT_THAT(on_terminal("predict m texts --format jsonl").out, HasSubstr("\"entities\":[{\"start\":0,\"end\":2,"));
+}
+
+}  // namespace
