@@ -129,6 +129,7 @@ void write_file(const std::string& path, const std::string& text) {
 }
 
 int bench(const BenchFlags& flags) {
+  refuse_overwriting(flags.output, {flags.model, flags.texts});
   const Machine machine = this_machine();
   std::vector<std::pair<std::string, ContextOptions>> devices;  // refused before anything is measured
   for (const std::string& name : devices_of(flags))

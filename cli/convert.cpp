@@ -26,6 +26,7 @@ void list_formats() {
 }
 
 int convert(const ConvertFlags& flags) {
+  refuse_overwriting(flags.output, {flags.input});
   const Corpus corpus = read_corpus(flags.input, flags.read);
   for (const Diagnostic& d : corpus.diagnostics) std::cerr << to_text(d) << '\n';
   std::ofstream file;

@@ -200,9 +200,10 @@ TEST_F(BadInput, OutputsThatWouldDestroyAnInput) {
   ASSERT_EQ(run("train ner --train ner.txt -o model --epochs 1" + small_ner).code, 0);
   const std::string text = bytes("ner.txt"), model = bytes("model");
   fs::create_symlink("ner.txt", folder_ / "link.txt");
-  for (const char* arguments : {"train ner --train ner.txt -o ner.txt", "train ner --train ner.txt -o ./ner.txt",
-                                "predict model ner.txt -o ner.txt", "predict model ner.txt -o link.txt",
-                                "predict model ner.txt -o model", "evaluate model ner.txt --errors ner.txt"})
+  for (const char* arguments :
+       {"train ner --train ner.txt -o ner.txt", "train ner --train ner.txt -o ./ner.txt",
+        "predict model ner.txt -o ner.txt", "predict model ner.txt -o link.txt", "predict model ner.txt -o model",
+        "evaluate model ner.txt --errors ner.txt", "convert ner.txt --to jsonl -o link.txt", "bench model -o model"})
     expect_refused(arguments, 2, {});
   EXPECT_THAT(run("predict model ner.txt -o ner.txt").err, HasSubstr("ner.txt is also an input; name another file"));
   EXPECT_TRUE(bytes("ner.txt") == text);
