@@ -66,6 +66,19 @@ TEST_F(Help, TheReferenceListsEveryExitCodeAndVerb) {
   }
 }
 
+TEST_F(Help, TheFormatsAreDescribed) {
+  const std::string text = bib_test::read(BIB_SOURCE "/docs/formats.md"), list = run("convert --formats").out;
+  std::istringstream lines(list);
+  int formats = 0;
+  for (std::string line; std::getline(lines, line); ++formats) {
+    const std::string name = line.substr(0, line.find(' ')), begin = "\n| `" + name + "`";
+    const bool described =
+        text.find(begin) != std::string::npos || text.find(", `" + name + "` |") != std::string::npos;
+    EXPECT_TRUE(described) << "docs/formats.md lacks " << name;
+  }
+  EXPECT_GE(formats, 14) << list;
+}
+
 TEST_F(Help, EveryVerbShowsAnExample) {
   for (const std::string& verb : verbs) {
     const Result flag = run(verb + " --help"), word = run("help " + verb);
