@@ -68,6 +68,7 @@ Jobs::Jobs(App& app) : app_(app), state_(app.settings.state) {
   make_folder(state_ + "/jobs");
   make_folder(state_ + "/datasets");
   take_lock();
+  remove_unfinished_uploads();
   journal_ = std::make_unique<Journal>(state_ + "/jobs.db");
   recover();
   for (int i = 0; i < app.settings.train_slots; ++i) {
@@ -97,6 +98,14 @@ void Jobs::take_lock() {
   const std::string holder = "process " + std::to_string(::getpid()) + " on " + host;
   if (::ftruncate(lock_fd_, 0) != 0 || ::pwrite(lock_fd_, holder.data(), holder.size(), 0) < 0) {
     log(path + ": " + std::strerror(errno));  // the lock holds all the same
+  }
+}
+
+/// What a server that was killed has left.
+void Jobs::remove_unfinished_uploads() {
+  std::error_code error, ignored;
+  for (fs::directory_iterator it(state_ + "/datasets", error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string()[0] == '.') fs::remove(it->path(), ignored);
   }
 }
 

@@ -75,6 +75,7 @@ class Jobs {
   class Run;                                         // one job being trained
   std::shared_ptr<Job> find(const std::string& id);  // mutex_ is held; throws NOT_FOUND
   void take_lock();
+  void remove_unfinished_uploads();
   void recover();
   void run_loop(std::stop_token stop);
   void set_state(Job& job, int state, int code = 0, const std::string& error = "");

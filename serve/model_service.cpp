@@ -1,18 +1,14 @@
 // ModelProvider: the repository and what of it is in memory.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "model.grpc.pb.h"
 #include "models/model_file.h"
 #include "models/model_parts.h"
+#include "serve/ids.h"
 #include "serve/log.h"
 #include "serve/services.h"
+#include "serve/upload.h"
 
 namespace bib::serve {
 namespace {
@@ -151,38 +147,22 @@ class ModelService final : public v1::ModelProvider::Service {
 
   /// Into a hidden file beside the models, verified, then published.
   void take_in(grpc::ServerReader<v1::ModelChunk>& reader, v1::Model& reply) {
-    static std::atomic<int> count{0};
     v1::ModelChunk chunk;
     std::string name;
-    struct Upload {
-      std::string path;
-      int fd = -1;
-      ~Upload() {
-        if (fd >= 0) ::close(fd);
-        if (!path.empty()) ::unlink(path.c_str());
-      }
-    } upload;
+    std::optional<Upload> upload;
     while (reader.Read(&chunk)) {
-      if (upload.fd < 0) {
+      if (!upload) {
         name = chunk.model_name();
         check_name(name, "model_name");
         make_folder(app_.repository.root());
-        upload.path = app_.repository.root() + "/.import-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
-        upload.fd = ::open(upload.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (upload.fd < 0) {
-          throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, upload.path + ": " + std::strerror(errno));
-        }
+        upload.emplace(app_.repository.root() + "/.import-" + new_id(), app_.settings.limits.upload_bytes);
       }
-      const std::string& data = chunk.data();
-      if (::write(upload.fd, data.data(), data.size()) != static_cast<ssize_t>(data.size())) {
-        throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                      app_.repository.root() + ": the upload could not be stored: " + std::strerror(errno));
-      }
+      upload->add(chunk.data());
     }
-    if (upload.fd < 0) invalid("data", "is empty; send the file's bytes");
-    ::fsync(upload.fd);
-    task_of(read_model(upload.path));  // throws ModelError
-    const int version = app_.repository.publish(name, upload.path, "");
+    if (!upload) invalid("data", "is empty; send the file's bytes");
+    upload->finish();
+    task_of(read_model(upload->path()));  // throws ModelError
+    const int version = app_.repository.publish(name, upload->path(), "");
     log("model " + name + " version " + std::to_string(version) + " imported");
     if (app_.store) app_.store->refresh();
     describe(name, reply);

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "models/text.h"
+#include "serve/ids.h"
 #include "serve/status.h"
 
 namespace bib::serve {
@@ -25,13 +26,6 @@ std::optional<int> number(const std::string& text) {
     return {};
   }
   return std::stoi(text);
-}
-
-[[noreturn]] void cannot(const std::string& what, int error) {
-  const bool full = error == ENOSPC || error == EDQUOT;
-  throw Refusal(full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION,
-                what + ": " + std::strerror(error) +
-                    (full ? "; free some space, then try again" : "; the server needs to write there"));
 }
 
 void sync_folder(const fs::path& folder) {
@@ -56,10 +50,27 @@ void check_name(const std::string& name, const std::string& field) {
   }
 }
 
+void cannot_write(const std::string& what, int error) {
+  const bool full = error == ENOSPC || error == EDQUOT;
+  throw Refusal(full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION,
+                what + ": " + std::strerror(error) +
+                    (full ? "; free some space, then try again" : "; the server needs to write there"));
+}
+
+int write_all(int fd, const std::string& data) {
+  for (std::size_t done = 0; done < data.size();) {
+    const ssize_t n = ::write(fd, data.data() + done, data.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    done += static_cast<std::size_t>(n);  // fewer than asked for: the next try says why
+  }
+  return 0;
+}
+
 void make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (error) cannot(path + " cannot be created", error.value());
+  if (error) cannot_write(path + " cannot be created", error.value());
 }
 
 std::string read_file(const std::string& path) {
@@ -71,21 +82,14 @@ std::string read_file(const std::string& path) {
 void write_file(const std::string& path, const std::string& content) {
   const std::string temporary = path + ".tmp";
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) cannot(path + " cannot be written", errno);
-  std::size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t n = ::write(fd, content.data() + done, content.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) break;
-    done += static_cast<std::size_t>(n);
-  }
-  const bool written = done == content.size() && ::fsync(fd) == 0;
-  const int error = errno;
+  if (fd < 0) cannot_write(path + " cannot be written", errno);
+  int error = write_all(fd, content);
+  if (error == 0 && ::fsync(fd) != 0) error = errno;
   ::close(fd);
-  if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int reason = written ? errno : error;
+  if (error == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  if (error != 0) {
     ::unlink(temporary.c_str());
-    cannot(path + " cannot be written", reason);
+    cannot_write(path + " cannot be written", error);
   }
   sync_folder(fs::path(path).parent_path());
 }
@@ -154,13 +158,14 @@ std::optional<int> Repository::version_of_job(const std::string& name, const std
 }
 
 int Repository::publish(const std::string& name, const std::string& file, const std::string& job) {
-  const fs::path folder = fs::path(root_) / name, staged = folder / (".new-" + std::to_string(::getpid()) + "-" + job);
+  // A job that publishes again after a crash finds what it had begun; several servers may share the folder.
+  const fs::path folder = fs::path(root_) / name, staged = folder / (".new-" + (job.empty() ? new_id() : job));
   std::error_code ignored;
   fs::remove_all(staged, ignored);
   make_folder(staged.string());
   if (!job.empty()) write_file((staged / "job").string(), job);
   if (::rename(file.c_str(), (staged / model_file).c_str()) != 0) {
-    cannot(file + " cannot be moved to " + staged.string() + " (they must be on one volume)", errno);
+    cannot_write(file + " cannot be moved to " + staged.string() + " (they must be on one volume)", errno);
   }
   sync_folder(staged);
   const std::vector<int> all = versions(name);
@@ -170,7 +175,7 @@ int Repository::publish(const std::string& name, const std::string& file, const 
       sync_folder(folder);
       return version;
     }
-    if (errno != EEXIST && errno != ENOTEMPTY) cannot(target.string() + " cannot be published", errno);
+    if (errno != EEXIST && errno != ENOTEMPTY) cannot_write(target.string() + " cannot be published", errno);
   }
 }
 
@@ -189,7 +194,7 @@ void Repository::remove(const std::string& name, int version) {
                  gone = folder / (".gone-" + std::to_string(version));
   std::error_code ignored;
   fs::remove_all(gone, ignored);
-  if (::rename(target.c_str(), gone.c_str()) != 0) cannot(target.string() + " cannot be removed", errno);
+  if (::rename(target.c_str(), gone.c_str()) != 0) cannot_write(target.string() + " cannot be removed", errno);
   fs::remove_all(gone, ignored);
   for (const auto& [alias, meant] : aliases(name)) {
     if (meant == version) remove_alias(name, alias);

@@ -43,8 +43,11 @@ class Repository {
   std::string root_;
 };
 
-/// Writes the file anew by way of a temporary name, synced. Throws Refusal: RESOURCE_EXHAUSTED for a full disk,
-/// FAILED_PRECONDITION for one that cannot be written.
+/// Throws Refusal: RESOURCE_EXHAUSTED for a full disk, FAILED_PRECONDITION for any other `error` (errno).
+[[noreturn]] void cannot_write(const std::string& what, int error);
+/// Writes all of it; what went wrong (errno), or 0.
+int write_all(int fd, const std::string& data);
+/// Writes the file anew by way of a temporary name, synced. Throws as cannot_write does.
 void write_file(const std::string& path, const std::string& content);
 void make_folder(const std::string& path);
 std::string read_file(const std::string& path);  // "" when it is not there

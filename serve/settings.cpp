@@ -73,6 +73,8 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--max-text-bytes", s.limits.text_bytes, "Longest text")->group("Limits");
   flag(app, "--max-texts", s.limits.texts, "Texts of one request")->group("Limits");
   flag(app, "--max-records", s.limits.records, "Examples of a training set")->group("Limits");
+  flag(app, "--max-upload-bytes", s.limits.upload_bytes, "Largest corpus or model that comes in pieces")
+      ->group("Limits");
   flag(app, "--max-labels", s.limits.labels, "Labels of a model")->group("Limits");
   flag(app, "--max-streams", s.limits.streams, "Streams open at a time")->group("Limits");
 }
@@ -80,6 +82,16 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
 bool is_loopback(const std::string& address) {
   return address == "localhost" || address == "::1" || address == "[::1]" || address.rfind("127.", 0) == 0 ||
          address.rfind("unix:", 0) == 0;
+}
+
+std::string device_line(const std::string& asked, const ContextOptions& got) {
+  if (got.device == Device::cuda) return "device cuda:" + std::to_string(got.device_index);
+  std::string why;
+  if (has_cuda && asked == "auto") {
+    const DeviceInfo gpu = cuda_info();
+    why = gpu.cuda ? "; bib bench --advise found it the faster one here" : "; " + gpu.why;
+  }
+  return std::string("device cpu (") + cpu_isa_name() + why + ")";
 }
 
 /// Throws std::invalid_argument.
@@ -105,7 +117,8 @@ bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
   try {
     app.parse(argc, argv);
     check(settings);
-    settings.device = device_options(device, 0);
+    settings.device = device_options(device, 0, settings.trains() ? DeviceUse::train : DeviceUse::predict);
+    settings.device_line = device_line(device, settings.device);
     settings.device.math = math_of(math);
   } catch (const CLI::ParseError& e) {
     exit_code = app.exit(e) == 0 ? 0 : 2;

@@ -16,7 +16,8 @@ struct Limits {
   std::size_t records = 5'000'000;  // of one training set
   std::size_t labels = 10'000;
   int epochs = 100'000;
-  std::size_t streams = 256;  // progress and prediction streams open at a time
+  std::size_t upload_bytes = std::size_t{8} << 30;  // of a corpus or model that comes in pieces
+  std::size_t streams = 256;                        // progress and prediction streams open at a time
 };
 
 struct Settings {
@@ -26,8 +27,9 @@ struct Settings {
   bool insecure = false, reflection = true, allow_empty = false, log_texts = false;
   std::string tls_cert, tls_key, tls_client_ca, tokens;
 
-  ContextOptions device;  // of each prediction worker and of training
-  int workers = 0;        // prediction threads; 0: as many as the process may use
+  std::string device_line;  // what was chosen, and why
+  ContextOptions device;    // of each prediction worker and of training
+  int workers = 0;          // prediction threads; 0: as many as the process may use
   int train_threads = 0, train_slots = 1, train_nice = 10, max_queued_jobs = 100;
   double checkpoint_seconds = 60;
 

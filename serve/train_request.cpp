@@ -13,6 +13,13 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::size_t longest_label = 256;
 
+void check_records(const Limits& limits, std::size_t count) {
+  if (count > limits.records) {
+    invalid("data_set", "holds " + std::to_string(count) + " examples, at most " + std::to_string(limits.records) +
+                            " are learned from (--max-records)");
+  }
+}
+
 void check_text(const Limits& limits, const std::string& text, const std::string& field) {
   if (text.size() > limits.text_bytes) {
     invalid(field + ".text", "has " + std::to_string(text.size()) + " bytes, at most " +
@@ -31,7 +38,6 @@ class LabelCheck {
                          " are learned");
     }
   }
-  std::size_t size() const { return seen_.size(); }
 
  private:
   const Limits& limits_;
@@ -78,6 +84,24 @@ Document document_of(const v1::TextClassificationExample& example) {
   return d;
 }
 
+/// A corpus from a file is held to the limits of one that comes inline.
+std::vector<Document> within_limits(const Limits& limits, std::vector<Document> documents) {
+  check_records(limits, documents.size());
+  LabelCheck labels(limits);
+  for (std::size_t i = 0; i < documents.size(); ++i) {
+    const Document& d = documents[i];
+    const std::string field = at("data_set", static_cast<int>(i));
+    check_text(limits, d.text, field);
+    for (std::size_t l = 0; l < d.labels.size(); ++l) {
+      labels.add(d.labels[l], field + "." + at("labels", static_cast<int>(l)));
+    }
+    for (std::size_t e = 0; e < d.spans.size(); ++e) {
+      labels.add(d.spans[e].label, field + "." + at("entities", static_cast<int>(e)) + ".label");
+    }
+  }
+  return documents;
+}
+
 /// A path the server may read: below --data, links followed.
 std::string allowed_path(const Settings& settings, const std::string& path, const std::string& field) {
   if (settings.datasets.empty()) invalid(field, "cannot be used: this server was started without --datasets FOLDER");
@@ -105,9 +129,7 @@ void check_request(const Settings& settings, const TrainRequest& request) {
   const int sources = (request.examples() > 0) + !options.dataset_id().empty() + !options.dataset_path().empty();
   if (sources == 0) invalid("data_set", "is empty; give examples, options.dataset_id or options.dataset_path");
   if (sources > 1) invalid("data_set", "give one of data_set, options.dataset_id and options.dataset_path");
-  if (static_cast<std::size_t>(request.examples()) > limits.records) {
-    invalid("data_set", "holds more than " + std::to_string(limits.records) + " examples");
-  }
+  check_records(limits, static_cast<std::size_t>(request.examples()));
   if (options.request_id().size() > 256) invalid("options.request_id", "is longer than 256 bytes");
   if (options.pipeline_item_id().size() > 256) invalid("options.pipeline_item_id", "is longer than 256 bytes");
   if (!options.dataset_id().empty()) check_name(options.dataset_id(), "options.dataset_id");
@@ -171,10 +193,12 @@ std::vector<Document> documents_of(const Settings& settings, const std::string& 
   const v1::TrainOptions& options = request.options();
   const std::string format = options.dataset_format().empty() ? "auto" : options.dataset_format();
   if (!options.dataset_id().empty()) {
-    return read_documents(state + "/datasets/" + options.dataset_id(), request.task, format);
+    return within_limits(settings.limits,
+                         read_documents(state + "/datasets/" + options.dataset_id(), request.task, format));
   }
   if (!options.dataset_path().empty()) {
-    return read_documents(allowed_path(settings, options.dataset_path(), "options.dataset_path"), request.task, format);
+    const std::string path = allowed_path(settings, options.dataset_path(), "options.dataset_path");
+    return within_limits(settings.limits, read_documents(path, request.task, format));
   }
   std::vector<Document> out;
   for (int i = 0; i < request.examples(); ++i) {

@@ -46,8 +46,9 @@ class TrainService final : public v1::TrainProvider::Service {
       bool first = true;
       std::uint64_t bytes = 0;
       const auto next = [&]() -> const std::string* {
-        if (!std::exchange(first, false) && !reader->Read(&chunk)) return nullptr;
-        return &chunk.data();
+        if (std::exchange(first, false) || reader->Read(&chunk)) return &chunk.data();
+        if (context->IsCancelled()) throw Refusal(grpc::StatusCode::CANCELLED, "the client has gone");
+        return nullptr;
       };
       const std::string name = chunk.name();
       reply->set_dataset_id(app_.jobs->store_dataset(name, next, bytes));

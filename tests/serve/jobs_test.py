@@ -205,6 +205,51 @@ records = stub.TrainTextClassificationModel(request)
         refuse(foreign, 'dataset_id')
         self.assertEqual(list(server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), [])
 
+    def test_limits_hold_for_inline_and_for_uploaded_data(self):
+        few = ['--max-records', '50', '--max-labels', '4', '--max-text-bytes', '300', '--max-upload-bytes', '20000']
+        server = self.serve(*few, role='train')
+        good = [(f'글 {i}', f'label{i % 4}') for i in range(50)]
+        cases = {'data_set: holds 51 examples, at most 50': good + [('하나 더', 'label0')],
+                 'data_set[7].text: has 301 bytes': good[:7] + [('x' * 301, 'label0')],
+                 'data_set[7].label': good[:7] + [('다섯째', 'label4')]}
+
+        def request(**more):
+            return train_pb2.TrainTextClassificationModelRequest(
+                model_name='m', epochs=1, train_rate=0.8,
+                options=train_pb2.TrainOptions(settings=SMALL['tc'], **more.pop('options', {})), **more)
+
+        def upload(rows):
+            content = ''.join(f'{label}\t{text}\n' for text, label in [('text', 'label'), *rows]).encode()
+            chunks = iter([train_pb2.DataSetChunk(name='rows', data=content)])
+            return {'dataset_id': server.train.UploadDataSet(chunks).dataset_id, 'dataset_format': 'tsv'}
+        train = server.train.TrainTextClassificationModel
+        for says, rows in cases.items():
+            inline = request(data_set=[{'text': t, 'label': l} for t, l in rows])
+            for r in (inline, request(options=upload(rows))):
+                self.assertIn(says, self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: train(r)).details())
+        for r in (request(data_set=[{'text': t, 'label': l} for t, l in good]), request(options=upload(good))):
+            self.assertEqual(records_of(train(r))[-1].status, 'Done')
+        error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: upload([('글' * 7000, 'label0')]))
+        self.assertIn('--max-upload-bytes', error.details())
+        uploads = [p.name for p in (self.folder / 'models/.state/datasets').iterdir()]
+        self.assertEqual([n for n in uploads if n.startswith('.')], [])
+
+    def test_streams_over_the_limit_are_refused_with_a_hint(self):
+        server = self.serve('--max-streams', '1', role='train')
+        stream, first = self.start(server, ner_request(epochs=100_000))
+        error = self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED,
+                             lambda: server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)))
+        self.assertGreater(int(dict(error.trailing_metadata())['grpc-retry-pushback-ms']), 0)
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first.job_id))
+        self.refused(grpc.StatusCode.ABORTED, lambda: stream)
+
+    def test_what_a_killed_upload_left_is_removed(self):
+        self.assertEqual(self.serve(role='train').end(), 143)
+        left = self.folder / 'models/.state/datasets/.upload-1'
+        left.write_bytes(b'half')
+        self.serve(role='train')
+        self.assertFalse(left.exists())
+
     def test_data_by_upload_and_by_path(self):
         data = self.folder / 'data'
         data.mkdir()
@@ -248,12 +293,37 @@ records = stub.TrainTextClassificationModel(request)
         records_of(server.train.TrainTextClassificationModel(tc_request(epochs=1)))
         self.assertEqual(server.end(), 143)
         journal = self.folder / 'models' / '.state' / 'jobs.db'
+        whole = journal.read_bytes()
         journal.write_bytes(b'not a database at all ' * 100)
         damaged = journal.read_bytes()
         server = Server(self.folder, role='train', wait=False)
         server.wait_for('jobs.db.*damaged.*move it away')
         self.assertEqual(server.end(None), 1)
         self.assertEqual(journal.read_bytes(), damaged)
+        # Moved away as it says, or put back from a copy: either way the server starts, and the model is there.
+        journal.rename(journal.with_name('damaged'))
+        server = self.serve()
+        self.assertEqual(list(server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), [])
+        self.assertEqual(server.get('/v1/predict', '{"model":"tc","text":"좋다"}')[0], 200)
+        self.assertEqual(server.end(), 143)
+        for path in journal.parent.glob('jobs.db*'):
+            path.unlink()
+        journal.write_bytes(whole)
+        server = self.serve(role='train')
+        self.assertEqual([j.model_name for j in server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs], ['tc'])
+
+    def test_a_page_of_the_journal_that_is_damaged_is_found_at_the_start(self):
+        server = self.serve(role='train')
+        records_of(server.train.TrainTextClassificationModel(tc_request(epochs=30)))
+        self.assertEqual(server.end(), 143)
+        journal = self.folder / 'models' / '.state' / 'jobs.db'
+        content = bytearray(journal.read_bytes())
+        self.assertGreater(len(content), 5 * 4096)
+        content[-4096:] = b'\xa5' * 4096
+        journal.write_bytes(content)
+        server = Server(self.folder, role='train', wait=False)
+        server.wait_for('jobs.db.*damaged.*move it away')
+        self.assertEqual(server.end(None), 1)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ E = grpc.StatusCode
 
 
 def upload():
-    yield train_pb2.DataSetChunk(name='data', data=b'x' * 100_000)
+    yield train_pb2.DataSetChunk(name='data', data=b'x' * 200_000)
 
 
 def chunks(content):
@@ -36,13 +36,16 @@ class VolumeTest(ServerTest):
         next(r for r in running if server.jobs.GetJob(job_pb2.JobRequest(job_id=job_id)).has_checkpoint)
         filler = open(inside / 'filler', 'wb', buffering=0)
         self.addCleanup(filler.close)
-        size = 1 << 20
-        while size:  # to the last byte
-            try:
-                filler.write(bytes(size))
-            except OSError as e:
-                self.assertEqual(e.errno, errno.ENOSPC)
-                size //= 2
+
+        def fill():
+            size = 1 << 20
+            while size:  # to the last byte
+                try:
+                    filler.write(bytes(size))
+                except OSError as e:
+                    self.assertEqual(e.errno, errno.ENOSPC)
+                    size //= 2
+        fill()
 
         # What needs space is refused; what does not goes on.
         for call in (lambda: server.train.TrainTextClassificationModel(tc_request('other')),
@@ -53,6 +56,12 @@ class VolumeTest(ServerTest):
         answer = self.ask(server)
         self.assertEqual(server.health(), health_pb2.HealthCheckResponse.SERVING)
         self.refused(E.RESOURCE_EXHAUSTED, lambda: running)  # its next checkpoint has no place
+
+        # Nor is what fits in part.
+        fill()
+        filler.truncate(filler.tell() - len(model) // 2)
+        for call in (lambda: server.train.UploadDataSet(upload()), lambda: server.models.ImportModel(chunks(model))):
+            self.assertIn('No space left', self.refused(E.RESOURCE_EXHAUSTED, call).details())
 
         # With space again the refused call works, the job goes on from where it was, and what was there is there.
         filler.truncate(0)
