@@ -64,8 +64,10 @@ struct Http::Impl {
       r.set_content(app.metrics.page(), "text/plain; version=0.0.4");
     });
     if (s.predicts()) {
-      server->Post("/v1/predict",
-                   [this](const httplib::Request& request, httplib::Response& r) { predict(request, r); });
+      // The body is read here: httplib would take it for a form where the client says so, as `curl -d` does, and forms
+      // end at 8 KB with it.
+      server->Post("/v1/predict", [this](const httplib::Request& request, httplib::Response& r,
+                                         const httplib::ContentReader& read) { predict(request, r, read); });
     }
     if (s.http_port == 0) {
       port = server->bind_to_any_port(s.listen.c_str());
@@ -78,10 +80,17 @@ struct Http::Impl {
 
   ~Impl() { server->stop(); }
 
-  void predict(const httplib::Request& request, httplib::Response& r) {
+  void predict(const httplib::Request& request, httplib::Response& r, const httplib::ContentReader& read) {
     try {
+      std::string content;
+      if (request.is_multipart_form_data()) invalid("body", "is a form of several parts; send JSON alone");
+      const bool complete = read([&](const char* data, std::size_t size) {
+        content.append(data, size);
+        return true;
+      });
+      if (!complete) return;  // httplib says why: too large, or the client has gone
       const Pass pass(app, request.get_header_value("Authorization"), Role::predict);
-      HttpBody body = read_body(request.body);
+      HttpBody body = read_body(content);
       if (body.question.model_name.empty()) {
         const std::vector<std::string> served = app.store->served_names();
         if (served.size() != 1)

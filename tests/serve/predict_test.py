@@ -51,6 +51,18 @@ class PredictTest(ServerTest):
         self.assertEqual(self.server.get('/v1/predict', 'nonsense')[0], 400)
         self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","text":7}')[0], 400)
 
+    def test_http_takes_what_curl_sends_up_to_the_limit(self):
+        text = ' '.join(self.texts['ner'])[:20_000]  # `curl -d` calls it a form
+        for headers in ({'Content-Type': 'application/x-www-form-urlencoded'}, {'Content-Type': 'application/json'}):
+            status, body, _ = self.server.get('/v1/predict', json.dumps({'model': 'entities', 'texts': [text] * 2}), headers)
+            self.assertEqual(status, 200, body)
+            self.assertEqual(len(json.loads(body)['results']), 2)
+        form = {'Content-Type': 'multipart/form-data; boundary=x'}
+        self.assertEqual(self.server.get('/v1/predict', '--x\r\n\r\na\r\n--x--\r\n', form)[0], 400)
+        small = self.serve('--max-message-bytes', '4096', role='predict')
+        status = small.get('/v1/predict', json.dumps({'model': 'entities', 'text': 'x' * 5000}))[0]
+        self.assertEqual(status, 413)
+
     def test_offsets_readings_and_scores(self):
         request = predict_pb2.PredictNamedEntityRecognitionRequest(
             model_name='entities', text=['😀 ' + t for t in self.texts['ner'][:20]], nbest=2)
