@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
@@ -41,6 +43,16 @@ std::shared_ptr<grpc::ServerCredentials> credentials(const Settings& s) {
   return experimental::TlsServerCredentials(options);
 }
 
+/// Takes away the reflection that gRPC's library adds to every server as soon as it is linked.
+struct WithoutReflection final : grpc::ServerBuilderOption {
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const auto& plugin) {
+      return dynamic_cast<grpc::reflection::ProtoServerReflectionPlugin*>(plugin.get()) != nullptr;
+    });
+  }
+};
+
 /// The gRPC server, its services and their health.
 class Server {
  public:
@@ -48,7 +60,7 @@ class Server {
     const Settings& s = app.settings;
     google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();  // so that reflection resolves it
     grpc::EnableDefaultHealthCheckService(true);
-    if (s.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     if (s.predicts()) {
       services_.push_back(make_predict_service(app));
       services_.push_back(make_inference_service(app));
@@ -59,6 +71,7 @@ class Server {
     }
     services_.push_back(make_model_service(app));
     grpc::ServerBuilder builder;
+    if (!s.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
     for (const auto& service : services_) builder.RegisterService(service.get());
     const bool v6 = s.listen.find(':') != std::string::npos && s.listen[0] != '[';
     const std::string address = s.listen.rfind("unix:", 0) == 0
@@ -191,6 +204,7 @@ int run(const Settings& settings) {
   catch_signals();
   mallopt(M_ARENA_MAX, 4);  // memory of freed models goes back instead of staying in many arenas
 
+  log(settings.device_line);
   App app(settings);
   add_gauges(app);
   Server server(app);

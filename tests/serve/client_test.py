@@ -93,6 +93,27 @@ class ClientTest(ServerTest):
         self.assertEqual(report['errors'], {})
         self.assertTrue(answered(first) > before[0] and answered(second) == before[1])
 
+    def test_a_server_is_replaced_under_load_without_a_failed_request(self):
+        publish(self.folder, 'ner', 'ner')
+        pair = [self.serve('--drain-seconds', '2', role='predict') for _ in range(2)]
+        texts = self.folder / 'texts.txt'
+        texts.write_text('\n'.join(lines('data/ner/predict.txt', 40)) + '\n', encoding='utf-8')
+        both = 'ipv4:' + ','.join(f'127.0.0.1:{s.port}' for s in pair)
+        running = subprocess.Popen([BIB, 'client', '--server', both, 'load', 'ner', 'ner', str(texts), '--json', '--rate', '50',
+                                    '--seconds', '8', '--warmup', '0'], stdout=subprocess.PIPE, text=True)
+
+        def answered(server):
+            return int(re.search(r'bib_predict_texts_total (\d+)', server.get('/metrics')[1])[1])
+        self.until(lambda: all(answered(s) > 5 for s in pair))
+        port = pair[0].port
+        self.assertEqual(pair[0].end(), 143)
+        pair[0] = self.serve('--port', str(port), role='predict')
+        out, _ = running.communicate(timeout=PATIENCE)
+        report = json.loads(out)
+        self.assertEqual(report['errors'], {})
+        self.assertGreater(report['answered'], 0)
+        self.assertGreater(answered(pair[0]), 0)  # the client has found the new one
+
     def test_no_server_is_an_error_that_names_it(self):
         done = run_bib('client', '--server', 'unix:/nowhere/bib.sock', 'models', 'list')
         self.assertEqual(done.returncode, 1)

@@ -1,4 +1,6 @@
 """The model repository: readiness, swaps, aliases, damaged models, import and export."""
+import threading
+
 import grpc
 import model_pb2
 import predict_pb2
@@ -21,20 +23,22 @@ class ModelsTest(ServerTest):
         self.assertEqual(server.health(), NOT_SERVING)
         self.assertEqual(server.health('bib.Live'), SERVING)
         self.assertEqual((server.get('/healthz')[0], server.get('/readyz')[0]), (200, 503))
-        watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest(service='bib.model.ner'),
-                                                                 timeout=PATIENCE)
+        stub = health_pb2_grpc.HealthStub(server.channel)
+        watch, whole = (stub.Watch(health_pb2.HealthCheckRequest(service=s), timeout=PATIENCE) for s in ('bib.model.ner', ''))
         self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        self.assertEqual(next(whole).status, NOT_SERVING)
         publish(self.folder, 'ner', 'ner')
         self.assertEqual(next(watch).status, SERVING)  # found by itself
+        self.assertEqual(next(whole).status, SERVING)
         self.assertEqual((server.health(), server.get('/readyz')[0]), (SERVING, 200))
         server.models.UnloadModel(model_pb2.ModelRequest(model_name='ner'))
-        self.assertEqual(next(watch).status, NOT_SERVING)
+        self.assertEqual((next(watch).status, next(whole).status), (NOT_SERVING, NOT_SERVING))
         self.assertEqual(server.health(), NOT_SERVING)
         self.refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: ask(server, load=predict_pb2.NEVER))
         reply = ask(server)  # loads first, and says how long that took
         self.assertGreater(reply.timing.load, 0)
         self.assertEqual(ask(server).timing.load, 0)
-        watch.cancel()
+        watch.cancel(), whole.cancel()
 
     def test_reflection_resolves_every_service(self):
         server = self.serve()
@@ -45,6 +49,43 @@ class ModelsTest(ServerTest):
         pool = DescriptorPool(database)
         for name in services - {'grpc.reflection.v1alpha.ServerReflection'}:
             self.assertGreater(len(pool.FindServiceByName(name).methods), 0)
+
+    def test_a_role_offers_its_services_only(self):
+        publish(self.folder, 'ner', 'ner')
+        both = {'bib.v1.ModelProvider', 'grpc.health.v1.Health', 'grpc.reflection.v1alpha.ServerReflection'}
+        for role, own in (('train', {'bib.v1.TrainProvider', 'bib.v1.JobProvider'}),
+                          ('predict', {'bib.v1.PredictProvider', 'inference.GRPCInferenceService'})):
+            server = self.serve(role=role)
+            self.assertEqual(set(ProtoReflectionDescriptorDatabase(server.channel).get_services()), both | own)
+            server.end()
+        server = self.serve('--no-reflection', role='train')
+        self.refused(grpc.StatusCode.UNIMPLEMENTED, lambda: ask(server))
+        self.refused(grpc.StatusCode.UNIMPLEMENTED,
+                     lambda: ProtoReflectionDescriptorDatabase(server.channel).get_services())
+
+    def test_swaps_under_load_fail_no_request(self):
+        publish(self.folder, 'ner', 'ner', 1)
+        server = self.serve(role='predict')
+        stop, versions, failed = threading.Event(), set(), []
+
+        def load():
+            while not stop.is_set():
+                try:
+                    versions.add(ask(server).model_version)
+                except grpc.RpcError as e:
+                    failed.append(e)
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for version in range(2, 8):
+            staged = publish(self.folder, 'ner', 'ner', f'{version}.tmp').parent
+            staged.rename(staged.with_suffix(''))
+            self.until(lambda: str(version) in versions or failed)
+        stop.set()
+        for t in threads:
+            t.join(PATIENCE)
+        self.assertEqual(failed, [])
+        self.assertEqual(versions, {str(v) for v in range(1, 8)})
 
     def test_versions_swap_and_aliases(self):
         publish(self.folder, 'ner', 'ner', 1)

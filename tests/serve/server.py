@@ -147,9 +147,9 @@ def ner_request(name='ner', count=80, epochs=2, **options):
         options=train_pb2.TrainOptions(settings=SMALL['ner'], **options))
 
 
-def tc_request(name='tc', count=80, epochs=2, **options):
+def tc_request(name='tc', count=80, epochs=2, data_set=None, **options):
     return train_pb2.TrainTextClassificationModelRequest(
-        model_name=name, epochs=epochs, train_rate=0.8, data_set=tc_data(count),
+        model_name=name, epochs=epochs, train_rate=0.8, data_set=data_set or tc_data(count),
         options=train_pb2.TrainOptions(settings=SMALL['tc'], **options))
 
 

@@ -7,6 +7,7 @@ import grpc
 import job_pb2
 import model_pb2
 import predict_pb2
+import train_pb2
 from grpc_health.v1 import health_pb2
 from server import *
 
@@ -37,9 +38,31 @@ class ServerBehaviour(ServerTest):
         self.assertGreater(len(refused), 0)
         for e in refused:
             self.assertEqual(e.code(), E.RESOURCE_EXHAUSTED)
-            self.assertGreater(int(dict(e.trailing_metadata())['grpc-retry-pushback-ms']), 0)
+            trailers = dict(e.trailing_metadata())
+            self.assertGreater(int(trailers['grpc-retry-pushback-ms']), 0)
+            self.assertIn(b'google.rpc.RetryInfo', trailers['grpc-status-details-bin'])
         self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
         self.assertIn(f'bib_predict_rejected_total {len(refused)}\n', server.get('/metrics')[1])
+
+    def test_overload_over_http_says_when_to_come_back(self):
+        server = self.serve('--queue-ms', '1', '--workers', '1', role='predict')
+        body = json.dumps({'model': 'ner', 'texts': [' '.join(lines('data/ner/predict.txt', 20))] * 50})
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(server.get('/v1/predict', body))) for _ in range(16)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(PATIENCE)
+        self.assertEqual({code for code, _, _ in answers}, {200, 429})
+        for code, _, headers in answers:
+            if code == 429:
+                self.assertGreater(int(headers['Retry-After']), 0)
+
+    def test_it_says_what_it_computes_on(self):
+        server = self.serve(role='predict')
+        self.assertRegex(server.wait_for('device .*')[0], r'device (cpu \((base|avx2|avx512)|cuda:0)')
+        server = self.serve('--device', 'cpu', role='predict')
+        self.assertRegex(server.wait_for('device .*')[0], r'device cpu \((base|avx2|avx512)\)')
 
     def test_expired_and_cancelled_requests_leave_the_queue(self):
         # One worker, and a request that keeps it for long in a single batch.
@@ -202,6 +225,16 @@ class ServerBehaviour(ServerTest):
         server.predict.PredictNamedEntityRecognition(question(secret))
         server.get('/v1/predict', '{"model":"ner","text":"%s","x":1}' % secret)
         self.refused(E.INVALID_ARGUMENT, lambda: server.predict.PredictNamedEntityRecognition(question(secret, 10001)))
+        # Training: one that works, one refused at once, one that fails over what its data hold.
+        list(server.train.TrainTextClassificationModel(tc_request(
+            count=0, epochs=1, data_set=[{'text': f'{secret} {i}', 'label': f'{secret}{i % 2}'} for i in range(20)])))
+        for labels in (['', 'a'], ['a', 'a']):
+            data = [{'text': f'{secret} {i}', 'label': l} for i, l in enumerate(labels)]
+            self.refused(E.INVALID_ARGUMENT,
+                         lambda: server.train.TrainTextClassificationModel(tc_request(count=0, data_set=data)))
+        broken = iter([train_pb2.DataSetChunk(name='data', data=f"['{secret}', '{secret}\n".encode())])
+        options = {'dataset_id': server.train.UploadDataSet(broken).dataset_id}
+        self.refused(E.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(tc_request(count=0, **options)))
         self.assertEqual(server.end(), 143)
         while (line := server._news.get(timeout=PATIENCE)) is not None:
             server.log.append(line)
