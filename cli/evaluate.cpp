@@ -127,7 +127,13 @@ void evaluate_columns(Flags flags) {
     options.tag_column = tags;
     return read(flags.files[0], flags, options);
   };
-  conclude(column("-2"), column("-1"), flags);
+  const Corpus gold = column("-2");
+  if (gold.format != "conll")  // one annotation, which would be compared with itself
+    throw DataError(
+        flags.files[0] + ": is read as " + gold.format +
+        ", which has no two columns of tags to compare; to score a model: bib evaluate MODEL FILE, to score "
+        "predictions: bib evaluate --gold FILE --pred FILE");
+  conclude(gold, column("-1"), flags);
 }
 
 int evaluate(Flags flags) {

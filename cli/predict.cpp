@@ -215,11 +215,19 @@ std::vector<Document> documents_of(const std::vector<Record>& records) {
   return documents;
 }
 
+/// A flag of the other task does nothing, which the user should not have to find out.
+void warn_of_idle_flags(const PredictFlags& flags, Task task) {
+  if (task == Task::tc && flags.nbest > 0) warn("--nbest does nothing: " + flags.model + " classifies texts");
+  if (task == Task::ner && (flags.top_k != 1 || flags.threshold != 0.5))
+    warn("--top-k and --threshold do nothing: " + flags.model + " finds entities");
+}
+
 int predict(const PredictFlags& flags) {
   refuse_overwriting(flags.output, {flags.model, flags.input});
   Context ctx(flags.device.options(DeviceUse::predict));
   Stopwatch watch;
   const Task task = task_of(read_model(flags.model));
+  warn_of_idle_flags(flags, task);
   if (task == Task::ner) {
     const NerModel model = NerModel::load(flags.model, ctx);
     watch.loaded();
@@ -285,7 +293,7 @@ void add_predict(CLI::App& app, Action& action) {
   verb->add_option("--offsets", flags->offsets, "How start and end count")
       ->check(CLI::IsMember({"codepoint", "utf16", "byte"}))
       ->capture_default_str();
-  verb->add_option("--scores", flags->scores, "none; entity: a probability each; all: every class (TC)")
+  verb->add_option("--scores", flags->scores, "NER: none, or entity, a probability each; TC: all, every class")
       ->check(CLI::IsMember({"none", "entity", "all"}))
       ->capture_default_str();
   verb->add_option("--nbest", flags->nbest, "NER: the K best readings with their probabilities")

@@ -42,8 +42,8 @@ Config resolve(const TrainFlags& flags) {
   config = from_toml(text, flags.config_file, default_config(flags.task, probe.unit));
   for (const std::string& s : flags.set) set_field(config, s);
   if (config.task != flags.task) {
-    throw DataError(flags.config_file + ": error: it is for the other task; this is bib train " +
-                    (flags.task == Task::ner ? "ner" : "tc"));
+    throw DataError((flags.config_file.empty() ? "--set task" : flags.config_file) +
+                    ": error: it is for the other task; this is bib train " + (flags.task == Task::ner ? "ner" : "tc"));
   }
   check(config);
   return config;

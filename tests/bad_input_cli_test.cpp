@@ -105,6 +105,18 @@ TEST_F(BadInput, BytesThatAreNotUtf8) {
   EXPECT_EQ(Json::parse(answer.out)["text"], "Z\xEF\xBF\xBDrich is small") << "shown as U+FFFD, offsets in order";
 }
 
+TEST_F(BadInput, FilesThatAreNoText) {
+  ASSERT_EQ(run("train ner --train ner.txt -o model --epochs 1" + small_ner).code, 0);
+  const std::string korean("\x1C\xC1\xB8\xC6\n\0", 6);  // 서울 and a line end in UTF-16, without a mark
+  file("wide.txt", korean);
+  file("latin_wide.txt", std::string("a\0b\0c\0\n\0", 8));
+  for (const std::string name : {"model", "/bin/sh", "wide.txt", "latin_wide.txt"}) {
+    for (const std::string verb : {"train ner -o m --train ", "evaluate ", "evaluate model ", "convert --to jsonl "})
+      expect_refused(verb + name, 3, {name + ": is no text: it holds zero bytes"});
+  }
+  EXPECT_EQ(run("convert wide.txt --to text --encoding utf-16le").out, "서울\n");
+}
+
 TEST_F(BadInput, ALineOf300000Characters) {
   std::string line, classes;
   for (int i = 0; i < 25000; ++i) line += "<서울:LC>에 사는 그는 오늘 ";

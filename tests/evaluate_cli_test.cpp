@@ -44,6 +44,14 @@ TEST_F(Evaluate, OneFileWithBothColumns) {
   EXPECT_EQ(json["f1_interval"].size(), 2u);
 }
 
+TEST_F(Evaluate, OneFileWithOneAnnotationIsNotComparedWithItself) {
+  file("gold.txt", "<서울:LC>에 사는 <김민수:PS> 씨\n");
+  const Result r = run("gold.txt");
+  EXPECT_EQ(r.code, 3);
+  EXPECT_EQ(r.out, "");
+  EXPECT_NE(r.err.find("gold.txt: is read as inline, which has no two columns of tags"), std::string::npos) << r.err;
+}
+
 TEST_F(Evaluate, InlineAnnotationIsComparedAsSpans) {
   file("gold.txt", "<서울:LC>에 사는 <김민수:PS> 씨\n<<부산:LC>시청:OG> 앞\n");
   file("pred.txt", "<서울에:LC> 사는 <김민수:PS> 씨\n<부산시청:OG> 앞\n");

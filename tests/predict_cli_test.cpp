@@ -93,6 +93,14 @@ TEST_F(Predict, ClassesInEveryFormat) {
   EXPECT_NEAR(sum, 1, 1e-5);
 }
 
+TEST_F(Predict, FlagsOfTheOtherTaskAreNotPassedOverInSilence) {
+  train_ner();
+  train_tc();
+  EXPECT_THAT(run("predict tc --nbest 2", "글\n").err, HasSubstr("warning: --nbest does nothing: tc classifies texts"));
+  EXPECT_THAT(run("predict ner --top-k 2", "글\n").err, HasSubstr("--threshold do nothing: ner finds entities"));
+  EXPECT_EQ(run("predict ner --nbest 2", "글\n").err + run("predict tc --top-k 2 --threshold 0.1", "글\n").err, "");
+}
+
 TEST_F(Predict, AnyNumberOfClassesAboveTheThreshold) {
   train_tc(" --set multilabel=true");
   const auto labels = [&](const std::string& threshold) {

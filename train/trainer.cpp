@@ -143,8 +143,10 @@ class Trainer {
     const RandomKey key{.seed = config_.seed, .step = static_cast<std::uint32_t>(step_)};
     const double loss = learner_.loss(ctx_, group, key, tables);
     if (!std::isfinite(loss)) {
+      char lr[32];
+      std::snprintf(lr, sizeof lr, "%g", static_cast<double>(config_.lr));
       throw std::runtime_error("the loss is no longer finite at step " + std::to_string(step_) +
-                               "; try a smaller lr (now " + std::to_string(config_.lr) + ") or clip");
+                               "; try a smaller lr (now " + lr + ") or clip");
     }
     {
       const Phase phase(options_.profile, &TrainProfile::update);

@@ -77,6 +77,14 @@ void report_invalid(std::string_view content, const ReadOptions& options, Corpus
         {Severity::error, corpus.path, 0, 0, count_of(bad, "line") + " in all with bytes that are not UTF-8"});
 }
 
+/// A model, a picture, or UTF-16 without its mark: a list of its odd bytes would help nobody.
+void refuse_binary(std::string_view content, const std::string& path) {
+  const std::string_view head = content.substr(0, 1 << 16);
+  const auto zeros = static_cast<std::size_t>(std::count(head.begin(), head.end(), '\0'));
+  if (zeros > 0 && (4 * zeros >= head.size() || !is_valid_utf8(content)))
+    throw DataError(path + ": is no text: it holds zero bytes. If it is UTF-16, name its encoding (utf-16le)");
+}
+
 }  // namespace
 
 void to_utf8(std::string& content, const ReadOptions& options, Corpus& corpus) {
@@ -90,6 +98,7 @@ void to_utf8(std::string& content, const ReadOptions& options, Corpus& corpus) {
     note("begins with a UTF-16 byte order mark: read as UTF-16");
     content = convert(content, "UTF-16", corpus.path);
   }
+  if (!options.allow_invalid_utf8) refuse_binary(content, corpus.path);
   if (content.starts_with("\xEF\xBB\xBF")) {
     content.erase(0, 3);
     note("begins with a byte order mark: skipped");
