@@ -1,6 +1,7 @@
 #include "cli/help.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 
@@ -59,6 +60,20 @@ std::string refusal(const CLI::App& verb, const std::string& argument) {
   return "'" + argument + "' is no subcommand" + (close.empty() ? "; there are " + joined(verbs) : close);
 }
 
+/// The variable whose value was refused, for the end of the message; "" where the value came from elsewhere.
+std::string variable_behind(const CLI::App& app, const std::string& what) {
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    for (const CLI::Option* option : verb->get_options()) {
+      const std::string& name = option->get_envname();
+      const char* value = name.empty() ? nullptr : std::getenv(name.c_str());
+      if (value && what.starts_with(option->get_name() + ":") && what.find(value) != std::string::npos)
+        return " (the environment variable " + name + ")";
+    }
+    if (const std::string found = variable_behind(*verb, what); !found.empty()) return found;
+  }
+  return "";
+}
+
 void print_help(const CLI::App& app, const std::vector<std::string>& verbs) {
   const CLI::App* verb = &app;
   for (const std::string& name : verbs) {
@@ -94,6 +109,8 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
     what = refusal(verb, left.front());
   } else if (!verbs_of(verb).empty()) {
     what = "a subcommand is missing: " + joined(verbs_of(verb));
+  } else {
+    what += variable_behind(app, what);
   }
   std::cerr << path_of(verb) << ": error: " << what << '\n' << "'" << path_of(verb) << " --help' explains its use\n";
   return exit_code::usage;

@@ -123,4 +123,14 @@ TEST_F(Help, MisspeltNamesGetTheNearest) {
   EXPECT_THAT(run("predict m --treshold 0.3").err, HasSubstr("'bib predict --help' explains its use"));
 }
 
+TEST_F(Help, AVariableThatMakesNoSenseIsNamed) {
+  for (const char* verb : {"predict m", "info"}) {
+    const Result r = run(verb, "", "BIB_THREADS=many");
+    EXPECT_EQ(r.code, 2) << r.err;
+    EXPECT_THAT(r.err, HasSubstr("many")) << verb;
+    EXPECT_THAT(r.err, HasSubstr("(the environment variable BIB_THREADS)")) << verb;
+  }
+  EXPECT_THAT(run("predict m --threads few", "", "BIB_THREADS=2").err, Not(HasSubstr("BIB_THREADS")));
+}
+
 }  // namespace
