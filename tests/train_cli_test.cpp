@@ -61,27 +61,26 @@ TEST_F(Train, TheSameSeedGivesTheSameBytesForAnyThreadCount) {
 }
 
 TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
-  const std::string train = "train ner --train ner.txt --epochs 6 --checkpoint-seconds 0" + small_ner;
-  ASSERT_EQ(run(train + " -o whole").code, 0);
-  EXPECT_FALSE(fs::exists(folder_ / "whole.checkpoint"));
+  for (const std::string task : {"ner", "tc"}) {
+    const std::string train = "train " + task + " --train " + task + ".txt --checkpoint-seconds 0" +
+                              (task == "ner" ? " --epochs 6" + small_ner : " --epochs 40" + small_tc);
+    ASSERT_EQ(run(train + " -o whole").code, 0);
+    EXPECT_FALSE(exists("whole.checkpoint"));
 
-  const int killed = interrupt(train + " -o killed", "killed.checkpoint", SIGKILL);
-  ASSERT_TRUE(WIFSIGNALED(killed)) << "the training ended before it could be killed";
-  ASSERT_EQ(run(train + " -o killed --resume").code, 0);
-  EXPECT_EQ(bytes("whole"), bytes("killed"));
+    const int killed = interrupt(train + " -o killed --threads 1", "killed.checkpoint", SIGKILL);
+    ASSERT_TRUE(WIFSIGNALED(killed)) << "the training ended before it could be killed";
+    ASSERT_EQ(run(train + " -o killed --resume --threads 3").code, 0);
+    EXPECT_EQ(bytes("whole"), bytes("killed")) << task << ": begun with one thread, resumed with three";
 
-  const int stopped = interrupt(train + " -o stopped", "stopped.checkpoint", SIGINT);
-  ASSERT_TRUE(WIFEXITED(stopped));
-  EXPECT_EQ(WEXITSTATUS(stopped), 130);
-  EXPECT_TRUE(fs::exists(folder_ / "stopped.checkpoint"));
-  ASSERT_EQ(run(train + " -o stopped --resume").code, 0);
-  EXPECT_EQ(bytes("whole"), bytes("stopped"));
-
-  const int ended = interrupt(train + " -o ended", "ended.checkpoint", SIGTERM);
-  ASSERT_TRUE(WIFEXITED(ended));
-  EXPECT_EQ(WEXITSTATUS(ended), 143);
-  ASSERT_EQ(run(train + " -o ended --resume").code, 0);
-  EXPECT_EQ(bytes("whole"), bytes("ended"));
+    for (const auto& [signal, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}}) {
+      const int stopped = interrupt(train + " -o stopped", "stopped.checkpoint", signal);
+      ASSERT_TRUE(WIFEXITED(stopped));
+      EXPECT_EQ(WEXITSTATUS(stopped), code);
+      EXPECT_TRUE(exists("stopped.checkpoint"));
+      ASSERT_EQ(run(train + " -o stopped --resume").code, 0);
+      EXPECT_EQ(bytes("whole"), bytes("stopped")) << task << ", signal " << signal;
+    }
+  }
 }
 
 TEST_F(Train, TheProfileNamesEveryPhaseAndChangesNothing) {
@@ -212,6 +211,37 @@ TEST_F(Train, AVeryLongLineIsReadInWindows) {
     EXPECT_GE(entity["start"].get<std::size_t>(), end) << head(entity.dump());
     end = entity["end"];
   }
+}
+
+/// Whatever is set, a handful of texts is learned by heart.
+TEST_F(Train, EverySettingLearns) {
+  std::string ner, tc;
+  for (int i = 0; i < 8; ++i) {
+    ner +=
+        "<서울:LC> 에 간다 .\n<<부산:LC> 시청:OG> 에 산다 .\n<Kim:PS> <Lee:PS> 왔다\n<서울:LC> 3 <Kim:PS>\n오늘 춥다\n";
+    tc += "__label__배송 배송이 늦다\n__label__값 값이 싸다\n__label__배송 언제 오나\n__label__맛 정말 맛있다\n";
+  }
+  file("ner.txt", ner);
+  file("tc.txt", tc);
+  const auto learns = [&](const std::string& task, const std::string& settings, const std::string& gate,
+                          const std::string& how = "") {
+    const std::string lr = settings.find("--lr") == std::string::npos ? " --lr 0.01 " : " ";
+    Result r = run("train " + task + " --train " + task + ".txt -o m --epochs 40 --train-rate 1" +
+                   (task == "ner" ? small_ner : small_tc) + lr + settings);
+    ASSERT_EQ(r.code, 0) << settings << "\n" << r.err;
+    r = run("evaluate m " + task + ".txt --resamples 0 --fail-under " + gate + how);
+    EXPECT_EQ(r.code, 0) << settings << "\n" << r.err;
+  };
+  for (const char* settings : {"--set scheme=iob1", "--set scheme=bioes", "--set scheme=bilou", "--set layers=2",
+                               "--set optimizer=sgd --lr 0.05", "--set schedule=cosine", "--set schedule=constant",
+                               "--set trigram=6 --set word=6 --set zero_digits=true",
+                               "--set weight_decay=0.01 --set ema=0", "--unit word --set word=12 --set lowercase=true",
+                               "--unit word --set word=0 --set characters=6 --set character_filters=16 --set affix=4"})
+    learns("ner", settings, "f1=0.95");
+  learns("ner", "--set nested=innermost", "f1=0.95", " --nested innermost");
+  for (const char* settings : {"--set balanced=true", "--set windows=[2]", "--unit word --set word=12",
+                               "--set multilabel=true", "--set optimizer=sgd --lr 0.1"})
+    learns("tc", settings, "f1=0.95");
 }
 
 TEST_F(Train, ProgressAsJsonHasTheNineKeys) {
