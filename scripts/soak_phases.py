@@ -207,7 +207,7 @@ class Soak:
         s = self.serve()
         carried = self.measure(self.at(s), "-c", 16, "-b", batch, seconds=5)["texts_per_second"] / batch
         twice = round(2 * carried)
-        self.measure(self.at(s), "-r", twice, "-b", batch, seconds=4)  # memory settles
+        self.measure(self.at(s), "-r", twice, "-b", batch, seconds=self.scale(10, 4))  # memory settles
         before = self.resident(s)
         r = self.measure(self.at(s), "-r", twice, "-b", batch, seconds=seconds)
         after = self.resident(s)
