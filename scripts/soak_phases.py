@@ -140,13 +140,12 @@ class Soak:
 
     def overhead(self):
         s = self.serve()
-        many = self.folder / "many.txt"
-        many.write_text(self.texts.read_text(encoding="utf-8") * 40, encoding="utf-8")
         library, served = [], []
         for _ in range(self.scale(7, 3)):  # by turns, so that both see the same machine
-            done = subprocess.run([self.bib, "predict", self.folder / "models/ner/1/model.bib", many, "-o", os.devnull,
-                                   "--format", "jsonl", "--timing"], check=True, capture_output=True, text=True)
-            library.append(float(re.search(r"([\d.]+) texts/s", done.stderr)[1]))
+            done = subprocess.run([self.bib, "bench", self.folder / "models/ner/1/model.bib", "--texts", self.texts, "--devices",
+                                   "cpu", "--batches", "256", "--repeats", "1", "--seconds", "2", "--json"],
+                                  check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            library.append(next(m["median"] for m in json.loads(done.stdout)["metrics"] if m["name"] == "cpu/batch/256"))
             r = self.measure(self.at(s), "-c", 4, "-b", 256, seconds=2, warmup=0.5)
             assert not r["errors"], r["errors"]
             served.append(r["texts_per_second"])
@@ -154,7 +153,8 @@ class Soak:
         share = 1 - ours / bare
         self.row("overhead over the library's batch throughput", "≤ 25 %", "≤ 10 %",
                  f"{100 * share:.1f} % ({ours:.0f} of {bare:.0f} sentences/s)", share <= 0.25,
-                 "`bib predict --timing` and 4 requests of 256 sentences at a time, by turns; medians")
+                 "`bib bench`, which calls the library with 256 sentences at a time and drops the answers, and the server with 4 "
+                 "requests of 256 at a time, by turns; medians")
 
     def verdict(self, what, calm, moved, events, how):
         ratio = moved["latency_ms"]["p99"] / calm["latency_ms"]["p99"]

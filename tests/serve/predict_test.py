@@ -150,6 +150,7 @@ class PredictTest(ServerTest):
         stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(self.server.channel)
         self.assertTrue(stub.ServerLive(oip.ServerLiveRequest()).live)
         self.assertTrue(stub.ServerReady(oip.ServerReadyRequest()).ready)
+        self.assertEqual(stub.ServerMetadata(oip.ServerMetadataRequest()).name, 'bib')
         self.assertTrue(stub.ModelReady(oip.ModelReadyRequest(name='entities')).ready)
         self.assertFalse(stub.ModelReady(oip.ModelReadyRequest(name='nobody')).ready)
         metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name='classes'))

@@ -180,6 +180,10 @@ class ServerBehaviour(ServerTest):
         jobs(train)
         self.refused(E.PERMISSION_DENIED, lambda: unload(predict))
         ask(admin), jobs(admin), unload(admin)
+        for token, code, says in ((train, 0, ''), (predict, 1, 'PERMISSION_DENIED'), ('x' * 16, 1, 'UNAUTHENTICATED')):
+            done = run_bib('client', '--server', f'127.0.0.1:{server.port}', '--token', token, 'jobs', 'list')
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(says, done.stderr)
         self.assertEqual(server.health(), health_pb2.HealthCheckResponse.SERVING)  # probes carry no token
         body = '{"model":"ner","text":"서울"}'
         self.assertEqual(server.get('/v1/predict', body)[0], 401)

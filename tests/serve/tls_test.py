@@ -78,6 +78,10 @@ class TlsTest(ServerTest):
             for client, welcome in (('one', True), (None, not mutual), ('other', not mutual)):
                 self.assertEqual(self.ask(server, 'one', client), 1 if welcome else E.UNAVAILABLE, (mutual, client))
                 self.assertEqual(self.get(server, 'one', client), 200 if welcome else 0, (mutual, client))
+                mine = ['--tls-cert', self.path(f'{client}-client.pem'), '--tls-key', self.path(f'{client}-client.key')]
+                done = run_bib('client', '--server', f'localhost:{server.port}', '--tls-ca', self.path('one.pem'),
+                               *(mine if client else []), '--timeout', '30', 'health')
+                self.assertEqual((done.returncode, done.stdout), (0, 'SERVING\n') if welcome else (1, ''), done.stderr)
             self.assertEqual(self.ask(server, 'other', 'one'), E.UNAVAILABLE)  # a client that does not trust the server
             self.refused(E.UNAVAILABLE,
                          lambda: server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE))  # no TLS
