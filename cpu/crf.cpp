@@ -32,19 +32,18 @@ Gold score_gold(const CrfLoss& op, int b) {
   for (int t = 0, before = -1; t < n; ++t) {
     const std::int64_t row = std::int64_t{t} * B + b;
     const int tag = op.tags.data[row];
-    if (tag < -1 || tag >= K) crf::refuse(op.name, b, t, "tag " + std::to_string(tag) + " is not one of -1..K-1");
-    if (tag >= 0) {
+    CrfFault fault{.sequence = b, .step = t, .tag = tag, .before = before};
+    if (tag < -1 || tag >= K) fault.kind = CrfFault::not_a_tag;
+    if (tag >= 0 && fault.kind == CrfFault::none) {
       double part = op.scores.data[row * K + tag];
       if (t == 0) part += op.first[tag];
       if (before >= 0) part += op.transition.data[std::int64_t{before} * K + tag];
       if (t == n - 1) part += op.last[tag];
-      if (std::isinf(part) && part < 0) {
-        const std::string after = before >= 0 ? " after tag " + std::to_string(before) : "";
-        crf::refuse(op.name, b, t, "gold tag " + std::to_string(tag) + after + " is forbidden (score -infinity)");
-      }
+      if (std::isinf(part) && part < 0) fault.kind = CrfFault::forbidden;
       gold.score += part;
       ++gold.annotated;
     }
+    if (fault.kind != CrfFault::none) fault.refuse(op.name);
     before = tag;
   }
   return gold;
@@ -94,7 +93,7 @@ class LossOf {
       crf::sum_paths(weights_, sequence, lattice, with_gradients());
       log_z_allowed = lattice.log_z;
       if (std::isinf(log_z_allowed))
-        crf::refuse(op_.name, b, dead_end(lattice, n), "no allowed path agrees with the tags");
+        CrfFault{.kind = CrfFault::no_path, .sequence = b, .step = dead_end(lattice, n)}.refuse(op_.name);
       if (with_gradients()) add_expectations(lattice, b, -w, true, sums);
     }
     op_.loss[b] = static_cast<real>(w * (log_z - log_z_allowed));

@@ -1,7 +1,12 @@
 // Device, memory, copies and errors: what include/bib/cuda_backend.h promises.
+#include <map>
+#include <mutex>
+#include <new>
 #include <string>
+#include <utility>
 
 #include "bib/cuda_backend.h"
+#include "bib/ops/crf.h"
 #include "kernels/blas.h"
 #include "kernels/graph.h"
 #include "kernels/launch.h"
@@ -14,6 +19,16 @@ void check(cudaError_t status, const char* what) {
   const std::string why = cudaGetErrorString(status);
   cudaGetLastError();  // taken notice of
   throw std::runtime_error(std::string(what) + " failed on the GPU: " + why);
+}
+
+void allow_shared(int device, const void* kernel, std::size_t bytes, const char* name) {
+  static std::mutex one_at_a_time;
+  static std::map<std::pair<int, const void*>, std::size_t> allowed;
+  const std::lock_guard lock(one_at_a_time);
+  std::size_t& most = allowed[{device, kernel}];
+  if (bytes <= most) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
+  most = bytes;
 }
 }  // namespace device
 
@@ -88,11 +103,26 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
   return handle;
 }
 
+CrfFault* CudaState::fault() {
+  if (!fault_memory) {
+    void* p = nullptr;
+    device::check(cudaHostAlloc(&p, sizeof(CrfFault), cudaHostAllocMapped), "allocating page-locked memory");
+    fault_memory = new (p) CrfFault;
+  }
+  return fault_memory;
+}
+
+void CudaState::raise_fault() {
+  if (!fault_memory || fault_memory->kind == CrfFault::none) return;
+  std::exchange(*fault_memory, CrfFault{}).refuse(CrfLoss::name);
+}
+
 void destroy_cuda_state(CudaState* state) noexcept {
   if (!state) return;
   state->recorder.reset();
   if (state->handle) device::blas()->destroy(state->handle);
   cudaFree(state->blas_workspace);
+  if (state->fault_memory) cudaFreeHost(state->fault_memory);
   cudaStreamDestroy(state->stream);
   delete state;
 }
@@ -133,6 +163,7 @@ void cuda_zero(CudaState& state, void* p, std::size_t bytes) {
 void cuda_wait(CudaState& state) {
   if (state.recording) throw std::logic_error("waiting while ops are being recorded: wait after together()");
   device::check(cudaStreamSynchronize(state.stream), "waiting for the device");
+  state.raise_fault();
 }
 
 }  // namespace bib

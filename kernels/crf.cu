@@ -1,6 +1,6 @@
 // CRF loss with its gradients, marginals, and exact span probabilities, on the lattice of crf_lattice.h.
 // Deterministic: transition gradients are summed in double over fixed groups of sequences, in their order, each thread
-// owning one pair of tags; the groups' sums are added in order. No atomics, no word to the host.
+// owning one pair of tags; the groups' sums are added in order. The one atomic decides whose fault the host is told.
 #include "bib/ops/crf.h"
 #include "kernels/crf_lattice.h"
 #include "kernels/elementwise.h"
@@ -10,49 +10,94 @@ namespace bib {
 namespace device::crf {
 namespace {
 
-constexpr int most_groups = 32;
+constexpr int most_groups = 128;
 constexpr std::int64_t most_sums = 4096 * 1024;  // doubles
 
 struct Loss {
   Sums sums;
   const float* weight;
   float *loss, *d_scores, *d_transition, *d_first, *d_last;
-  double* pairs;  // [groups,K,K]
+  double* partial;  // [groups,(K+2)*K]: pairs of tags, first tags, last tags
   int groups;
+  CrfFault* fault;
 
   enum class Kind { none, partial, full };
   /// How sequence b counts: not at all, against the paths that agree with its tags, or against its one path.
   __device__ Kind kind(int b) const {
-    const int n = annotated(sums.batch, b);
+    const int n = sums.lattice.annotated[b];
     if (n == 0 || weight[b] == 0) return Kind::none;
     return n == sums.batch.lengths[b] ? Kind::full : Kind::partial;
   }
 };
 
-__device__ double gold_score(const Batch& a, int b) {
+/// What step t adds to the score of the annotated path, or what is wrong with it. Missing tags add nothing.
+struct GoldStep {
   double score = 0;
-  const int n = a.lengths[b];
-  for (int t = 0; t < n; ++t) {
-    const int tag = a.tag(t, b);
-    score += a.scores[a.at(t, b, tag)];
-    score += t == 0 ? a.first[tag] : a.transition[static_cast<std::int64_t>(a.tag(t - 1, b)) * a.K + tag];
+  CrfFault fault;
+  __device__ GoldStep(const Batch& a, int b, int t, int n) {
+    const int tag = a.raw_tag(t, b), before = t > 0 ? a.raw_tag(t - 1, b) : -1;
+    fault = {.sequence = b, .step = t, .tag = tag, .before = before};
+    if (tag < -1 || tag >= a.K) fault.kind = CrfFault::not_a_tag;
+    if (tag < 0 || tag >= a.K) return;
+    score = a.scores[a.at(t, b, tag)];
+    if (t == 0) score += a.first[tag];
+    if (before >= 0 && before < a.K) score += a.transition[static_cast<std::int64_t>(before) * a.K + tag];
     if (t == n - 1) score += a.last[tag];
+    if (score == -INFINITY) fault.kind = CrfFault::forbidden;
   }
-  return score;
+};
+
+/// The sequence's first fault; there is one.
+__device__ CrfFault first_fault(const Batch& a, int b, int n) {
+  for (int t = 0; t + 1 < n; ++t)
+    if (const GoldStep step(a, b, t, n); step.fault.kind != CrfFault::none) return step.fault;
+  return GoldStep(a, b, n - 1, n).fault;
+}
+
+/// Of missing tags that no path can fill: the first step that none reaches. Such a lattice is in log space.
+__device__ CrfFault dead_end(const Sums& s, int b, int n) {
+  CrfFault fault{.kind = CrfFault::no_path, .sequence = b, .step = n - 1};
+  for (int t = n; t-- > 0;) {
+    const double* alpha = s.lattice.alpha + s.row(1, b, t);
+    bool reached = false;
+    for (int k = 0; k < s.batch.K; ++k) reached |= alpha[k] != -INFINITY;
+    if (!reached) fault.step = t;
+  }
+  return fault;
+}
+
+/// One of several threads that have found something: the host gets one fault, of any sequence.
+__device__ void refuse(CrfFault* to, const CrfFault& fault) {
+  if (atomicCAS(&to->kind, static_cast<int>(CrfFault::none), fault.kind) != CrfFault::none) return;
+  to->sequence = fault.sequence, to->step = fault.step, to->tag = fault.tag, to->before = fault.before;
 }
 
 /// One block per sequence: its loss and d_scores.
 __global__ void losses(Loss a) {
   const Batch& batch = a.sums.batch;
-  const int b = static_cast<int>(blockIdx.x), n = batch.lengths[b], K = batch.K;
+  const int b = static_cast<int>(blockIdx.x), n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x);
   const Loss::Kind kind = a.kind(b);
   const double w = a.weight[b];
-  if (threadIdx.x == 0) {
+  double gold = 0;
+  int faulty = 0;
+  for (int t = me; t < n; t += static_cast<int>(blockDim.x)) {
+    const GoldStep step(batch, b, t, n);
+    gold += step.score;
+    faulty |= step.fault.kind;
+  }
+  gold = block_sum(gold);
+  faulty = __syncthreads_or(faulty);
+  if (me == 0) {
     const double* log_z = a.sums.lattice.log_z + b;
     double loss = 0;
-    if (kind == Loss::Kind::full) loss = w * (log_z[0] - gold_score(batch, b));
+    if (kind == Loss::Kind::full) loss = w * (log_z[0] - gold);
     if (kind == Loss::Kind::partial) loss = w * (log_z[0] - log_z[batch.B]);
     a.loss[b] = static_cast<float>(loss);
+    if (faulty) {
+      refuse(a.fault, first_fault(batch, b, n));
+    } else if (kind == Loss::Kind::partial && log_z[batch.B] == -INFINITY) {
+      refuse(a.fault, dead_end(a.sums, b, n));
+    }
   }
   if (!a.d_scores) return;
   for (int i = static_cast<int>(threadIdx.x); i < batch.T * K; i += static_cast<int>(blockDim.x)) {
@@ -66,54 +111,55 @@ __global__ void losses(Loss a) {
   }
 }
 
-/// Thread (x): pair of tags x of group blockIdx.y.
-__global__ void pair_sums(Loss a) {
+/// What sequence b adds to the gradient of transition i, j.
+__device__ double pair_gradient(const Loss& a, int b, int i, int j) {
+  const Batch& batch = a.sums.batch;
+  const Loss::Kind kind = a.kind(b);
+  if (kind == Loss::Kind::none) return 0;
+  const int n = batch.lengths[b];
+  double sum = 0;
+  if (kind == Loss::Kind::partial) {
+    for (int t = 0; t + 1 < n; ++t) sum += a.sums.pair(0, b, t, i, j) - a.sums.pair(1, b, t, i, j);
+  } else {
+    int gold = 0;
+    for (int t = 0; t + 1 < n; ++t) {
+      sum += a.sums.pair(0, b, t, i, j);
+      gold += batch.tag(t, b) == i && batch.tag(t + 1, b) == j;
+    }
+    sum -= gold;
+  }
+  return a.weight[b] * sum;
+}
+
+/// Thread (x): item x of group blockIdx.y: pair of tags i, j = item, or as row K a first tag and as row K + 1 a last
+/// one, whose gradients are those of the scores there.
+__global__ void group_sums(Loss a) {
   const Batch& batch = a.sums.batch;
   const int K = batch.K, group = static_cast<int>(blockIdx.y);
-  const std::int64_t size = static_cast<std::int64_t>(K) * K, pair = global_thread();
-  if (pair >= size) return;
-  const int i = static_cast<int>(pair / K), j = static_cast<int>(pair % K);
+  const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, item = global_thread();
+  if (item >= size) return;
+  const int i = static_cast<int>(item / K), j = static_cast<int>(item % K);
   const auto bound = [&](int g) { return static_cast<int>(static_cast<std::int64_t>(batch.B) * g / a.groups); };
   double sum = 0;
   for (int b = bound(group); b < bound(group + 1); ++b) {
-    const Loss::Kind kind = a.kind(b);
-    if (kind == Loss::Kind::none) continue;
-    double of_sequence = 0;
-    for (int t = 0; t + 1 < batch.lengths[b]; ++t) {
-      of_sequence += a.sums.pair(0, b, t, i, j);
-      of_sequence -= kind == Loss::Kind::partial
-                         ? a.sums.pair(1, b, t, i, j)
-                         : static_cast<double>(batch.tag(t, b) == i && batch.tag(t + 1, b) == j);
+    const int n = batch.lengths[b];
+    if (i < K) {
+      sum += pair_gradient(a, b, i, j);
+    } else if (n > 0) {
+      sum += a.d_scores[batch.at(i == K ? 0 : n - 1, b, j)];
     }
-    sum += a.weight[b] * of_sequence;
   }
-  a.pairs[group * size + pair] = sum;
+  a.partial[group * size + item] = sum;
 }
 
 struct AddGroups {
   Loss a;
-  __device__ void operator()(std::int64_t pair) const {
-    const std::int64_t size = static_cast<std::int64_t>(a.sums.batch.K) * a.sums.batch.K;
+  __device__ void operator()(std::int64_t item) const {
+    const std::int64_t K = a.sums.batch.K, size = (K + 2) * K;
     double sum = 0;
-    for (int g = 0; g < a.groups; ++g) sum += a.pairs[g * size + pair];
-    a.d_transition[pair] += static_cast<float>(sum);
-  }
-};
-
-/// Gradients of first and last: those of the scores at the ends of the sequences.
-struct AddEnds {
-  Loss a;
-  __device__ void operator()(std::int64_t k) const {
-    const Batch& batch = a.sums.batch;
-    double first = 0, last = 0;
-    for (int b = 0; b < batch.B; ++b) {
-      const int n = batch.lengths[b];
-      if (n == 0) continue;
-      first += a.d_scores[batch.at(0, b, static_cast<int>(k))];
-      last += a.d_scores[batch.at(n - 1, b, static_cast<int>(k))];
-    }
-    a.d_first[k] += static_cast<float>(first);
-    a.d_last[k] += static_cast<float>(last);
+    for (int g = 0; g < a.groups; ++g) sum += a.partial[g * size + item];
+    float* const to = item < K * K ? a.d_transition + item : (item < size - K ? a.d_first : a.d_last) + item % K;
+    *to += static_cast<float>(sum);
   }
 };
 
@@ -154,7 +200,7 @@ struct SpanProbability {
 void on_cuda(Context& ctx, const CrfLoss& op) {
   using namespace device::crf;
   const Batch batch = batch_of(op, op.tags.data);
-  const std::int64_t size = std::int64_t{batch.K} * batch.K;
+  const std::int64_t size = std::int64_t{batch.K + 2} * batch.K;
   const int groups =
       static_cast<int>(std::min<std::int64_t>({batch.B, most_groups, std::max<std::int64_t>(1, most_sums / size)}));
   ArenaScope scratch(ctx.arena());
@@ -166,16 +212,16 @@ void on_cuda(Context& ctx, const CrfLoss& op) {
                .d_transition = op.d_transition.data,
                .d_first = op.d_first.data,
                .d_last = op.d_last.data,
-               .pairs = op.d_scores ? ctx.arena().make<double, 3>({groups, batch.K, batch.K}).data : nullptr,
-               .groups = groups};
+               .partial = op.d_scores ? ctx.arena().make<double, 3>({groups, batch.K + 2, batch.K}).data : nullptr,
+               .groups = groups,
+               .fault = ctx.cuda().fault()};
   const auto B = static_cast<unsigned>(batch.B);
-  device::launch(ctx, op.name, losses, {.blocks = dim3(B), .threads = 128}, a);
+  device::launch(ctx, op.name, losses, {.blocks = dim3(B), .threads = 256}, a);
   if (!op.d_scores) return;
   device::launch(
-      ctx, op.name, pair_sums,
+      ctx, op.name, group_sums,
       {.blocks = dim3(static_cast<unsigned>((size + 255) / 256), static_cast<unsigned>(groups)), .threads = 256}, a);
   device::for_each(ctx, op.name, size, AddGroups{a});
-  device::for_each(ctx, op.name, batch.K, AddEnds{a});
 }
 
 void on_cuda(Context& ctx, const CrfMarginals& op) {

@@ -1,11 +1,13 @@
 // Viterbi and k-best, one block per sequence, one launch for all steps: a thread keeps the best way into each of its
 // tags; the scores of a step pass through shared memory, two buffers in turns, one barrier a step. Back-pointers stay
-// in shared memory where they fit, and one thread walks them back. Ties go to the lower tag: previous tags are tried in
-// rising order and only a better one replaces. Sums are those of the CPU, term by term, so equal scores are equal on
-// both.
+// in shared memory where they fit; one thread walks them back and leaves the path where it has been, then all threads
+// write it and add up its score. Ties go to the lower tag: previous tags are tried in rising order (in a warp, four
+// runs of them side by side, which are then compared in their order) and only a better one replaces. Sums on the way
+// are those of the CPU, term by term, so equal scores are equal on both.
 #include "bib/ops/crf.h"
 #include "kernels/device.h"
 #include "kernels/launch.h"
+#include "kernels/reduce.h"
 
 namespace bib {
 namespace device {
@@ -29,24 +31,33 @@ struct Decode {
   Pointer* back;  // [B,T,K] when shared memory is too small, else null
 };
 
-/// In double: independent of the order in which the forward pass rounded.
-__device__ double path_score(const Chain& c, const int* tags, int b, int n) {
+/// Best of the ways into a tag that were tried so far.
+struct Way {
+  float score = -INFINITY;
+  int from = 0;
+  __device__ __forceinline__ void take(float v, int i) {
+    if (v > score) score = v, from = i;
+  }
+};
+
+/// The score of path[t * K], t < n. In double: independent of the order in which the forward pass rounded. All threads.
+template <class Pointer>
+__device__ double path_score(const Chain& c, const Pointer* path, int b, int n) {
   double score = 0;
-  for (int t = 0, before = -1; t < n; ++t) {
-    const int tag = tags[static_cast<std::int64_t>(t) * c.B + b];
+  for (int t = static_cast<int>(threadIdx.x); t < n; t += static_cast<int>(blockDim.x)) {
+    const std::int64_t row = static_cast<std::int64_t>(t) * c.K;
+    const int tag = static_cast<int>(path[row]);
     score += c.score(t, b, tag);
-    score += t == 0 ? c.first[tag] : c.transition[static_cast<std::int64_t>(before) * c.K + tag];
-    before = tag;
+    score += t == 0 ? c.first[tag] : c.transition[static_cast<std::int64_t>(path[row - c.K]) * c.K + tag];
     if (t == n - 1) score += c.last[tag];
   }
-  return score;
+  return block_sum(score);
 }
 
 template <class Pointer, bool in_warp>
 __global__ void viterbi(Decode<Pointer> a) {
   const Chain& c = a.chain;
   DYN_SHARED(float, alpha);  // [2][K], then the back-pointers
-  SHARED(bool, exists, [1]);
   const int b = static_cast<int>(blockIdx.x), n = c.lengths[b], K = c.K, me = static_cast<int>(threadIdx.x);
   Pointer* back = a.back ? a.back + static_cast<std::int64_t>(b) * c.T * K : reinterpret_cast<Pointer*>(alpha + 2 * K);
   float column[in_warp ? small : 1];
@@ -56,48 +67,50 @@ __global__ void viterbi(Decode<Pointer> a) {
   }
   if (n > 0)
     for (int k = me; k < K; k += static_cast<int>(blockDim.x)) alpha[k] = c.score(0, b, k) + c.first[k];
+  float ahead = n > 1 && me < K ? c.score(1, b, me) : 0.0f;  // the next step's score of this thread's first tag
   for (int t = 1; t < n; ++t) {
     __syncthreads();
     const float* before = alpha + (t - 1) % 2 * K;
     float* now = alpha + t % 2 * K;
+    const float own = ahead;
+    if (t + 1 < n && me < K) ahead = c.score(t + 1, b, me);
     for (int j = me; j < K; j += static_cast<int>(blockDim.x)) {
-      const float emission = c.score(t, b, j);
-      float best = -INFINITY;
-      int from = 0;
-      const auto take = [&](int i, float transition) {
-        const float v = before[i] + transition;
-        if (v > best) best = v, from = i;
-      };
+      Way best;
       if constexpr (in_warp) {
+        constexpr int run = small / 4;
+        Way of_run[4];
 #pragma unroll
-        for (int i = 0; i < small; ++i)
-          if (i < K) take(i, column[i]);
+        for (int i = 0; i < run; ++i)
+#pragma unroll
+          for (int r = 0; r < 4; ++r)
+            if (r * run + i < K) of_run[r].take(before[r * run + i] + column[r * run + i], r * run + i);
+#pragma unroll
+        for (int r = 0; r < 4; ++r) best.take(of_run[r].score, of_run[r].from);
       } else {
-        for (int i = 0; i < K; ++i) take(i, c.transition[static_cast<std::int64_t>(i) * K + j]);
+        for (int i = 0; i < K; ++i) best.take(before[i] + c.transition[static_cast<std::int64_t>(i) * K + j], i);
       }
-      now[j] = best + emission;
-      back[static_cast<std::int64_t>(t) * K + j] = static_cast<Pointer>(from);
+      now[j] = best.score + (j == me ? own : c.score(t, b, j));
+      back[static_cast<std::int64_t>(t) * K + j] = static_cast<Pointer>(best.from);
     }
   }
   __syncthreads();
-  if (me == 0) {
-    float best = -INFINITY;
-    int tag = 0;
-    for (int k = 0; k < K && n > 0; ++k) {
-      const float v = alpha[(n - 1) % 2 * K + k] + c.last[k];
-      if (v > best) best = v, tag = k;
+  if (me == 0 && n > 0) {
+    Way best;
+    for (int k = 0; k < K; ++k) best.take(alpha[(n - 1) % 2 * K + k] + c.last[k], k);
+    int tag = best.from;
+    for (std::int64_t t = n - 1; t >= 0; --t) {
+      const int before = t > 0 ? static_cast<int>(back[t * K + tag]) : 0;
+      back[t * K] = static_cast<Pointer>(tag);  // the row's pointers have served
+      tag = before;
     }
-    for (int t = n; t-- > 0;) {
-      a.tags[static_cast<std::int64_t>(t) * c.B + b] = tag;
-      if (t > 0) tag = static_cast<int>(back[static_cast<std::int64_t>(t) * K + tag]);
-    }
-    const double score = path_score(c, a.tags, b, n);
-    a.score[b] = static_cast<float>(score);
-    exists[0] = score != -INFINITY;
   }
   __syncthreads();
-  for (int t = (exists[0] ? n : 0) + me; t < c.T; t += static_cast<int>(blockDim.x))
-    a.tags[static_cast<std::int64_t>(t) * c.B + b] = -1;
+  const double score = path_score(c, back, b, n);
+  const bool exists = score != -INFINITY;
+  if (me == 0) a.score[b] = static_cast<float>(score);
+  for (int t = me; t < c.T; t += static_cast<int>(blockDim.x))
+    a.tags[static_cast<std::int64_t>(t) * c.B + b] =
+        exists && t < n ? static_cast<int>(back[static_cast<std::int64_t>(t) * K]) : -1;
 }
 
 unsigned threads_for(int K) { return static_cast<unsigned>(std::min(1024, (K + 31) / 32 * 32)); }

@@ -1,9 +1,10 @@
-// Four launches, whatever the number of steps: exponentials of the transitions, of the emissions, the two chains of
-// every sequence at the same time, and the finish of every sequence.
+// Three launches, whatever the number of steps: exponentials of transitions and emissions, the two chains of every
+// sequence at the same time, and the finish of every sequence.
 // Chains: one block per (sequence, variant, direction), a thread per tag (up to 32 tags: one warp, each lane with its
 // column of the matrix in registers). A row passes through shared memory, two buffers in turns, one barrier a step. Its
 // scale, a power of two, comes from the maximum of the row before, which every thread sees while it sums; so there is
-// no reduction on the way.
+// no reduction on the way. A sum has four parts, tag i in part i % 4, added as (0 + 1) + (2 + 3): a chain of additions
+// is a quarter as long. The emission of the next step is read while this one is computed.
 #include "kernels/crf_lattice.h"
 #include "kernels/reduce.h"
 
@@ -11,7 +12,9 @@ namespace bib::device::crf {
 namespace {
 
 constexpr double widest = 100, smallest = 1e-200, smallest_sum = 1e-250, negligible = 40;  // as on the CPU
-constexpr int small = 32;
+
+/// Doubles from one buffer of a row to the other: they stay aligned to 16 bytes.
+__host__ __device__ constexpr int row_stride(int K) { return (K + 1) / 2 * 2; }
 
 template <class F>
 __device__ double block_fold(double v, F&& f) {
@@ -44,8 +47,8 @@ __device__ double exponential(float x, double top, double& dropped) {
   return 0;
 }
 
-/// One block.
-__global__ void exponentials_of_weights(Batch a, Weights w) {
+/// All threads of one block.
+__device__ void exponentials_of_weights(const Batch& a, const Weights& w) {
   const std::int64_t size = static_cast<std::int64_t>(a.K) * a.K;
   const double top = block_top(a.transition, size), first = block_top(a.first, a.K), last = block_top(a.last, a.K);
   double dropped = INFINITY;
@@ -66,10 +69,8 @@ __global__ void exponentials_of_weights(Batch a, Weights w) {
   w.tops[3] = dropped;
 }
 
-/// One warp per step of a sequence.
-__global__ void exponentials_of_emissions(Batch a, Lattice l) {
-  const int row = static_cast<int>(blockIdx.x * (blockDim.x / warp_lanes)) + warp_id();
-  if (row >= a.T * a.B || row / a.B >= a.lengths[row % a.B]) return;
+/// One warp: row is t * B + b.
+__device__ void exponentials_of_emissions(const Batch& a, const Lattice& l, int row) {
   const float* x = a.scores + static_cast<std::int64_t>(row) * a.K;
   double top = -INFINITY, dropped = INFINITY;
   for (int k = lane_id(); k < a.K; k += warp_lanes) top = larger(top, x[k]);
@@ -83,11 +84,26 @@ __global__ void exponentials_of_emissions(Batch a, Lattice l) {
   l.dropped[row] = dropped;
 }
 
+/// One warp: how many steps of sequence b are annotated.
+__device__ void count_annotated(const Batch& a, const Lattice& l, int b) {
+  int n = 0;
+  for (int t = lane_id(); t < a.lengths[b]; t += warp_lanes) n += a.tag(t, b) >= 0;
+  n = warp_sum(n);
+  if (lane_id() == 0) l.annotated[b] = n;
+}
+
+/// Block 0: weights. The warps of the others: a step of a sequence each, then, where there are tags, a sequence each.
+__global__ void exponentials(Batch a, Weights w, Lattice l) {
+  if (blockIdx.x == 0) return exponentials_of_weights(a, w);
+  const int item = static_cast<int>((blockIdx.x - 1) * (blockDim.x / warp_lanes)) + warp_id(), rows = a.T * a.B;
+  if (item < rows && item / a.B < a.lengths[item % a.B]) exponentials_of_emissions(a, l, item);
+  if (item >= rows && a.tags && item - rows < a.B) count_annotated(a, l, item - rows);
+}
+
 __device__ bool wanted(const Sums& s, int variant, int b) {
-  if (s.batch.lengths[b] == 0) return false;
-  if (variant == 0) return true;
-  const int n = annotated(s.batch, b);
-  return n > 0 && n < s.batch.lengths[b];
+  const int n = s.batch.lengths[b];
+  if (variant == 0) return n > 0;
+  return s.lattice.annotated[b] > 0 && s.lattice.annotated[b] < n;
 }
 
 __device__ double emission(const Sums& s, int variant, int t, int b, int k) {
@@ -96,47 +112,75 @@ __device__ double emission(const Sums& s, int variant, int t, int b, int k) {
   return k == tag && !isinf(s.batch.scores[s.batch.at(t, b, k)]) ? 1.0 : 0.0;
 }
 
-/// Chain of direction blockIdx.y (0 alpha, 1 beta) of variant blockIdx.z.
-template <bool in_warp>
+/// log2 of the largest of the numbers >= 0 whose upper words had this maximum, rounded down; 0 where all were 0.
+__device__ int exponent_of(int upper) { return upper >= 1 << 20 ? (upper >> 20) - 1023 : 0; }
+__device__ double power_of_two(int exponent) { return __hiloint2double((1023 + exponent) << 20, 0); }
+
+/// A row times a column in the order that all sums of the chains have, and the maximum of the row's upper words.
+struct Product {
+  double part[4] = {};
+  int upper[4] = {};
+  __device__ __forceinline__ void add(int i, double v, double m) {
+    part[i % 4] += v * m;
+    upper[i % 4] = max(upper[i % 4], __double2hiint(v));
+  }
+  __device__ double sum() const { return (part[0] + part[1]) + (part[2] + part[3]); }
+  __device__ int exponent() const { return exponent_of(max(max(upper[0], upper[1]), max(upper[2], upper[3]))); }
+};
+
+/// Chain of direction blockIdx.y (0 alpha, 1 beta) of variant blockIdx.z. kTags: K rounded up, one lane each; or 0: any
+/// number of tags and threads.
+template <int kTags>
 __global__ void chains(Sums s) {
-  DYN_SHARED(double, rows);  // [2][K]
+  DYN_SHARED(double, rows);  // [2][kTags or K rounded up to 4]
+  constexpr bool in_warp = kTags > 0;
   const int b = static_cast<int>(blockIdx.x), K = s.batch.K, n = s.batch.lengths[b], me = static_cast<int>(threadIdx.x);
+  const int stride = in_warp ? kTags : row_stride(K), tags = in_warp ? kTags : K;
   const int variant = static_cast<int>(blockIdx.z), width = static_cast<int>(blockDim.x);
   const bool back = blockIdx.y == 1;
   if (!wanted(s, variant, b)) return;
   const double* matrix = back ? s.weights.backward : s.weights.forward;
   const double* ends = back ? s.weights.exp_last : s.weights.exp_first;
-  double column[in_warp ? small : 1];
+  double column[in_warp ? kTags : 1];
   if constexpr (in_warp) {
 #pragma unroll
-    for (int i = 0; i < small; ++i) column[i] = i < K && me < K ? matrix[i * K + me] : 0.0;
+    for (int i = 0; i < kTags; ++i) column[i] = i < K && me < K ? matrix[i * K + me] : 0.0;
   }
+  const auto step_of = [&](int u) { return back ? n - 1 - u : u; };
+  double ahead = me < K ? emission(s, variant, step_of(0), b, me) : 0.0;  // of this thread's first tag
   int exponent = 0, lost = 0;
   for (int u = 0; u < n; ++u) {
-    const int t = back ? n - 1 - u : u;
-    const double* before = rows + (u + 1) % 2 * K;
-    double* now = rows + u % 2 * K;
+    const int t = step_of(u);
+    const double* before = rows + (u + 1) % 2 * stride;
+    double* now = rows + u % 2 * stride;
+    const double own = ahead;
+    if (u + 1 < n && me < K) ahead = emission(s, variant, step_of(u + 1), b, me);
     int scale = 0;
-    for (int j = me; j < K; j += width) {
-      double sum = u == 0 ? ends[j] : 0.0, top = u == 0 ? 1.0 : 0.0;
+    for (int j = me; j < tags; j += width) {  // in a warp, tags past K stay 0
+      double sum = u == 0 && j < K ? ends[j] : 0.0;
       if (u > 0) {
-        const auto add = [&](int i, double m) {
-          const double v = before[i];
-          top = larger(top, v);
-          sum += v * m;
-        };
+        Product product;
         if constexpr (in_warp) {
 #pragma unroll
-          for (int i = 0; i < small; ++i)
-            if (i < K) add(i, column[i]);
+          for (int i = 0; i < kTags; i += 2) {
+            const double2 v = load2(before + i);
+            product.add(i, v.x, column[i]);
+            product.add(i + 1, v.y, column[i + 1]);
+          }
         } else {
-          for (int i = 0; i < K; ++i) add(i, matrix[static_cast<std::int64_t>(i) * K + j]);
+          for (int i = 0; i < K; i += 4) {
+#pragma unroll
+            for (int q = 0; q < 4; ++q)
+              if (i + q < K) product.add(q, before[i + q], matrix[static_cast<std::int64_t>(i + q) * K + j]);
+          }
         }
+        sum = product.sum();
+        scale = product.exponent();
       }
-      scale = top > 0 ? ilogb(top) : 0;
-      const double next = scalbn(sum * emission(s, variant, t, b, j), -scale);
+      const double next = sum * (j == me ? own : emission(s, variant, t, b, j)) * power_of_two(-scale);
       lost |= next > 0 && next < smallest;
       now[j] = next;
+      if (j >= K) break;
       const std::int64_t to = s.row(variant, b, t) + j;
       if (back) {
         s.lattice.beta[to] = sum;
@@ -146,7 +190,11 @@ __global__ void chains(Sums s) {
       }
     }
     exponent += scale;
-    __syncthreads();
+    if constexpr (in_warp) {
+      __syncwarp();
+    } else {
+      __syncthreads();
+    }
   }
   lost = __syncthreads_or(lost);
   if (me != 0) return;
@@ -264,13 +312,13 @@ Lattice make_lattice(Arena& arena, const Batch& a, int variants) {
           .exponent = arena.make<int, 2>({variants, a.B}).data,
           .lost = arena.make<int, 3>({2, variants, a.B}).data,
           .in_log = arena.make<int, 2>({variants, a.B}).data,
+          .annotated = arena.make<int, 1>({a.B}).data,
           .variants = variants};
 }
 
 }  // namespace
 
 Sums sum_paths(Context& ctx, const Batch& a, bool partial) {
-  constexpr unsigned warps = 4;
   Arena& arena = ctx.arena();
   const auto B = static_cast<unsigned>(a.B), variants = partial ? 2u : 1u;
   const Sums s{.batch = a,
@@ -280,15 +328,22 @@ Sums sum_paths(Context& ctx, const Batch& a, bool partial) {
                            .exp_last = arena.make<double, 1>({a.K}).data,
                            .tops = arena.make<double, 1>({4}).data},
                .lattice = make_lattice(arena, a, static_cast<int>(variants))};
-  const auto rows = static_cast<unsigned>(a.T) * B;
-  launch(ctx, "crf weights", exponentials_of_weights, {.threads = a.K <= 16 ? 256 : 1024}, a, s.weights);
-  launch(ctx, "crf emissions", exponentials_of_emissions,
-         {.blocks = dim3((rows + warps - 1) / warps), .threads = warps * warp_lanes}, a, s.lattice);
+  const unsigned rows = static_cast<unsigned>(a.T) * B, threads = a.K <= 16 ? 256 : 1024, warps = threads / warp_lanes;
+  launch(ctx, "crf exponentials", exponentials,
+         {.blocks = dim3(1 + (rows + B + warps - 1) / warps), .threads = threads}, a, s.weights, s.lattice);
+  const int tags = a.K <= 8 ? 8 : a.K <= 16 ? 16 : a.K <= 32 ? 32 : 0;
   const Grid grid{.blocks = dim3(B, 2, variants),
                   .threads = dim3(threads_for(a.K)),
-                  .shared = 2 * sizeof(double) * static_cast<std::size_t>(a.K)};
-  launch(ctx, "crf chains", a.K <= small ? chains<true> : chains<false>, grid, s);
-  launch(ctx, "crf lattice", finish, {.blocks = dim3(B, variants), .threads = 128}, s);
+                  .shared = 2 * sizeof(double) * static_cast<std::size_t>(tags ? tags : row_stride(a.K))};
+  launch(ctx, "crf chains",
+         tags == 8    ? chains<8>
+         : tags == 16 ? chains<16>
+         : tags == 32 ? chains<32>
+                      : chains<0>,
+         grid, s);
+  const unsigned steps_per_warp = 8, most = 512;  // a warp does its steps in turn
+  const unsigned finishers = std::clamp(static_cast<unsigned>(a.T) / steps_per_warp * warp_lanes, 128u, most);
+  launch(ctx, "crf lattice", finish, {.blocks = dim3(B, variants), .threads = finishers}, s);
   return s;
 }
 

@@ -16,7 +16,12 @@ struct Batch {
   const int* tags;  // null: every tag is allowed everywhere
   int T, B, K;
   __device__ std::int64_t at(int t, int b, int k) const { return (static_cast<std::int64_t>(t) * B + b) * K + k; }
-  __device__ int tag(int t, int b) const { return tags[static_cast<std::int64_t>(t) * B + b]; }
+  __device__ int raw_tag(int t, int b) const { return tags[static_cast<std::int64_t>(t) * B + b]; }
+  /// One that is none, which the loss refuses, counts as missing.
+  __device__ int tag(int t, int b) const {
+    const int k = raw_tag(t, b);
+    return k < K ? k : -1;
+  }
 };
 
 /// Exponentials of the transition scores relative to their maximum; 0 where forbidden or more than `widest` below it.
@@ -34,6 +39,7 @@ struct Lattice {
   double* log_z;                 // [variants,B]
   int* exponent;                 // [variants,B]: powers of two taken out of alpha
   int *lost, *in_log;            // [2,variants,B] by direction; [variants,B]
+  int* annotated;                // [B] steps that have a tag; not set where the batch has no tags
   int variants;
 };
 
@@ -79,13 +85,6 @@ Batch batch_of(const Op& op, const int* tags = nullptr) {
           .T = op.scores.dim(0),
           .B = op.scores.dim(1),
           .K = op.scores.dim(2)};
-}
-
-/// How many steps of sequence b are annotated.
-__device__ inline int annotated(const Batch& a, int b) {
-  int n = 0;
-  for (int t = 0; t < a.lengths[b]; ++t) n += a.tag(t, b) >= 0;
-  return n;
 }
 
 inline unsigned threads_for(int K) { return static_cast<unsigned>(std::min(1024, (K + 31) / 32 * 32)); }

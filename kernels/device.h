@@ -62,6 +62,14 @@ __device__ __forceinline__ void store4(float* p, float4 v BIB_SITE) {
   *reinterpret_cast<float4*>(p) = v;
 }
 
+/// Two doubles at once; the address must be a multiple of 16.
+__device__ __forceinline__ double2 load2(const double* p BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::expect_aligned(p, 16, site);
+#endif
+  return *reinterpret_cast<const double2*>(p);
+}
+
 /// Starts a copy of N = 4, 8 or 16 bytes from global to shared memory; zeros where `there` is false.
 template <int N>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool there BIB_SITE) {

@@ -1,5 +1,6 @@
-// Embedding: rows copied as wide as their alignment allows; the gradient of a unique row is summed by one group of
-// threads in the order of its positions.
+// Embedding: rows copied as wide as their alignment allows. The gradient of a unique row is summed by one block, as a
+// small table's rows occur hundreds of times in a batch: slice y of the block takes positions y, y + slices, ..., and
+// the slices are added in their order. How many there are depends on the width of a row alone.
 #include "bib/ops/embedding.h"
 #include "kernels/elementwise.h"
 
@@ -32,6 +33,8 @@ __global__ void look_up(Lookup a, std::int64_t lookups) {
   }
 }
 
+constexpr unsigned summing_threads = 256;
+
 struct RowSum {
   const int *offsets, *positions;
   const float* d_y;
@@ -39,15 +42,27 @@ struct RowSum {
   int E, Y, column;
 };
 
-/// Thread (x, y): element x of unique row y.
-__global__ void sum_rows(RowSum a, int rows) {
-  const int u = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
-  if (u >= rows) return;
-  const int begin = a.offsets[u], end = a.offsets[u + 1];
-  for (int e = static_cast<int>(threadIdx.x); e < a.E; e += static_cast<int>(blockDim.x)) {
+/// Thread (x, y): element x of slice y of unique row blockIdx.x.
+__global__ void __launch_bounds__(summing_threads) sum_rows(RowSum a) {
+  SHARED(float, sums, [summing_threads]);
+  const int u = static_cast<int>(blockIdx.x), begin = a.offsets[u], end = a.offsets[u + 1];
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y), width = static_cast<int>(blockDim.x),
+            slices = static_cast<int>(blockDim.y);
+  for (int first = 0; first < a.E; first += width) {
+    const int e = first + x;
     float sum = 0;
-    for (int i = begin; i < end; ++i) sum += a.d_y[static_cast<std::int64_t>(a.positions[i]) * a.Y + a.column + e];
-    a.d_rows[static_cast<std::int64_t>(u) * a.E + e] = sum;
+    if (e < a.E) {
+#pragma unroll 4
+      for (int i = begin + y; i < end; i += slices)
+        sum += a.d_y[static_cast<std::int64_t>(a.positions[i]) * a.Y + a.column + e];
+    }
+    sums[y * width + x] = sum;
+    __syncthreads();
+    if (y == 0 && e < a.E) {
+      for (int i = 1; i < min(slices, end - begin); ++i) sum += sums[i * width + x];
+      a.d_rows[static_cast<std::int64_t>(u) * a.E + e] = sum;
+    }
+    __syncthreads();  // the slices have been read
   }
 }
 
@@ -72,7 +87,11 @@ void on_cuda(Context& ctx, const EmbeddingForward& op) {
 void on_cuda(Context& ctx, const EmbeddingBackward& op) {
   const int E = op.d_rows.dim(1), U = op.d_rows.dim(0);
   const device::RowSum a{op.offsets.data, op.positions.data, op.d_y.data, op.d_rows.data, E, op.d_y.dim(2), op.column};
-  device::launch(ctx, op.name, device::sum_rows, device::rows_of(E, U), a, U);
+  unsigned width = 8;
+  while (width < device::summing_threads && static_cast<int>(width) < E) width *= 2;
+  device::launch(ctx, op.name, device::sum_rows,
+                 {.blocks = dim3(static_cast<unsigned>(U)), .threads = dim3(width, device::summing_threads / width)},
+                 a);
 }
 
 }  // namespace bib

@@ -230,6 +230,7 @@ void cuda_finish_fetch(CudaState& state, CudaFetch* fetch, void* to) {
   fetch->done.wait();
   std::memcpy(to, fetch->memory.data(), fetch->bytes);
   state.recorder->fetches.push_back(std::move(owner));
+  state.raise_fault();
 }
 
 void cuda_drop_fetch(CudaState&, CudaFetch* fetch) noexcept {

@@ -12,6 +12,8 @@
 
 namespace bib {
 
+struct CrfFault;
+
 namespace device {
 struct Blas;
 struct Recorder;  // graph.cu
@@ -32,6 +34,13 @@ struct CudaState {
   std::shared_ptr<device::Recorder> recorder;  // of bib/together.h; made when first asked for
   bool recording = false;                      // the stream is being captured
   std::uint64_t recorded = 0;                  // hash of what was enqueued since then
+
+  /// Where a CRF kernel writes down an annotation that it refuses: page-locked memory of the host, so that looking
+  /// there after a wait costs nothing. Made when first asked for.
+  CrfFault* fault();
+  CrfFault* fault_memory = nullptr;
+  /// To be called when the device has been waited for. Throws std::invalid_argument when something was refused.
+  void raise_fault();
 
   /// To be told of all that is enqueued: graphs are kept by what they consist of.
   void note(const void* what) { recorded = (recorded ^ reinterpret_cast<std::uintptr_t>(what)) * 0x9E3779B97F4A7C15u; }
@@ -54,15 +63,16 @@ inline Grid grid_for(const CudaState& state, std::int64_t n, unsigned threads = 
   return {.blocks = dim3(static_cast<unsigned>(std::min(blocks, most))), .threads = dim3(threads)};
 }
 
+/// Lets the kernel ask for so much dynamic shared memory. What it may is only ever raised: graphs that wait for their
+/// launch and other contexts of the process may need what they asked for before.
+void allow_shared(int device, const void* kernel, std::size_t bytes, const char* name);
+
 /// Enqueues kernel<<<grid>>>(arguments...); nothing where the grid is empty. The name is for the error message.
 template <class... P, class... A>
 void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
-  if (grid.shared > 48 * 1024) {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(grid.shared)),
-          name.data());
-  }
+  if (grid.shared > 48 * 1024)
+    allow_shared(ctx.cuda().device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
   ctx.cuda().note(reinterpret_cast<const void*>(kernel));
   cudaLaunchConfig_t config{};
   cudaLaunchAttribute cluster{};

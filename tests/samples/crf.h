@@ -8,6 +8,7 @@ struct CrfShape {
   int T, B, K;
   bool forbidden = false;  // a third of the transitions
   bool partial = false;    // a third of the tags are not annotated
+  float range = 3;         // of the scores
 };
 
 constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
@@ -20,6 +21,7 @@ constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
                                    {"ner_15_types_partial", 12, 7, 31, true, true},
                                    {"past_two_registers", 5, 3, 61},
                                    {"long", 150, 2, 5, true},
+                                   {"scores_for_log_space", 40, 5, 6, true, true, 100},
                                    {"over_a_thousand_tags", 2, 2, 1030}};
 constexpr CrfShape crf_timed[] = {{"ner_32x64x31", 64, 32, 31, true},
                                   {"ner_32x64x9", 64, 32, 9, true},
@@ -35,9 +37,9 @@ struct CrfOperands {
   View<real, 1> first, last;
 
   CrfOperands(Maker& m, const CrfShape& s)
-      : scores(m.uniform({s.T, s.B, s.K}, -3, 3)),
+      : scores(m.uniform({s.T, s.B, s.K}, -s.range, s.range)),
         lengths(m.lengths(s.B, s.T)),
-        transition(m.uniform({s.K, s.K}, -2, 2)),
+        transition(m.uniform({s.K, s.K}, -s.range * 2 / 3, s.range * 2 / 3)),
         first(m.uniform({s.K})),
         last(m.uniform({s.K})) {
     if (!s.forbidden) return;

@@ -218,8 +218,16 @@ cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
   page_locked[static_cast<const char*>(*p)] = bytes;
   return cudaSuccess;
 }
+/// Host memory that kernels may touch: it lies among the device's, so that the checker knows its bounds.
+cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned flags) {
+  if (flags != cudaHostAllocMapped) return fail(cudaErrorInvalidValue, "page-locked memory of a kind not emulated");
+  const cudaError_t status = cudaMalloc(p, bytes);
+  if (status == cudaSuccess) check::host_wrote(*p, bytes);  // the host fills it by plain stores
+  return status;
+}
 cudaError_t cudaFreeHost(void* p) {
   const std::lock_guard lock(one_at_a_time);
+  if (heap_free(p)) return cudaSuccess;
   if (page_locked.erase(static_cast<const char*>(p)) == 0)
     return fail(cudaErrorInvalidValue, "cudaFreeHost of what cudaMallocHost did not give");
   return std::free(p), cudaSuccess;

@@ -4,17 +4,38 @@
 // A value of -infinity in first, last or transition forbids it: its probability is exactly 0 and its gradient exactly
 // 0. Steps at or past a sequence's length do not exist; a sequence of length 0 has Z = 1, loss 0 and no tags.
 #pragma once
+#include <stdexcept>
+#include <string>
 #include <tuple>
 
 #include "bib/context.h"
 
 namespace bib {
 
+/// What is wrong with an annotation.
+struct CrfFault {
+  enum Kind : int { none, not_a_tag, forbidden, no_path };
+  int kind = none, sequence = 0, step = 0, tag = -1, before = -1;  // `before`: the gold tag of the step before, if any
+
+  /// Throws std::invalid_argument that says what and where.
+  [[noreturn]] void refuse(std::string_view op) const {
+    std::string why = "no allowed path agrees with the tags";
+    if (kind == not_a_tag) why = "tag " + std::to_string(tag) + " is not one of -1..K-1";
+    if (kind == forbidden)
+      why = "gold tag " + std::to_string(tag) + (before >= 0 ? " after tag " + std::to_string(before) : "") +
+            " is forbidden (score -infinity)";
+    throw std::invalid_argument(std::string(op) + ": sequence " + std::to_string(sequence) + ", step " +
+                                std::to_string(step) + ": " + why);
+  }
+};
+
 /// Negative log-likelihood and all its gradients in one pass.
 ///   loss[b] = weight[b] (log Z - log Z_allowed)    Z_allowed sums over the paths that agree with `tags`
 /// A tag of -1 means "not annotated": every tag agrees with it (partial CRF; Tsuboi et al., COLING 2008).
-/// Gold tags that use a forbidden transition throw std::invalid_argument on the CPU (loss would be infinite); callers
-/// validate annotation first.
+/// Tags that are none, that use a forbidden score, or that no path agrees with (the loss would be infinite) throw
+/// std::invalid_argument, which names the sequence and the step: on the CPU from run(); on a GPU, which is not waited
+/// for, from the next wait for it (download(), Fetched::values(), Context::wait()), and until then the loss and the
+/// gradients are those of nothing in particular.
 struct CrfLoss {
   static constexpr std::string_view name = "crf_loss";
   View<const real, 3> scores;       // [T,B,K]

@@ -1,0 +1,132 @@
+// What the CRF's kernels refuse on a GPU (or the emulator): the same annotation as the CPU, in the same words, when the
+// host next waits.
+#include <gmock/gmock.h>
+
+#include "bib/together.h"
+#include "tests/crf_brute.h"
+#include "tests/op_test.h"
+
+namespace bib::test {
+namespace {
+
+constexpr real forbidden = -std::numeric_limits<real>::infinity();
+
+class CrfOnDevice : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+    ctx_ = std::make_unique<Context>(ContextOptions{.device = Device::cuda});
+    p_.lengths[0] = 4, p_.lengths[1] = 3, p_.lengths[2] = 0;
+    for (std::int64_t i = 0; i < p_.tags.size(); ++i) p_.tags.data[i] = 1;
+  }
+
+  CrfLoss loss() {
+    return p_.with(CrfLoss{.tags = p_.tags,
+                           .weight = p_.weight,
+                           .loss = m_.output({p_.B}),
+                           .d_scores = m_.output({p_.T, p_.B, p_.K}),
+                           .d_transition = m_.zeros({p_.K, p_.K}),
+                           .d_first = m_.zeros({p_.K}),
+                           .d_last = m_.zeros({p_.K})});
+  }
+
+  static std::string what(auto&& f) {
+    try {
+      f();
+    } catch (const std::invalid_argument& e) {
+      return e.what();
+    }
+    return "nothing was thrown";
+  }
+
+  /// Both devices refuse the problem as it is, in words that contain `text`; afterwards the context is as good as new.
+  void expect_refused(const std::string& text) {
+    const CrfLoss op = loss();
+    const std::string on_cpu = what([&] { m_.run(op); });
+    EXPECT_THAT(on_cpu, ::testing::HasSubstr(text));
+    Placed<CrfLoss> placed(*ctx_, op, Prefill::random);
+    placed.run();  // enqueues: nothing is known yet
+    EXPECT_EQ(what([&] { ctx_->wait(); }), on_cpu);
+    EXPECT_NO_THROW(ctx_->wait()) << "said once";
+    CrfLoss bare = op;
+    bare.d_scores = {}, bare.d_transition = {}, bare.d_first = {}, bare.d_last = {};
+    Placed<CrfLoss> without_gradients(*ctx_, bare, Prefill::random);
+    without_gradients.run();
+    Fetched<real> losses(*ctx_, without_gradients.op().loss);
+    EXPECT_EQ(what([&] { losses.values(); }), on_cpu);
+  }
+
+  void expect_accepted() {
+    const CrfLoss op = loss();
+    EXPECT_NO_THROW(m_.run(op));
+    Placed<CrfLoss> placed(*ctx_, op, Prefill::random);
+    placed.run();
+    EXPECT_NO_THROW(ctx_->wait());
+  }
+
+  Maker m_;
+  CrfProblem p_{m_, 4, 3, 3, 1};
+  std::unique_ptr<Context> ctx_;
+};
+
+TEST_F(CrfOnDevice, a_gold_tag_that_is_none) {
+  p_.tags[2][1] = 3;
+  expect_refused("crf_loss: sequence 1, step 2: tag 3 is not one of -1..K-1");
+  p_.tags[2][1] = 1000000000;
+  expect_refused("crf_loss: sequence 1, step 2: tag 1000000000 is not one of -1..K-1");
+  p_.tags[2][1] = -2;
+  expect_refused("crf_loss: sequence 1, step 2: tag -2 is not one of -1..K-1");
+  p_.tags[2][1] = 1;
+  p_.tags[3][1] = 3;  // past the sequence's end
+  expect_accepted();
+}
+
+TEST_F(CrfOnDevice, a_forbidden_gold_transition) {
+  p_.tags[2][1] = 2;
+  p_.transition[1][2] = forbidden;
+  expect_refused("crf_loss: sequence 1, step 2: gold tag 2 after tag 1 is forbidden");
+  p_.weight[1] = 0;
+  expect_refused("crf_loss: sequence 1, step 2: gold tag 2 after tag 1 is forbidden");
+  p_.tags[2][1] = 1;
+  expect_accepted();
+}
+
+TEST_F(CrfOnDevice, a_forbidden_end) {
+  p_.first[1] = forbidden;
+  p_.tags[0][1] = 2;
+  expect_refused("crf_loss: sequence 0, step 0: gold tag 1 is forbidden");
+  p_.first[1] = 0, p_.last[2] = forbidden;
+  p_.tags[3][0] = 2;
+  expect_refused("crf_loss: sequence 0, step 3: gold tag 2 after tag 1 is forbidden");
+}
+
+TEST_F(CrfOnDevice, the_first_step_is_named) {
+  p_.transition[1][1] = forbidden;
+  for (int t = 0; t < p_.T; ++t) p_.tags[t][1] = 2;
+  expect_refused("crf_loss: sequence 0, step 1: gold tag 1 after tag 1 is forbidden");
+}
+
+TEST_F(CrfOnDevice, missing_tags_that_no_path_can_fill) {
+  p_.tags[2][1] = 2, p_.tags[1][1] = -1;
+  p_.transition[1][2] = forbidden;
+  expect_accepted();
+  p_.transition[0][2] = p_.transition[2][2] = forbidden;
+  expect_refused("crf_loss: sequence 1, step 2: no allowed path agrees with the tags");
+}
+
+TEST_F(CrfOnDevice, a_recorded_step_is_refused_when_its_loss_is_read) {
+  p_.tags[2][1] = 2;
+  Placed<CrfLoss> good(*ctx_, loss(), Prefill::random);
+  p_.transition[1][2] = forbidden;
+  Placed<CrfLoss> bad(*ctx_, loss(), Prefill::random);
+  for (int round = 0; round < 2; ++round) {  // the first is not recorded
+    together(*ctx_, [&] { good.run(); });
+    EXPECT_NO_THROW(Fetched<real>(*ctx_, good.op().loss).values());
+    together(*ctx_, [&] { bad.run(); });
+    EXPECT_THAT(what([&] { Fetched<real>(*ctx_, bad.op().loss).values(); }),
+                ::testing::HasSubstr("step 2: gold tag 2"));
+  }
+}
+
+}  // namespace
+}  // namespace bib::test
