@@ -83,6 +83,16 @@ TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   }
 }
 
+/// Long texts are learned in parts; one that is a single long entity has no place where it may be cut.
+TEST_F(Train, AnEntityLongerThanAPartStaysWhole) {
+  std::string entity;
+  for (int i = 0; i < 450; ++i) entity += "가";
+  const std::string plain(1200, 'a');
+  file("long.txt", "<" + entity + ":LC>에 간다\n" + plain + "<" + entity + ":LC>" + plain + "\n<서울:LC>에 간다\n");
+  const Result r = run("train ner --train long.txt --train-rate 1 --epochs 1 -o long.bib" + small_ner);
+  EXPECT_EQ(r.code, 0) << r.err;
+}
+
 TEST_F(Train, TheProfileNamesEveryPhaseAndChangesNothing) {
   const std::string common = "train ner --train ner.txt --epochs 2" + small_ner;
   ASSERT_EQ(run(common + " -o plain.bib").code, 0);

@@ -1,12 +1,13 @@
 // Whole trainings: the trainer's own loop on CUDA against the same on the CPU, losses after every step, the weights it
-// ends with, and what the model then answers. Built against any library whose cuda device works: the GPU's, or the
-// emulator's.
+// ends with, and what the model then answers; stopped and resumed. Built against any library whose cuda device works:
+// the GPU's, or the emulator's.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "bib/ner.h"
 #include "bib/tc.h"
@@ -134,6 +135,11 @@ class TrainParity : public ::testing::TestWithParam<Scene> {
   std::filesystem::path folder_;
 };
 
+std::string bytes_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 void expect_same_losses(const std::vector<TrainProgress>& got, const std::vector<TrainProgress>& expected) {
   ASSERT_EQ(got.size(), expected.size());
   double worst = 0;
@@ -224,6 +230,28 @@ TEST_P(TrainParity, cuda_learns_what_the_cpu_learns) {
       expect_same_classes(path, documents());
     }
   }
+}
+
+/// The device is a step ahead of what the host has seen when it is stopped.
+TEST_P(TrainParity, stopped_and_resumed_it_makes_the_same_bytes) {
+  const Trained whole = trained_on(Device::cuda);
+  const std::string path = (folder_ / "stopped.bib").string();
+  int stops = 0;
+  for (bool interrupted = true; interrupted; ++stops) {
+    Context ctx({.device = Device::cuda});
+    int steps = 0;
+    std::vector<TrainProgress> seen;
+    const TrainOptions options{.output = path, .resume = stops > 0, .progress = [&](const TrainProgress& p) {
+                                 seen.push_back(p);
+                                 return ++steps < 3;
+                               }};
+    interrupted = train(ctx, GetParam().config, documents(), documents(), options).interrupted;
+    ASSERT_FALSE(seen.empty());
+    for (const TrainProgress& p : seen)
+      EXPECT_EQ(p.loss, whole.steps.at(static_cast<std::size_t>(p.step - 1)).loss) << "step " << p.step;
+  }
+  EXPECT_GT(stops, 3);
+  EXPECT_EQ(bytes_of(path), bytes_of(whole.path));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TrainParity, ::testing::ValuesIn(scenes()),

@@ -6,7 +6,6 @@
 #include "models/pretrained.h"
 #include "train/learner.h"
 #include "train/metrics.h"
-#include "train/phase.h"
 
 namespace bib {
 namespace {
@@ -18,9 +17,7 @@ class NerLearner final : public Learner {
  public:
   NerLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
              const TrainOptions& options)
-      : config_(config),
-        profile_(options.profile),
-        nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
+      : config_(config), nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
     for (const Document& document : train) require_annotation(document);
     for (const Document& document : dev) require_annotation(document);
     std::vector<std::string> labels = span_labels(train);
@@ -49,28 +46,23 @@ class NerLearner final : public Learner {
   std::span<const int> lengths() const override { return lengths_; }
   bool has_dev() const override { return !dev_.empty(); }
 
-  double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) override {
-    const Phase phase(profile_, &TrainProfile::network);
+  Batch prepare(std::span<const std::size_t> examples, RandomKey key) const override {
     std::vector<const EncodedText*> texts;
     for (std::size_t i : examples) texts.push_back(&texts_[i]);
-    RandomKey unknown = key;
-    unknown.stream = unknown_stream;
-    Batch batch = [&] {
-      const Phase making(profile_, &TrainProfile::batch);
-      return make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
-    }();
+    key.stream = unknown_stream;
+    Batch batch = make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = key});
     batch.tags.assign(static_cast<std::size_t>(batch.T) * examples.size(), -1);
     for (std::size_t b = 0; b < examples.size(); ++b) {
       const std::vector<int>& tags = tags_[examples[b]];
       for (std::size_t t = 0; t < tags.size(); ++t) batch.tags[t * examples.size() + b] = tags[t];
     }
     batch.weight = batch_weights(examples, weights_);
-    const View<real, 1> loss =
-        model_->network.loss(ctx, upload(ctx, batch), upload<int, 2>(ctx, batch.tags, {batch.T, batch.B}),
-                             upload<real, 1>(ctx, batch.weight, {batch.B}), key, tables);
-    double sum = 0;
-    for (real l : download(ctx, loss)) sum += static_cast<double>(l);
-    return sum * static_cast<double>(examples.size());
+    return batch;
+  }
+
+  View<real, 1> loss(Context& ctx, const Batch& batch, RandomKey key, TableGradients& tables) const override {
+    return model_->network.loss(ctx, upload(ctx, batch), upload<int, 2>(ctx, batch.tags, {batch.T, batch.B}),
+                                upload<real, 1>(ctx, batch.weight, {batch.B}), key, tables);
   }
 
   double evaluate(Context& ctx) override {
@@ -103,7 +95,9 @@ class NerLearner final : public Learner {
     }
     for (std::size_t begin = 0; begin < n;) {
       std::size_t end = std::min(n, begin + longest_example);
-      while (end < n && end > begin + 1 && !free_border(tagged.tags, end)) --end;
+      while (end < n && end > begin && !free_border(tagged.tags, end)) --end;
+      if (end == begin) end = std::min(n, begin + longest_example);  // one entity fills the part: it stays whole
+      while (end < n && !free_border(tagged.tags, end)) ++end;
       const auto at = [&](std::size_t i) { return tagged.tags.begin() + static_cast<std::ptrdiff_t>(i); };
       add_part(part_of(text, begin, end), {at(begin), at(end)}, document.weight);
       begin = end;
@@ -144,7 +138,6 @@ class NerLearner final : public Learner {
   }
 
   Config config_;
-  TrainProfile* profile_;
   Nested nested_;
   std::shared_ptr<NerModel::Impl> model_;
   std::vector<EncodedText> texts_;

@@ -7,7 +7,6 @@
 #include "models/pretrained.h"
 #include "train/learner.h"
 #include "train/metrics.h"
-#include "train/phase.h"
 
 namespace bib {
 namespace {
@@ -19,7 +18,7 @@ class TcLearner final : public Learner {
  public:
   TcLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
             const TrainOptions& options)
-      : config_(config), profile_(options.profile), dev_(std::move(dev)) {
+      : config_(config), dev_(std::move(dev)) {
     Labels labels = count_labels(train);
     warn_of_dev(labels, options);
     Features features = Features::build(config, train);
@@ -48,37 +47,36 @@ class TcLearner final : public Learner {
   std::span<const int> lengths() const override { return lengths_; }
   bool has_dev() const override { return !dev_.empty(); }
 
-  double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) override {
-    const Phase phase(profile_, &TrainProfile::network);
+  Batch prepare(std::span<const std::size_t> examples, RandomKey key) const override {
     std::vector<const EncodedText*> texts;
     for (std::size_t i : examples) texts.push_back(&texts_[i]);
-    RandomKey unknown = key;
-    unknown.stream = unknown_stream;
-    Batch batch = [&] {
-      const Phase making(profile_, &TrainProfile::batch);
-      return make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = unknown});
-    }();
+    key.stream = unknown_stream;
+    Batch batch = make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = key});
     batch.weight = batch_weights(examples, weights_);
-    TextCnn::Gold gold{.weight = upload<real, 1>(ctx, batch.weight, {batch.B})};
-    const int K = model_->labels.size();
-    if (config_.multilabel) {
-      batch.targets.assign(examples.size() * static_cast<std::size_t>(K), 0);
-      for (std::size_t b = 0; b < examples.size(); ++b) {
-        for (int k : classes_[examples[b]])
-          batch.targets[b * static_cast<std::size_t>(K) + static_cast<std::size_t>(k)] = 1;
+    const auto K = static_cast<std::size_t>(model_->labels.size());
+    if (config_.multilabel) batch.targets.assign(examples.size() * K, 0);
+    for (std::size_t b = 0; b < examples.size(); ++b) {
+      const std::vector<int>& classes = classes_[examples[b]];
+      if (config_.multilabel) {
+        for (int k : classes) batch.targets[b * K + static_cast<std::size_t>(k)] = 1;
+      } else {
+        batch.labels.push_back(classes.front());
       }
+    }
+    return batch;
+  }
+
+  View<real, 1> loss(Context& ctx, const Batch& batch, RandomKey key, TableGradients& tables) const override {
+    TextCnn::Gold gold{.weight = upload<real, 1>(ctx, batch.weight, {batch.B})};
+    if (config_.multilabel) {
+      const int K = model_->labels.size();
       const std::vector<real> class_weight(class_weight_.begin(), class_weight_.end());
       gold.targets = upload<real, 2>(ctx, batch.targets, {batch.B, K});
       gold.class_weight = upload<real, 1>(ctx, class_weight, {K});
     } else {
-      for (std::size_t i : examples) batch.labels.push_back(classes_[i].front());
       gold.labels = upload<int, 1>(ctx, batch.labels, {batch.B});
     }
-    double sum = 0;
-    for (real l : download(ctx, model_->network.loss(ctx, upload(ctx, batch), gold, key, tables))) {
-      sum += static_cast<double>(l);
-    }
-    return sum * static_cast<double>(examples.size());
+    return model_->network.loss(ctx, upload(ctx, batch), gold, key, tables);
   }
 
   double evaluate(Context& ctx) override {
@@ -139,7 +137,6 @@ class TcLearner final : public Learner {
   }
 
   Config config_;
-  TrainProfile* profile_;
   std::shared_ptr<TcModel::Impl> model_;
   std::vector<EncodedText> texts_;
   std::vector<std::vector<int>> classes_;

@@ -20,9 +20,12 @@ class Learner {
   virtual std::span<const int> lengths() const = 0;
   virtual bool has_dev() const = 0;
 
-  /// Sum of the examples' losses; adds to the dense gradients and appends those of the tables. Memory is taken from the
-  /// context's arena, which the caller rewinds.
-  virtual double loss(Context& ctx, std::span<const std::size_t> examples, RandomKey key, TableGradients& tables) = 0;
+  /// The examples as a batch, on the host. Reads only what training does not change, so that another thread may make
+  /// the next batch meanwhile.
+  virtual Batch prepare(std::span<const std::size_t> examples, RandomKey key) const = 0;
+  /// The losses of the batch's examples, each over the batch size; adds to the dense gradients and appends those of the
+  /// tables. Memory is taken from the context's arena, which the caller rewinds. Waits for nothing.
+  virtual View<real, 1> loss(Context& ctx, const Batch& batch, RandomKey key, TableGradients& tables) const = 0;
   /// Score of the weights as they are now, between 0 and 1; higher is better.
   virtual double evaluate(Context& ctx) = 0;
   virtual void save(Context& ctx, ModelFile& file) = 0;

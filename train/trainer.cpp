@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <filesystem>
 
 #include "bib/error.h"
+#include "bib/together.h"
 #include "models/mapped_file.h"
+#include "train/batch_feed.h"
 #include "train/batching.h"
 #include "train/learner.h"
 #include "train/phase.h"
@@ -97,7 +100,7 @@ class Trainer {
   TrainResult run() {
     if (options_.resume) resume();
     started_ = last_checkpoint_ = std::chrono::steady_clock::now();
-    first_step_ = step_;
+    first_step_ = finished_ = step_;
     while (epoch_ < config_.epochs && !out_of_patience()) {
       if (!run_epoch()) {
         save_checkpoint();
@@ -116,14 +119,21 @@ class Trainer {
     const std::vector<Group> batches =
         shuffled_batches(learner_.lengths(), config_.batch,
                          {.seed = config_.seed, .step = static_cast<std::uint32_t>(epoch_), .stream = order_stream});
-    for (; batch_ < static_cast<int>(batches.size()); ++batch_) {
-      const Group& group = batches[static_cast<std::size_t>(batch_)];
-      train_step(group);
-      if (batch_ + 1 < static_cast<int>(batches.size()) && !report(false)) {
-        ++batch_;
-        return false;
+    const int count = static_cast<int>(batches.size()), before = step_ - batch_;  // steps made before this epoch
+    const auto group = [&](int i) -> const Group& { return batches[static_cast<std::size_t>(i)]; };
+    BatchFeed feed(batch_, count, ctx_.asynchronous(),
+                   [&](int i) { return learner_.prepare(group(i), key_of(before + i + 1)); });
+    while (batch_ < count) {
+      start_step(feed, group(batch_++));
+      while (under_way_.size() > most_under_way()) {
+        finish_step();
+        if (finished_ < before + count && !report(false)) {
+          finish_all();
+          return false;
+        }
       }
     }
+    finish_all();
     ++epoch_;
     if (config_.ema > 0 && !updater_.averaging()) updater_.start_average(ctx_, step_);
     finish_epoch();
@@ -136,25 +146,59 @@ class Trainer {
     return go_on || epoch_ >= config_.epochs;
   }
 
-  void train_step(const Group& group) {
+  /// A step that was sent off and whose loss is not known yet.
+  struct Step {
+    int number;
+    const Group* group;
+    Fetched<real> losses;
+  };
+
+  /// Where run() returns before the work is done, the next step is sent off before the loss of this one is asked for.
+  std::size_t most_under_way() const { return ctx_.asynchronous() ? 1 : 0; }
+
+  RandomKey key_of(int step) const { return {.seed = config_.seed, .step = static_cast<std::uint32_t>(step)}; }
+
+  void start_step(BatchFeed& feed, const Group& group) {
+    const Batch batch = [&] {
+      const Phase phase(options_.profile, &TrainProfile::batch);
+      return feed.take();
+    }();
+    const Phase phase(options_.profile, &TrainProfile::network);
     ctx_.arena().reset();
     ++step_;
-    TableGradients tables;
-    const RandomKey key{.seed = config_.seed, .step = static_cast<std::uint32_t>(step_)};
-    const double loss = learner_.loss(ctx_, group, key, tables);
+    const View<real, 1> losses = together(ctx_, [&] {
+      TableGradients tables;
+      const View<real, 1> l = learner_.loss(ctx_, batch, key_of(step_), tables);
+      const Phase updating(options_.profile, &TrainProfile::update);
+      updater_.step(ctx_, tables, step_, learning_rate(config_, step_, config_.epochs * batches_per_epoch_));
+      return l;
+    });
+    under_way_.push_back({step_, &group, Fetched<real>(ctx_, losses)});
+  }
+
+  /// Waits for the oldest step under way, and counts its loss.
+  void finish_step() {
+    const Phase phase(options_.profile, &TrainProfile::network);
+    Step& step = under_way_.front();
+    const std::size_t documents = step.group->size();
+    double loss = 0;
+    for (real l : step.losses.values()) loss += static_cast<double>(l);
+    loss *= static_cast<double>(documents);
     if (!std::isfinite(loss)) {
       char lr[32];
       std::snprintf(lr, sizeof lr, "%g", static_cast<double>(config_.lr));
-      throw std::runtime_error("the loss is no longer finite at step " + std::to_string(step_) +
+      throw std::runtime_error("the loss is no longer finite at step " + std::to_string(step.number) +
                                "; try a smaller lr (now " + lr + ") or clip");
     }
-    {
-      const Phase phase(options_.profile, &TrainProfile::update);
-      updater_.step(ctx_, tables, step_, learning_rate(config_, step_, config_.epochs * batches_per_epoch_));
-    }
+    finished_ = step.number;
     epoch_loss_ += loss;
-    epoch_documents_ += group.size();
-    for (std::size_t i : group) units_ += learner_.lengths()[i];
+    epoch_documents_ += documents;
+    for (std::size_t i : *step.group) units_ += learner_.lengths()[i];
+    under_way_.pop_front();
+  }
+
+  void finish_all() {
+    while (!under_way_.empty()) finish_step();
   }
 
   /// Scores the epoch's weights (their average, once it exists) and keeps them when they are the best.
@@ -181,13 +225,13 @@ class Trainer {
 
   bool report(bool epoch_done) {
     if (!options_.progress) return true;
-    TrainProgress p{.epoch = epoch_done ? epoch_ : epoch_ + 1, .epochs = config_.epochs, .step = step_};
+    TrainProgress p{.epoch = epoch_done ? epoch_ : epoch_ + 1, .epochs = config_.epochs, .step = finished_};
     p.steps = config_.epochs * batches_per_epoch_;
     p.loss = epoch_loss_ / static_cast<double>(std::max<std::size_t>(1, epoch_documents_));
-    p.lr = learning_rate(config_, step_, p.steps);
+    p.lr = learning_rate(config_, finished_, p.steps);
     p.units = units_;
     p.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-    p.remaining = p.seconds / std::max(1, step_ - first_step_) * (p.steps - step_);
+    p.remaining = p.seconds / std::max(1, finished_ - first_step_) * (p.steps - finished_);
     p.epoch_done = epoch_done;
     p.best_score = best_score_;
     p.best_epoch = best_epoch_;
@@ -279,7 +323,9 @@ class Trainer {
   Updater updater_;
   const int batches_per_epoch_;
 
-  int epoch_ = 0, batch_ = 0, step_ = 0, first_step_ = 0;  // epochs finished, batches of this one done, steps made
+  int epoch_ = 0, batch_ = 0, step_ = 0, first_step_ = 0;  // epochs finished, batches of this one and steps sent off
+  int finished_ = 0;                                       // steps whose loss is known
+  std::deque<Step> under_way_;
   double epoch_loss_ = 0, train_loss_ = 0;
   std::size_t epoch_documents_ = 0;
   std::int64_t units_ = 0;

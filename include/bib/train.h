@@ -29,10 +29,10 @@ struct TrainProgress {
 };
 
 /// Where the time of a run went, in seconds of the clock; they add up to the run. On a GPU the host enqueues and goes
-/// on: what the device takes is found where the host waits for it, in `network`.
+/// on: what the device takes is found where the host waits for it, in `network`; `update` is then the time to enqueue.
 struct TrainProfile {
   double encode = 0;    // vocabularies, texts to ids, parameters
-  double batch = 0;     // padding and row indices
+  double batch = 0;     // padding and row indices; on a GPU, where another thread makes them ahead, the wait for it
   double network = 0;   // copies to the device, forward and backward passes, the loss on the host
   double update = 0;    // clipping, optimiser, weight average
   double evaluate = 0;  // dev scores
