@@ -13,6 +13,8 @@ namespace {
 
 constexpr double widest = 100, smallest = 1e-200, smallest_sum = 1e-250, negligible = 40;  // as on the CPU
 
+constexpr unsigned most_finishers = 512;
+
 /// Doubles from one buffer of a row to the other: they stay aligned to 16 bytes.
 __host__ __device__ constexpr int row_stride(int K) { return (K + 1) / 2 * 2; }
 
@@ -93,7 +95,7 @@ __device__ void count_annotated(const Batch& a, const Lattice& l, int b) {
 }
 
 /// Block 0: weights. The warps of the others: a step of a sequence each, then, where there are tags, a sequence each.
-__global__ void exponentials(Batch a, Weights w, Lattice l) {
+__global__ void __launch_bounds__(1024) exponentials(Batch a, Weights w, Lattice l) {
   if (blockIdx.x == 0) return exponentials_of_weights(a, w);
   const int item = static_cast<int>((blockIdx.x - 1) * (blockDim.x / warp_lanes)) + warp_id(), rows = a.T * a.B;
   if (item < rows && item / a.B < a.lengths[item % a.B]) exponentials_of_emissions(a, l, item);
@@ -131,7 +133,7 @@ struct Product {
 /// Chain of direction blockIdx.y (0 alpha, 1 beta) of variant blockIdx.z. kTags: K rounded up, one lane each; or 0: any
 /// number of tags and threads.
 template <int kTags>
-__global__ void chains(Sums s) {
+__global__ void __launch_bounds__(kTags > 0 ? warp_lanes : 1024) chains(Sums s) {
   DYN_SHARED(double, rows);  // [2][kTags or K rounded up to 4]
   constexpr bool in_warp = kTags > 0;
   const int b = static_cast<int>(blockIdx.x), K = s.batch.K, n = s.batch.lengths[b], me = static_cast<int>(threadIdx.x);
@@ -283,7 +285,7 @@ __device__ double sum_in_log_space(const Sums& s, int variant, int b) {
 }
 
 /// One block per sequence and variant.
-__global__ void finish(Sums s) {
+__global__ void __launch_bounds__(most_finishers) finish(Sums s) {
   const int b = static_cast<int>(blockIdx.x), variant = static_cast<int>(blockIdx.y),
             sequence = variant * s.batch.B + b;
   if (!wanted(s, variant, b)) {
@@ -341,8 +343,8 @@ Sums sum_paths(Context& ctx, const Batch& a, bool partial) {
          : tags == 32 ? chains<32>
                       : chains<0>,
          grid, s);
-  const unsigned steps_per_warp = 8, most = 512;  // a warp does its steps in turn
-  const unsigned finishers = std::clamp(static_cast<unsigned>(a.T) / steps_per_warp * warp_lanes, 128u, most);
+  const unsigned steps_per_warp = 8;  // a warp does its steps in turn
+  const unsigned finishers = std::clamp(static_cast<unsigned>(a.T) / steps_per_warp * warp_lanes, 128u, most_finishers);
   launch(ctx, "crf lattice", finish, {.blocks = dim3(B, variants), .threads = finishers}, s);
   return s;
 }
