@@ -54,16 +54,18 @@ template <typename Rule>
 std::vector<Span> spans_by_transitions(const Tags& tags) {
   std::vector<Span> spans;
   Tag before;
-  std::optional<std::size_t> begin;
+  std::size_t begin = 0;
+  bool open = false;
   std::string_view type;
   for (std::size_t i = 0; i <= tags.size(); ++i) {
     const Tag now = i < tags.size() ? parse(tags[i]) : Tag{};
-    if (begin && Rule::ends(before, now)) {
-      spans.push_back({{*begin, i}, std::string(type)});
-      begin.reset();
+    if (open && Rule::ends(before, now)) {
+      spans.push_back({{begin, i}, std::string(type)});
+      open = false;
     }
     if (Rule::starts(before, now)) {
       begin = i;
+      open = true;
       type = now.type;
     }
     before = now;
