@@ -285,7 +285,7 @@ __device__ double sum_in_log_space(const Sums& s, int variant, int b) {
 }
 
 /// One block per sequence and variant.
-__global__ void __launch_bounds__(most_finishers) finish(Sums s) {
+__global__ void __launch_bounds__(most_finishers, 1) finish(Sums s) {
   const int b = static_cast<int>(blockIdx.x), variant = static_cast<int>(blockIdx.y),
             sequence = variant * s.batch.B + b;
   if (!wanted(s, variant, b)) {
