@@ -76,6 +76,34 @@ TEST_F(Predict, TheBestReadingsComeWithTheirProbabilities) {
   EXPECT_NE(readings[0]["entities"], readings[1]["entities"]);
 }
 
+/// A program on the other side of the pipe gets its answer before it sends the next text.
+TEST_F(Predict, AnAnswerDoesNotWaitForTheNextText) {
+  train_ner();
+  int to[2], from[2];
+  ASSERT_EQ(pipe(to) + pipe(from), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(to[0], STDIN_FILENO), dup2(from[1], STDOUT_FILENO);
+    for (const int end : {to[0], to[1], from[0], from[1]}) close(end);
+    execl(BIB_COMMAND, "bib", "predict", (folder_ / "ner").c_str(), "--format", "inline", nullptr);
+    _exit(127);
+  }
+  close(to[0]), close(from[1]);
+  FILE* answers = fdopen(from[0], "r");
+  char line[256];
+  for (const std::string text : {"서울에 간다", "", "김민수가 왔다"}) {
+    ASSERT_EQ(write(to[1], (text + "\n").data(), text.size() + 1), static_cast<ssize_t>(text.size() + 1));
+    ASSERT_NE(fgets(line, sizeof line, answers), nullptr);
+    EXPECT_EQ(text.empty(), std::string(line) == "\n") << line;
+  }
+  close(to[1]);
+  EXPECT_EQ(fgets(line, sizeof line, answers), nullptr) << "nothing else follows";
+  fclose(answers);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(Predict, ClassesInEveryFormat) {
   train_tc();
   EXPECT_EQ(run("predict tc --format text", "배송이 늦다\n\n").out.substr(0, 24), "배송\t배송이 늦다\n");
