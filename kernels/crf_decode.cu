@@ -55,7 +55,7 @@ __device__ double path_score(const Chain& c, const Pointer* path, int b, int n) 
 }
 
 template <class Pointer, bool in_warp>
-__global__ void __launch_bounds__(in_warp ? warp_lanes : 1024) viterbi(Decode<Pointer> a) {
+__global__ void __launch_bounds__(in_warp ? warp_lanes : 1024, 1) viterbi(Decode<Pointer> a) {
   const Chain& c = a.chain;
   DYN_SHARED(float, alpha);  // [2][K], then the back-pointers
   const int b = static_cast<int>(blockIdx.x), n = c.lengths[b], K = c.K, me = static_cast<int>(threadIdx.x);

@@ -95,7 +95,7 @@ __device__ void count_annotated(const Batch& a, const Lattice& l, int b) {
 }
 
 /// Block 0: weights. The warps of the others: a step of a sequence each, then, where there are tags, a sequence each.
-__global__ void __launch_bounds__(1024) exponentials(Batch a, Weights w, Lattice l) {
+__global__ void __launch_bounds__(1024, 1) exponentials(Batch a, Weights w, Lattice l) {
   if (blockIdx.x == 0) return exponentials_of_weights(a, w);
   const int item = static_cast<int>((blockIdx.x - 1) * (blockDim.x / warp_lanes)) + warp_id(), rows = a.T * a.B;
   if (item < rows && item / a.B < a.lengths[item % a.B]) exponentials_of_emissions(a, l, item);
@@ -133,7 +133,7 @@ struct Product {
 /// Chain of direction blockIdx.y (0 alpha, 1 beta) of variant blockIdx.z. kTags: K rounded up, one lane each; or 0: any
 /// number of tags and threads.
 template <int kTags>
-__global__ void __launch_bounds__(kTags > 0 ? warp_lanes : 1024) chains(Sums s) {
+__global__ void __launch_bounds__(kTags > 0 ? warp_lanes : 1024, 1) chains(Sums s) {
   DYN_SHARED(double, rows);  // [2][kTags or K rounded up to 4]
   constexpr bool in_warp = kTags > 0;
   const int b = static_cast<int>(blockIdx.x), K = s.batch.K, n = s.batch.lengths[b], me = static_cast<int>(threadIdx.x);
