@@ -144,7 +144,8 @@ struct KBest {
   int* ends;      // [B,N]
 };
 
-/// The N best of K falling lists, each element `before[r,i] + step(i)`; equal ones by i, then by rank.
+/// The N best of K falling lists, each element `before[r,i] + step(i)`; equal ones by i, then by rank. Before the r-th
+/// is taken, no tag has given more than r: ranks stay below N.
 template <class Step, class Put>
 __device__ void merge(const double* before, int K, int N, int* rank, const Step& step, const Put& put) {
   for (int i = 0; i < K; ++i) rank[i] = 0;
@@ -152,11 +153,10 @@ __device__ void merge(const double* before, int K, int N, int* rank, const Step&
     double best = -INFINITY;
     int tag = 0;
     for (int i = 0; i < K; ++i) {
-      if (rank[i] >= N) continue;
       const double v = before[static_cast<std::int64_t>(rank[i]) * K + i] + step(i);
       if (v > best) best = v, tag = i;
     }
-    put(r, best, tag * N + min(rank[tag], N - 1));
+    put(r, best, tag * N + rank[tag]);
     ++rank[tag];
   }
 }

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(summing_threads) sum_rows(RowSum a) {
   const int u = static_cast<int>(blockIdx.x), begin = a.offsets[u], end = a.offsets[u + 1];
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y), width = static_cast<int>(blockDim.x),
             slices = static_cast<int>(blockDim.y);
-  for (int first = 0; first < a.E; first += width) {
+  for (int first = 0; first < a.E; first += width) {  // a row of more than one round is one slice: `sums` is free again
     const int e = first + x;
     float sum = 0;
     if (e < a.E) {
@@ -62,7 +62,6 @@ __global__ void __launch_bounds__(summing_threads) sum_rows(RowSum a) {
       for (int i = 1; i < min(slices, end - begin); ++i) sum += sums[i * width + x];
       a.d_rows[static_cast<std::int64_t>(u) * a.E + e] = sum;
     }
-    __syncthreads();  // the slices have been read
   }
 }
 
