@@ -182,6 +182,24 @@ int wait_signal(double seconds) {
   return read(signal_pipe[0], &byte, 1) == 1 ? byte : 0;
 }
 
+/// Waits for the signal that ends the server. Memory that a burst of calls took, and the allocator keeps, goes back to
+/// the system when no call has come for a while.
+int wait_for_end(const App& app) {
+  constexpr double look_seconds = 1, worth_it = 4 << 20;  // bytes
+  constexpr int idle_looks = 3;
+  double least = resident_bytes();
+  for (int idle = 0;;) {
+    if (const int signal = wait_signal(look_seconds)) return signal;
+    idle = app.metrics.in_flight == 0 ? idle + 1 : 0;
+    const double now = resident_bytes();
+    least = std::min(least, now);
+    if (idle < idle_looks || now < least + worth_it) continue;
+    malloc_trim(0);
+    least = resident_bytes();  // what is in use
+    idle = 0;
+  }
+}
+
 /// Not ready but serving, then refusing, then waiting for what is in flight. A second signal hurries it.
 void drain(App& app, Server& server, int signal) {
   app.draining = true;
@@ -219,8 +237,7 @@ int run(const Settings& settings) {
     log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
   }
   log(app.ready() ? "ready" : "waiting for a model in " + settings.models);
-  int signal = 0;
-  while (signal == 0) signal = wait_signal(3600);
+  const int signal = wait_for_end(app);
   drain(app, server, signal);
   http.reset();
   if (app.store) app.store->stop();

@@ -58,6 +58,20 @@ class ServerBehaviour(ServerTest):
             if code == 429:
                 self.assertGreater(int(headers['Retry-After']), 0)
 
+    def test_memory_of_a_burst_goes_back_when_nothing_is_asked(self):
+        server = self.serve('--queue-ms', '1e9', '--workers', '1', role='predict')
+
+        def resident():
+            return float(re.search(r'\nbib_resident_bytes (.*)', server.get('/metrics')[1])[1])
+        long = '가 ' * 1000
+        calls = [server.predict.PredictNamedEntityRecognition.future(question(long, 20), timeout=PATIENCE) for _ in range(150)]
+        most, open_calls = resident(), list(calls)
+        while open_calls:
+            open_calls = [c for c in open_calls if not c.done()]
+            most = max(most, resident())
+        self.assertEqual([c.exception() for c in calls], [None] * len(calls))
+        self.until(lambda: resident() < most - (16 << 20))
+
     def test_it_says_what_it_computes_on(self):
         server = self.serve(role='predict')
         self.assertRegex(server.wait_for('device .*')[0], r'device (cpu \((base|avx2|avx512)|cuda:0)')
