@@ -46,6 +46,7 @@ class Pass {
  private:
   explicit Pass(App& app) : app_(app) {
     ++app.metrics.in_flight;
+    ++app.metrics.asked;
     if (app.refusing) {
       --app.metrics.in_flight;
       throw Refusal(grpc::StatusCode::UNAVAILABLE, "the server is going down; try another one", "", 0.1);

@@ -188,9 +188,12 @@ int wait_for_end(const App& app) {
   constexpr double look_seconds = 1, worth_it = 4 << 20;  // bytes
   constexpr int idle_looks = 3;
   double least = resident_bytes();
+  std::uint64_t asked = 0;
   for (int idle = 0;;) {
     if (const int signal = wait_signal(look_seconds)) return signal;
-    idle = app.metrics.in_flight == 0 ? idle + 1 : 0;
+    const bool rests = app.metrics.in_flight == 0 && app.metrics.asked == asked;
+    asked = app.metrics.asked;
+    idle = rests ? idle + 1 : 0;
     const double now = resident_bytes();
     least = std::min(least, now);
     if (idle < idle_looks || now < least + worth_it) continue;

@@ -40,6 +40,7 @@ class Metrics {
   Histogram load;                       // of a model
   Counter texts, units, batches, expired, cancelled, rejected;
   std::atomic<std::int64_t> in_flight{0}, streams{0};
+  std::atomic<std::uint64_t> asked{0};  // calls that came, of any kind
 
   /// Calls by method and status code.
   void count_call(const std::string& method, int code);
