@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "bib/apart.h"
 #include "bib/ner.h"
 #include "bib/tc.h"
 #include "cli/common.h"
@@ -171,6 +172,20 @@ std::string tc_text(const Record& r, const TcPrediction& p) {
   return labels + "\t" + r.document.text + "\n";
 }
 
+/// The lines of records 0..n-1, made on the context's threads.
+template <class F>
+std::string lines_of(Context& ctx, std::size_t n, F&& line) {
+  constexpr std::size_t at_once = 32;
+  std::vector<std::string> parts((n + at_once - 1) / at_once);
+  each_apart(ctx, static_cast<int>(parts.size()), [&](Context&, int part) {
+    const std::size_t begin = static_cast<std::size_t>(part) * at_once;
+    for (std::size_t i = begin; i < std::min(begin + at_once, n); ++i) parts[static_cast<std::size_t>(part)] += line(i);
+  });
+  std::string text;
+  for (const std::string& part : parts) text += part;
+  return text;
+}
+
 std::string chosen_format(const PredictFlags& flags, const Output& output) {
   if (flags.format != "auto") return flags.format;
   return output.terminal() ? "inline" : "jsonl";
@@ -239,16 +254,10 @@ int predict(const PredictFlags& flags) {
     each_batch(flags, output, [&](const std::vector<Record>& records) {
       const std::vector<NerPrediction> answers = model.predict(ctx, documents_of(records), options);
       watch.count(records.size());
-      std::string text;
-      for (std::size_t i = 0; i < records.size(); ++i) {
-        if (!records[i].error.empty()) {
-          text += error_line(records[i]);
-        } else {
-          text +=
-              format == "jsonl" ? ner_json(records[i], answers[i], flags) : ner_inline(records[i], answers[i], colour);
-        }
-      }
-      return text;
+      return lines_of(ctx, records.size(), [&](std::size_t i) {
+        if (!records[i].error.empty()) return error_line(records[i]);
+        return format == "jsonl" ? ner_json(records[i], answers[i], flags) : ner_inline(records[i], answers[i], colour);
+      });
     });
   } else {
     const TcModel model = TcModel::load(flags.model, ctx);
@@ -259,15 +268,10 @@ int predict(const PredictFlags& flags) {
     each_batch(flags, output, [&](const std::vector<Record>& records) {
       const std::vector<TcPrediction> answers = model.predict(ctx, documents_of(records), options);
       watch.count(records.size());
-      std::string text;
-      for (std::size_t i = 0; i < records.size(); ++i) {
-        if (!records[i].error.empty()) {
-          text += error_line(records[i]);
-        } else {
-          text += format == "jsonl" ? tc_json(records[i], answers[i]) : tc_text(records[i], answers[i]);
-        }
-      }
-      return text;
+      return lines_of(ctx, records.size(), [&](std::size_t i) {
+        if (!records[i].error.empty()) return error_line(records[i]);
+        return format == "jsonl" ? tc_json(records[i], answers[i]) : tc_text(records[i], answers[i]);
+      });
     });
   }
   if (flags.timing) watch.print();

@@ -35,6 +35,13 @@ Team& Context::team() {
   return *team_;
 }
 
+Context& Context::single(int i) {
+  ContextOptions options = options_;
+  options.threads = 1;
+  while (static_cast<int>(singles_.size()) <= i) singles_.push_back(std::make_unique<Context>(options));
+  return *singles_[static_cast<std::size_t>(i)];
+}
+
 int available_threads() {
   int threads = 1;
   cpu_set_t set;

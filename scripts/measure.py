@@ -73,9 +73,11 @@ def slug(info):
 
 
 def stamp(info):
-    """Date, commit and machine: what every result carries."""
-    commit = subprocess.run(["git", "-C", root, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip() or "unknown", "machine": info}
+    """Date, commit and machine: what every result carries. Results not yet committed do not make the tree dirty."""
+    git = ["git", "-C", root]
+    commit = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True).stdout.strip() or "unknown"
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!docs/results"], capture_output=True).returncode == 1
+    return {"date": datetime.date.today().isoformat(), "commit": commit + ("-dirty" if changed else ""), "machine": info}
 
 
 def where(info):

@@ -60,6 +60,24 @@ TEST_F(Train, TheSameSeedGivesTheSameBytesForAnyThreadCount) {
   }
 }
 
+TEST_F(Train, ThePredictionsAreTheSameForAnyThreadCount) {
+  for (const char* task : {"ner", "tc"}) {
+    const std::string t = task;
+    ASSERT_EQ(run("train " + t + " --train " + t + ".txt --epochs 1 -o m" + (t == "ner" ? small_ner : small_tc)).code,
+              0);
+    std::string many;  // several batches of them in one chunk of lines, and several chunks
+    for (int i = 0; i < 20; ++i) many += bytes(t + ".txt");
+    file("many.txt", many);
+    const std::string predict = "predict m many.txt --from " + std::string(t == "ner" ? "inline" : "bib-tc") +
+                                " --format jsonl" + (t == "ner" ? " --nbest 2" : " --scores all") + " --threads ";
+    const Result one = run(predict + "1");
+    ASSERT_EQ(one.code, 0) << one.err;
+    EXPECT_GT(std::count(one.out.begin(), one.out.end(), '\n'), 600);
+    for (const char* threads : {"2", "5", "64"})
+      EXPECT_EQ(run(predict + threads).out, one.out) << threads << " threads";
+  }
+}
+
 TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   for (const std::string task : {"ner", "tc"}) {
     const std::string train = "train " + task + " --train " + task + ".txt --checkpoint-seconds 0" +

@@ -21,6 +21,10 @@ std::vector<Group> group_by_length(std::span<const int> lengths, int documents, 
   return groups;
 }
 
+std::vector<Group> batches_for_prediction(const Context& ctx, std::span<const int> lengths) {
+  return ctx.device() == Device::cuda ? group_by_length(lengths, 64, 8192) : group_by_length(lengths, 32, 2048);
+}
+
 Group permutation(std::size_t n, RandomKey key) {
   Group order(n);
   for (std::size_t i = 0; i < n; ++i) order[i] = i;

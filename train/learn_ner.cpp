@@ -4,6 +4,7 @@
 #include "bib/error.h"
 #include "models/model_parts.h"
 #include "models/pretrained.h"
+#include "train/encode.h"
 #include "train/learner.h"
 #include "train/metrics.h"
 
@@ -33,7 +34,8 @@ class NerLearner final : public Learner {
     pretrained.initialise(ctx, model_->parameters);
     model_->network.forbid(ctx, model_->parameters, model_->tags);
     std::size_t misaligned = 0;
-    for (const Document& document : train) misaligned += add_example(document);
+    std::vector<EncodedText> texts = encode_apart(ctx, model_->features, train);
+    for (std::size_t i = 0; i < train.size(); ++i) misaligned += add_example(train[i], std::move(texts[i]));
     if (misaligned && options.warn) {
       options.warn(std::to_string(misaligned) + " annotated spans do not meet the borders of the units (" +
                    (config.unit == Unit::word ? "words" : "syllables") +
@@ -83,9 +85,8 @@ class NerLearner final : public Learner {
   }
 
   /// Returns the number of spans that did not fit the units.
-  std::size_t add_example(const Document& document) {
+  std::size_t add_example(const Document& document, EncodedText text) {
     const std::vector<Span> spans = flatten(document.spans, nested_).kept;
-    EncodedText text = model_->features.encode(document);
     TaggedUnits tagged = tag_units(text.units, spans, model_->tags, Align::strict);
     const std::size_t n = text.units.size();
     if (n == 0) return tagged.misaligned.size();

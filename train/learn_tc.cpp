@@ -5,6 +5,7 @@
 #include "bib/error.h"
 #include "models/model_parts.h"
 #include "models/pretrained.h"
+#include "train/encode.h"
 #include "train/learner.h"
 #include "train/metrics.h"
 
@@ -27,11 +28,13 @@ class TcLearner final : public Learner {
     model_->parameters.allocate(ctx, config.seed);
     pretrained.initialise(ctx, model_->parameters);
     std::size_t cut = 0;
-    for (const Document& document : train) {
-      EncodedText text = model_->features.encode(document);
+    texts_ = encode_apart(ctx, model_->features, train);
+    for (EncodedText& text : texts_) {
       cut += text.units.size() > longest_example;
-      texts_.push_back(truncated(std::move(text), longest_example));
-      lengths_.push_back(static_cast<int>(texts_.back().units.size()));
+      text = truncated(std::move(text), longest_example);
+      lengths_.push_back(static_cast<int>(text.units.size()));
+    }
+    for (const Document& document : train) {
       std::vector<int>& ids = classes_.emplace_back();
       for (const std::string& label : document.labels) ids.push_back(model_->labels.id(label));
       weights_.push_back(document.weight *

@@ -2,16 +2,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bib/apart.h"
 #include "bib/together.h"
 #include "models/model_parts.h"
 #include "train/batching.h"
-#include "train/stage_clock.h"
+#include "train/encode.h"
+#include "train/predict_clock.h"
 
 namespace bib {
 namespace {
 
-constexpr int documents_per_batch = 64;
-constexpr std::int64_t units_per_batch = 8192;
 // Longer texts are read in windows that overlap by twice the context; of each, the middle counts.
 constexpr std::size_t window_units = 1024, context_units = 96;
 
@@ -197,24 +197,27 @@ void collect(const NerModel::Impl& model, const Window& window, const std::vecto
 std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Document> documents,
                                              const NerPredictOptions& options) const {
   const Impl& model = impl();
-  StageClock clock(options.stages);
+  PredictClock clock(options.stages);
+  std::vector<EncodedText> texts = encode_apart(ctx, model.features, documents);
   std::vector<Window> windows;
   std::vector<int> lengths;
   for (std::size_t d = 0; d < documents.size(); ++d) {
-    for (Window& window : windows_of(d, model.features.encode(documents[d]))) {
+    for (Window& window : windows_of(d, std::move(texts[d]))) {
       lengths.push_back(static_cast<int>(window.text.units.size()));
       windows.push_back(std::move(window));
     }
   }
-  clock.end(&PredictStages::encode);
+  clock.encoded();
   std::vector<std::vector<Scored>> spans(windows.size());
   std::vector<NerPrediction> out(documents.size());
-  for (const Group& group : group_by_length(lengths, documents_per_batch, units_per_batch)) {
-    const ArenaScope scope(ctx.arena());
-    std::vector<const EncodedText*> texts;
-    for (std::size_t i : group) texts.push_back(&windows[i].text);
-    NerBatch batch(ctx, model, texts);
-    clock.end(&PredictStages::network);
+  const std::vector<Group> groups = batches_for_prediction(ctx, lengths);
+  each_apart(ctx, static_cast<int>(groups.size()), [&](Context& one, int g) {
+    const Group& group = groups[static_cast<std::size_t>(g)];
+    std::vector<const EncodedText*> members;
+    for (std::size_t i : group) members.push_back(&windows[i].text);
+    PredictClock::Piece piece(clock);
+    NerBatch batch(one, model, members);
+    piece.scored();
     BatchResult r = batch.decode(options);
     for (std::size_t b = 0; b < group.size(); ++b) {
       const Window& window = windows[group[b]];
@@ -222,10 +225,8 @@ std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Docum
       const bool whole = window.keep_begin == 0 && window.keep_end == window.text.units.size();
       if (options.nbest > 0 && whole) out[window.document].alternatives = std::move(r.alternatives[b]);
     }
-    clock.end(&PredictStages::decode);
-  }
+  });
   for (std::size_t w = 0; w < windows.size(); ++w) collect(model, windows[w], spans[w], out[windows[w].document]);
-  clock.end(&PredictStages::decode);
   return out;
 }
 

@@ -1,16 +1,16 @@
 // Prediction of a text classification model.
 #include <algorithm>
 
+#include "bib/apart.h"
 #include "bib/together.h"
 #include "models/model_parts.h"
 #include "train/batching.h"
-#include "train/stage_clock.h"
+#include "train/encode.h"
+#include "train/predict_clock.h"
 
 namespace bib {
 namespace {
 
-constexpr int documents_per_batch = 64;
-constexpr std::int64_t units_per_batch = 16384;
 // A convolution's maximum over more time steps than this says little about a text, and memory must stay bounded.
 constexpr std::size_t longest_text = 65536;
 
@@ -41,35 +41,36 @@ std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Documen
                                            const TcPredictOptions& options) const {
   const Impl& model = impl();
   const int K = model.labels.size();
-  StageClock clock(options.stages);
-  std::vector<EncodedText> texts;
+  PredictClock clock(options.stages);
+  std::vector<EncodedText> texts = encode_apart(ctx, model.features, documents);
   std::vector<int> lengths;
-  for (const Document& document : documents) {
-    texts.push_back(truncated(model.features.encode(document), longest_text));
-    lengths.push_back(static_cast<int>(texts.back().units.size()));
+  for (EncodedText& text : texts) {
+    text = truncated(std::move(text), longest_text);
+    lengths.push_back(static_cast<int>(text.units.size()));
   }
-  clock.end(&PredictStages::encode);
+  clock.encoded();
   std::vector<TcPrediction> out(documents.size());
-  for (const Group& group : group_by_length(lengths, documents_per_batch, units_per_batch)) {
-    const ArenaScope scope(ctx.arena());
+  const std::vector<Group> groups = batches_for_prediction(ctx, lengths);
+  each_apart(ctx, static_cast<int>(groups.size()), [&](Context& one, int g) {
+    const Group& group = groups[static_cast<std::size_t>(g)];
     std::vector<const EncodedText*> members;
     for (std::size_t i : group) members.push_back(&texts[i]);
+    PredictClock::Piece piece(clock);
     const Batch batch = make_batch(model.features, members, false);
     const View<real, 2> scores =
-        together(ctx, [&] { return model.network.scores(ctx, upload(ctx, batch), false).scores; });
-    clock.end(&PredictStages::network);
-    const View<real, 2> probability = ctx.arena().make<real, 2>(scores.shape);
+        together(one, [&] { return model.network.scores(one, upload(one, batch), false).scores; });
+    piece.scored();
+    const View<real, 2> probability = one.arena().make<real, 2>(scores.shape);
     if (model.config.multilabel) {
-      run(ctx, Sigmoid{.scores = scores, .probability = probability});
+      run(one, Sigmoid{.scores = scores, .probability = probability});
     } else {
-      run(ctx, Softmax{.scores = scores, .probability = probability});
+      run(one, Softmax{.scores = scores, .probability = probability});
     }
-    const std::vector<real> host = download(ctx, probability);
+    const std::vector<real> host = download(one, probability);
     for (std::size_t b = 0; b < group.size(); ++b) {
       out[group[b]] = answer(model, host.data() + b * static_cast<std::size_t>(K), options);
     }
-    clock.end(&PredictStages::decode);
-  }
+  });
   return out;
 }
 

@@ -50,6 +50,9 @@ class Context {
   CudaState& cuda() { return *cuda_; }
   /// Made when first asked for.
   Team& team();
+  /// One of the contexts that each_apart() (bib/apart.h) works with: of one thread. Made when first asked for; keeps
+  /// its arena.
+  Context& single(int i);
 
   /// Whether what run() enqueued may still be under way when it returns.
   bool asynchronous() const { return options_.device == Device::cuda; }
@@ -63,6 +66,7 @@ class Context {
   bool careful_ = false;
   std::unique_ptr<CudaState, CudaStateDeleter> cuda_;
   std::unique_ptr<Team, TeamDeleter> team_;
+  std::vector<std::unique_ptr<Context>> singles_;
   Arena arena_;
 };
 
