@@ -1,141 +1,9 @@
 // Every op, every timed sample, every device at hand: lstm_forward/cpu/ner_32x62x200. docs/benchmarks.md says how to
 // read what it prints.
-#include <benchmark/benchmark.h>
-
-#include <chrono>
-#include <cstdio>
-#include <functional>
-#include <tuple>
-
-#include "bench/roof.h"
-#include "tests/placed.h"
-#include "tests/samples.h"
+#include "bench/op_timing.h"
 
 namespace bib::bench {
 namespace {
-
-using test::Samples, test::ShapeOf, test::Writes;
-
-/// An op ready to run again and again.
-template <class Op>
-class Prepared {
- public:
-  Prepared(Device device, const ShapeOf<Op>& shape)
-      : made_(Samples<Op>::make(maker_, shape)),
-        ctx_({.device = device}),
-        placed_(ctx_, made_, test::Prefill::as_made) {
-    std::apply(
-        [&](const auto&... now) {
-          std::apply([&](const auto&... before) { (reset_before_run(now, before), ...); }, Op::operands(made_));
-        },
-        Op::operands(placed_.op()));
-    run();  // scratch memory is there from now on
-  }
-
-  bool has_resets() const { return !resets_.empty(); }
-  void reset() {
-    for (const auto& reset : resets_) reset();
-  }
-
-  /// Seconds of one run.
-  double run() {
-    const auto begin = std::chrono::steady_clock::now();
-    placed_.run();
-    ctx_.wait();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  }
-
-  const Op& op() const { return made_; }
-
- private:
-  /// Integers updated in place are the steps up to which rows are done; left as they are, the next run has no work.
-  template <class T, int R>
-  void reset_before_run(const View<T, R>& now, const View<T, R>& before) {
-    if constexpr (std::is_same_v<T, int>) {
-      if (before.size() == 0 || test::writes(made_, before.data, 0) == Writes::set) return;
-      resets_.push_back([this, now, before] { copy<T, R>(ctx_, now, before), ctx_.wait(); });
-    }
-  }
-
-  test::Maker maker_;
-  Op made_;
-  Context ctx_;
-  test::Placed<Op> placed_;
-  std::vector<std::function<void()>> resets_;
-};
-
-using Key = std::tuple<std::string_view, const void*, Device>;  // op, shape, device
-struct {
-  Key key;
-  std::shared_ptr<void> op;
-} kept;
-
-/// Google Benchmark calls a benchmark again for more iterations, so the op prepared last is kept; only that one.
-template <class Op>
-Prepared<Op>& prepared(Device device, const ShapeOf<Op>& shape) {
-  const Key wanted{Op::name, &shape, device};
-  if (kept.key != wanted) {
-    kept = {};
-    kept = {wanted, std::make_shared<Prepared<Op>>(device, shape)};
-  }
-  return *static_cast<Prepared<Op>*>(kept.op.get());
-}
-
-template <class Op>
-double flops_of(const Op& op) {
-  if constexpr (requires { Samples<Op>::flops(op); }) return Samples<Op>::flops(op);
-  return 0;
-}
-
-/// Of all operands.
-template <class Op>
-double size_of(const Op& op) {
-  double bytes = 0;
-  test::for_each_operand(op, [&](auto& v, int) { bytes += static_cast<double>(v.size()) * sizeof(*v.data); });
-  return bytes;
-}
-
-/// What the sample declares, or every operand once; outputs as often as their elements are read and written.
-template <class Op>
-double bytes_of(const Op& op) {
-  if constexpr (requires { Samples<Op>::bytes(op); }) return Samples<Op>::bytes(op);
-  double bytes = 0;
-  test::for_each_operand(op, [&](auto& v, int) {
-    using V = std::remove_cvref_t<decltype(v)>;
-    double accesses = static_cast<double>(v.size());
-    if constexpr (V::is_output) {
-      accesses = 0;
-      for (std::int64_t i = 0; i < v.size(); ++i) {
-        const Writes w = test::writes(op, v.data, i);
-        accesses += w == Writes::set ? 1 : w == Writes::add || w == Writes::update ? 2 : 0;
-      }
-    }
-    bytes += sizeof(typename V::value_type) * accesses;
-  });
-  return bytes;
-}
-
-/// GB/s and GFLOP/s of the work declared, and roof%: the time it would take at this machine's ceilings, of the time it
-/// took.
-template <class Op>
-void time_op(benchmark::State& state, Device device, const ShapeOf<Op>& shape, Roof& roof) {
-  Prepared<Op>& op = prepared<Op>(device, shape);
-  double seconds = 0;
-  for (auto _ : state) {
-    if (op.has_resets()) {
-      state.PauseTiming();
-      op.reset();
-      state.ResumeTiming();
-    }
-    seconds += op.run();
-  }
-  seconds /= static_cast<double>(state.iterations());
-  const double flops = flops_of(op.op()), bytes = bytes_of(op.op()), size = size_of(op.op());
-  state.counters["GB/s"] = bytes / seconds * 1e-9;
-  if (flops > 0) state.counters["GFLOP/s"] = flops / seconds * 1e-9;
-  if (device == Device::cpu)
-    state.counters["roof%"] = 100 * roof.seconds(flops, bytes, std::min(bytes, size)) / seconds;
-}
 
 template <class Op>
 const auto& timed_shapes() {
@@ -148,11 +16,9 @@ const auto& timed_shapes() {
 
 template <class Op>
 void add_op(Roof& roof) {
-  for (const Device device : {Device::cpu, Device::cuda}) {
-    if (device == Device::cuda && !(has_cuda && cuda_info().cuda)) continue;
+  for (const Device device : devices_at_hand()) {
     for (const auto& shape : timed_shapes<Op>()) {
-      const std::string name =
-          std::string(Op::name) + (device == Device::cpu ? "/cpu/" : "/cuda/") + std::string(shape.name);
+      const std::string name = std::string(Op::name) + device_part(device) + std::string(shape.name);
       benchmark::RegisterBenchmark(name.c_str(), [=, &roof, &shape](benchmark::State& state) {
         time_op<Op>(state, device, shape, roof);
       })->Unit(benchmark::kMicrosecond);
@@ -163,21 +29,6 @@ void add_op(Roof& roof) {
 template <class... Ops>
 void add_all(Roof& roof, OpList<Ops...>) {
   (add_op<Ops>(roof), ...);
-}
-
-std::string billions(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.0f", x * 1e-9);
-  return text;
-}
-
-void describe_machine(Roof& roof) {
-  benchmark::AddCustomContext("instruction set", cpu_isa_name());
-  benchmark::AddCustomContext("threads", std::to_string(available_threads()));
-  benchmark::AddCustomContext("fp32 GFLOP/s", billions(roof.flops()));
-  benchmark::AddCustomContext("GB/s of 256 KiB", billions(roof.bandwidth(0x1p18)));
-  benchmark::AddCustomContext("GB/s of 4 MiB", billions(roof.bandwidth(0x1p22)));
-  benchmark::AddCustomContext("GB/s of 256 MiB", billions(roof.bandwidth(0x1p28)));
 }
 
 }  // namespace

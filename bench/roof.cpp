@@ -45,6 +45,14 @@ double Roof::flops() {
          });
 }
 
+double Roof::integer_ops(int bits) {
+  const int kind = bits == 8;
+  std::vector<int> results(static_cast<std::size_t>(ctx_.threads()));
+  return best_rate(simd().dot_ops_per_round[kind] * ctx_.threads(), [&](std::int64_t n) {
+    parallel_for(ctx_, ctx_.threads(), [&](int i) { results[i] = simd().dot[kind][has_dot()](n); });
+  });
+}
+
 double Roof::bandwidth(double size) {
   constexpr std::int64_t least = 1 << 12, most = 1 << 25;  // elements of each of two arrays: 32 KiB to 256 MiB
   const auto wanted = static_cast<std::uint64_t>(size / (2 * sizeof(real)));

@@ -14,6 +14,8 @@ class Roof {
 
   /// fp32 multiply-adds from registers, in operations per second (a multiply-add is two).
   double flops();
+  /// The same of products of 16- and of 8-bit integers: what `fast` and `int8` prediction run on.
+  double integer_ops(int bits);
   /// Bytes read and written per second by a loop over data of this size: cache or memory, wherever so much data lies.
   double bandwidth(double size);
   /// The least seconds that the work can take: so many bytes moved, of data of this size.
