@@ -21,7 +21,7 @@ void add_sweep(Roof& roof, const char* size, std::initializer_list<int> values, 
       state.SetComplexityN(state.range(0));
     });
     for (int n : values) family->Arg(n);
-    family->Unit(benchmark::kMicrosecond)->Complexity(growth);
+    family->UseManualTime()->Unit(benchmark::kMicrosecond)->Complexity(growth);
   }
 }
 

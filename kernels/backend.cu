@@ -166,4 +166,21 @@ void cuda_wait(CudaState& state) {
   state.raise_fault();
 }
 
+double cuda_seconds(CudaState& state, const std::function<void()>& work) {
+  struct Event {
+    cudaEvent_t event = nullptr;
+    Event() { device::check(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event"); }
+    ~Event() { cudaEventDestroy(event); }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+  } begin, end;
+  device::check(cudaEventRecord(begin.event, state.stream), "recording an event");
+  work();
+  device::check(cudaEventRecord(end.event, state.stream), "recording an event");
+  cuda_wait(state);
+  float milliseconds = 0;
+  device::check(cudaEventElapsedTime(&milliseconds, begin.event, end.event), "reading an event");
+  return static_cast<double>(milliseconds) * 1e-3;
+}
+
 }  // namespace bib

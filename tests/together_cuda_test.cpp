@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "bib/cuda_backend.h"
 #include "bib/ops.h"
 #include "bib/together.h"
 
@@ -41,6 +42,15 @@ TEST_F(Together, the_same_ops_again_take_new_data_and_new_sizes) {
       EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(n * value * value)));
     }
   }
+}
+
+TEST_F(Together, events_time_what_the_device_does) {
+  const Values large(1 << 16, real(1));
+  const double seconds = cuda_seconds(ctx_->cuda(), [&] { ops(large); });
+  EXPECT_GT(seconds, 0);
+  EXPECT_LT(seconds, 60);
+  EXPECT_THROW(cuda_seconds(ctx_->cuda(), [] { throw std::runtime_error("refused"); }), std::runtime_error);
+  EXPECT_THAT(square(Values{3}).values(), ElementsAre(real(9)));
 }
 
 TEST_F(Together, several_may_be_under_way) {

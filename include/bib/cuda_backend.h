@@ -1,6 +1,7 @@
 // What kernels/ supplies besides the ops. Without CUDA, kernels/no_cuda.cpp stands in for all of it.
 #pragma once
 #include <cstddef>
+#include <functional>
 
 #include "bib/context.h"
 
@@ -12,6 +13,8 @@ void cuda_free(void* p) noexcept;
 void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);
 void cuda_zero(CudaState& state, void* p, std::size_t bytes);
 void cuda_wait(CudaState& state);
+/// Seconds of the device from the first to the last of what `work` enqueues, by events; waits for them.
+double cuda_seconds(CudaState& state, const std::function<void()>& work);
 
 // What bib/together.h is made of.
 struct CudaFetch;

@@ -4,11 +4,13 @@
 
 #include <cuda_runtime_api.h>
 
+#include <chrono>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "tests/simt/engine.h"
 
@@ -21,7 +23,9 @@ struct CUgraph_st {
 struct CUgraphExec_st {
   std::vector<std::function<cudaError_t()>> nodes;
 };
-struct CUevent_st {};
+struct CUevent_st {
+  std::optional<std::chrono::steady_clock::time_point> recorded;
+};
 
 namespace simt {
 namespace {
@@ -256,7 +260,16 @@ cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = new CUevent_st, cudaSuccess; }
 cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t) {
+  e->recorded = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (!begin->recorded || !end->recorded)
+    return fail(cudaErrorInvalidResourceHandle, "an event that was never recorded");
+  *milliseconds = std::chrono::duration<float, std::milli>(*end->recorded - *begin->recorded).count();
+  return cudaSuccess;
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
