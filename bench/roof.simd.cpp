@@ -30,8 +30,10 @@ int dot(std::int64_t rounds) {
   ivec sums[chains]{};
   for (std::int64_t r = 0; r < rounds; ++r) {
     asm volatile("" : "+m"(b));  // as if b changed: its product with a is not the same for all rounds
+#pragma GCC unroll 12            // or they stay in memory
     for (int c = 0; c < chains; ++c) sums[c] = Codes::template dot<Native>(sums[c], a, b);
   }
+#pragma GCC unroll 12
   for (int c = 1; c < chains; ++c) sums[0] += sums[c];
   int total = 0;
   for (int i = 0; i < lanes; ++i) total += sums[0][i];
