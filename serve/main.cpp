@@ -223,7 +223,10 @@ void drain(App& app, Server& server, int signal) {
 
 int run(const Settings& settings) {
   catch_signals();
-  mallopt(M_ARENA_MAX, 4);  // memory of freed models goes back instead of staying in many arenas
+  // Memory of freed models goes back instead of staying in many arenas, or in holes of theirs: set by hand, the limit
+  // from which memory is the system's own no longer grows to the size of the largest block ever freed.
+  mallopt(M_ARENA_MAX, 4);
+  mallopt(M_MMAP_THRESHOLD, 512 << 10);
 
   log(settings.device_line);
   App app(settings);
