@@ -211,7 +211,7 @@ class Soak:
         s = self.serve()
         carried = self.measure(self.at(s), "-c", 16, "-b", batch, seconds=5)["texts_per_second"] / batch
         twice = round(2 * carried)
-        self.measure(self.at(s), "-r", twice, "-b", batch, seconds=self.scale(10, 4))  # memory settles
+        self.measure(self.at(s), "-r", twice, "-b", batch, seconds=self.scale(20, 4))  # memory settles: then minutes add nothing
         before = self.resident_at_rest(s)
         r = self.measure(self.at(s), "-r", twice, "-b", batch, seconds=seconds)
         after = self.resident_at_rest(s)
