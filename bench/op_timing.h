@@ -160,4 +160,15 @@ inline void describe_machine(Roof& roof) {
   benchmark::AddCustomContext("GB/s of 256 MiB", billions(roof.bandwidth(0x1p28)));
 }
 
+/// The main() of a suite: add(roof) registers its benchmarks.
+template <class F>
+int run_suite(int argc, char** argv, F&& add) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  Roof roof(available_threads());
+  describe_machine(roof);
+  add(roof);
+  return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
+}
+
 }  // namespace bib::bench

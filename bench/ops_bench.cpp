@@ -36,10 +36,5 @@ void add_all(Roof& roof, OpList<Ops...>) {
 }  // namespace bib::bench
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  bib::bench::Roof roof(bib::available_threads());
-  bib::bench::describe_machine(roof);
-  bib::bench::add_all(roof, bib::AllOps{});
-  return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
+  return bib::bench::run_suite(argc, argv, [](bib::bench::Roof& roof) { bib::bench::add_all(roof, bib::AllOps{}); });
 }

@@ -70,10 +70,5 @@ void add_all_sweeps(Roof& roof) {
 }  // namespace bib::bench
 
 int main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  bib::bench::Roof roof(bib::available_threads());
-  bib::bench::describe_machine(roof);
-  bib::bench::add_all_sweeps(roof);
-  return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
+  return bib::bench::run_suite(argc, argv, [](bib::bench::Roof& roof) { bib::bench::add_all_sweeps(roof); });
 }
