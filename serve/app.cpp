@@ -6,6 +6,7 @@ namespace bib::serve {
 
 App::App(Settings s) : settings(std::move(s)), repository(settings.models), access(settings.tokens) {
   if (settings.trains()) make_folder(settings.models);
+  repository.remove_leftovers();
   if (settings.predicts()) {
     store = std::make_unique<ModelStore>(settings, repository, metrics);
     engine = std::make_unique<Engine>(settings, metrics);

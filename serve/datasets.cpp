@@ -4,17 +4,44 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 
 #include "serve/ids.h"
 #include "serve/jobs.h"
+#include "serve/log.h"
+#include "serve/repository.h"
 #include "serve/upload.h"
 
 namespace bib::serve {
+namespace fs = std::filesystem;
+
+/// The time of a corpus is that of its last use.
+std::string use_dataset(const std::string& state, const std::string& id) {
+  const std::string path = state + "/datasets/" + id;
+  std::error_code error;
+  fs::last_write_time(path, fs::file_time_type::clock::now(), error);
+  if (error) {
+    invalid("options.dataset_id", "is not known; UploadDataSet returns one, which is kept for --keep-uploads-days");
+  }
+  return path;
+}
+
+void Jobs::remove_old_uploads() {
+  const double days = app_.settings.keep_uploads_days;
+  if (days == 0) return;
+  std::error_code error, ignored;
+  for (fs::directory_iterator it(state_ + "/datasets", error), end; !error && it != end; it.increment(error)) {
+    const std::string id = it->path().filename().string();
+    if (id[0] == '.' || days_old(it->path()) < days) continue;  // hidden: on its way in
+    if (fs::remove(it->path(), ignored)) log("upload " + id + " is removed: nobody used it for --keep-uploads-days");
+  }
+}
 
 std::string Jobs::store_dataset(const std::string& name, const std::function<const std::string*()>& next,
                                 std::uint64_t& bytes) {
   check_name(name, "name");
   if (name.size() > 64) invalid("name", "is longer than 64 bytes");
+  remove_old_uploads();
   Upload upload(state_ + "/datasets/.upload-" + new_id(), app_.settings.limits.upload_bytes);
   const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);

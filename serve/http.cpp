@@ -2,6 +2,7 @@
 
 #include <httplib.h>
 
+#include <atomic>
 #include <cmath>
 #include <future>
 #include <thread>
@@ -38,6 +39,7 @@ struct Http::Impl {
   std::unique_ptr<HttpTls> tls;
   std::unique_ptr<httplib::Server> server;
   int port = 0;
+  std::atomic<bool> ended{false};
   std::jthread thread;
 
   explicit Impl(App& a) : app(a) {
@@ -75,7 +77,11 @@ struct Http::Impl {
       port = s.http_port;
     }
     if (port <= 0) throw std::runtime_error("--http " + std::to_string(s.http_port) + ": the port cannot be bound");
-    thread = std::jthread([this] { server->listen_after_bind(); });
+    thread = std::jthread([this] {
+      server->listen_after_bind();
+      ended = true;
+    });
+    while (!server->is_running() && !ended) std::this_thread::yield();  // until then stop() would do nothing
   }
 
   ~Impl() { server->stop(); }

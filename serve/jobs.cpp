@@ -69,6 +69,7 @@ Jobs::Jobs(App& app) : app_(app), state_(app.settings.state) {
   make_folder(state_ + "/datasets");
   take_lock();
   remove_unfinished_uploads();
+  remove_old_uploads();
   journal_ = std::make_unique<Journal>(state_ + "/jobs.db");
   recover();
   for (int i = 0; i < app.settings.train_slots; ++i) {
@@ -129,9 +130,7 @@ void Jobs::recover() {
 std::string Jobs::submit(const TrainRequest& request) {
   check_request(app_.settings, request);
   const v1::TrainOptions& options = request.options();
-  if (!options.dataset_id().empty() && !fs::exists(state_ + "/datasets/" + options.dataset_id())) {
-    invalid("options.dataset_id", "is not known; UploadDataSet returns one");
-  }
+  if (!options.dataset_id().empty()) use_dataset(state_, options.dataset_id());
   const std::string bytes = bytes_of(request), digest = digest_of(bytes);
   std::unique_lock lock(mutex_);
   if (!options.request_id().empty()) {

@@ -63,6 +63,7 @@ class Jobs {
   void watch(const std::string& id, std::uint32_t after, const std::function<bool(const v1::TrainProgress&)>& write,
              const std::function<bool()>& gone);
 
+  /// Keeps the corpus that comes in pieces; returns its id. Corpora that nobody used for long make room.
   std::string store_dataset(const std::string& name, const std::function<const std::string*()>& next,
                             std::uint64_t& bytes);
 
@@ -76,6 +77,7 @@ class Jobs {
   std::shared_ptr<Job> find(const std::string& id);  // mutex_ is held; throws NOT_FOUND
   void take_lock();
   void remove_unfinished_uploads();
+  void remove_old_uploads();  // as --keep-uploads-days says
   void recover();
   void run_loop(std::stop_token stop);
   void set_state(Job& job, int state, int code = 0, const std::string& error = "");
@@ -99,6 +101,8 @@ class Jobs {
 
 /// The request as documents and a configuration; throws Refusal INVALID_ARGUMENT with field and index.
 void check_request(const Settings& settings, const TrainRequest& request);
+/// The file of an uploaded corpus, which counts as used now. Throws Refusal INVALID_ARGUMENT when there is none.
+std::string use_dataset(const std::string& state, const std::string& id);
 std::vector<Document> documents_of(const Settings& settings, const std::string& state, const TrainRequest& request);
 Config config_of(const Settings& settings, const TrainRequest& request);
 

@@ -185,7 +185,7 @@ int wait_signal(double seconds) {
 /// Waits for the signal that ends the server. Memory that a burst of calls took, and the allocator keeps, goes back to
 /// the system when no call has come for a while.
 int wait_for_end(const App& app) {
-  constexpr double look_seconds = 1, worth_it = 4 << 20;  // bytes
+  constexpr double look_seconds = 1, worth_it = 1 << 20;  // bytes
   constexpr int idle_looks = 3;
   double least = resident_bytes();
   std::uint64_t asked = 0;

@@ -5,13 +5,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <sstream>
 
 #include "models/text.h"
 #include "serve/ids.h"
+#include "serve/log.h"
 #include "serve/status.h"
 
 namespace bib::serve {
@@ -92,6 +95,13 @@ void write_file(const std::string& path, const std::string& content) {
     cannot_write(path + " cannot be written", error);
   }
   sync_folder(fs::path(path).parent_path());
+}
+
+double days_old(const std::string& path) {
+  std::error_code error;
+  const auto written = fs::last_write_time(path, error);
+  if (error) return 0;
+  return std::chrono::duration<double, std::ratio<86'400>>(fs::file_time_type::clock::now() - written).count();
 }
 
 std::vector<std::string> Repository::names() const {
@@ -205,6 +215,24 @@ void Repository::remove_all(const std::string& name) {
   for (const int version : versions(name)) remove(name, version);
   std::error_code ignored;
   fs::remove_all(fs::path(root_) / name, ignored);
+}
+
+void Repository::remove_leftovers() {
+  const auto tidy = [](const fs::path& folder, std::initializer_list<const char*> prefixes) {
+    std::error_code error, ignored;
+    for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      const bool ours = std::any_of(prefixes.begin(), prefixes.end(), [&](auto p) { return name.rfind(p, 0) == 0; });
+      if (ours && days_old(it->path()) > 1 && fs::remove_all(it->path(), ignored) > 0 && !ignored) {
+        log(it->path().string() + " is removed: a server that was killed left it");
+      }
+    }
+  };
+  tidy(root_, {".import-"});
+  std::error_code error;
+  for (fs::directory_iterator it(root_, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string()[0] != '.') tidy(it->path(), {".new-", ".gone-"});
+  }
 }
 
 }  // namespace bib::serve

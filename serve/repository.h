@@ -38,11 +38,15 @@ class Repository {
   void remove_alias(const std::string& name, const std::string& alias);
   void remove(const std::string& name, int version);
   void remove_all(const std::string& name);
+  /// Removes what servers that were killed left half done: a day old, as another server may be at work on the rest.
+  void remove_leftovers();
 
  private:
   std::string root_;
 };
 
+/// Days since the file was last written, or the folder last changed; 0 when it is not there.
+double days_old(const std::string& path);
 /// Throws Refusal: RESOURCE_EXHAUSTED for a full disk, FAILED_PRECONDITION for any other `error` (errno).
 [[noreturn]] void cannot_write(const std::string& what, int error);
 /// Writes all of it; what went wrong (errno), or 0.

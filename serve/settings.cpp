@@ -63,6 +63,9 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
       ->group("Training");
   flag(app, "--max-queued-jobs", s.max_queued_jobs, "Jobs that may wait")->group("Training");
   flag(app, "--checkpoint-seconds", s.checkpoint_seconds, "Least time between checkpoints")->group("Training");
+  flag(app, "--keep-uploads-days", s.keep_uploads_days, "Uploaded corpora that nobody used for so long go; 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Training");
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
       ->group("Ending");
   flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")->group("Ending");

@@ -31,13 +31,13 @@ struct Settings {
   ContextOptions device;    // of each prediction worker and of training
   int workers = 0;          // prediction threads; 0: as many as the process may use
   int train_threads = 0, train_slots = 1, train_nice = 10, max_queued_jobs = 100;
-  double checkpoint_seconds = 60;
+  double checkpoint_seconds = 60, keep_uploads_days = 30;
 
   std::string preload = "all";  // all, none, or names
   double poll_seconds = 2;      // how often the repository is looked at
   int batch_texts = 64;
   std::int64_t batch_units = 8192;  // padded
-  double queue_ms = 50;             // a prediction that would wait longer is refused with a retry hint
+  double queue_ms = 40;             // a prediction that would wait longer is refused with a retry hint
   double drain_seconds = 5, drain_timeout = 30;
   Limits limits;
 

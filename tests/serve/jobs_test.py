@@ -250,6 +250,36 @@ records = stub.TrainTextClassificationModel(request)
         self.serve(role='train')
         self.assertFalse(left.exists())
 
+    def test_uploads_that_nobody_uses_go(self):
+        def upload(server, name):
+            return server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name=name, data='\n'.join(
+                lines('data/tc/train.txt', 60)).encode())])).dataset_id
+
+        def age(name, days):
+            os.utime(folder / name, (time.time() - days * 86_400,) * 2)
+
+        def ask(server, name):
+            request = tc_request(name, count=0)
+            request.options.dataset_id = name
+            return records_of(server.train.TrainTextClassificationModel(request))[-1].status
+        folder = self.folder / 'models/.state/datasets'
+        server = self.serve(role='train')
+        old, used, young = (upload(server, name) for name in ('old', 'used', 'young'))
+        age(old, 31)
+        age(used, 31)
+        age(young, 29)
+        self.assertEqual(ask(server, used), 'Done')  # counts as a use
+        other = upload(server, 'other')
+        self.assertEqual({p.name for p in folder.iterdir()}, {used, young, other})
+        self.assertIn('keep-uploads-days', self.refused(grpc.StatusCode.INVALID_ARGUMENT,
+                                                        lambda: ask(server, old)).details())
+        server.end()
+        age(young, 31)
+        self.serve('--keep-uploads-days', '0', role='train').end()
+        self.assertTrue((folder / young).exists())
+        self.serve(role='train')
+        self.assertFalse((folder / young).exists())
+
     def test_data_by_upload_and_by_path(self):
         data = self.folder / 'data'
         data.mkdir()

@@ -134,6 +134,17 @@ class ModelsTest(ServerTest):
         self.assertNotEqual(model.versions[1].error, '')
         self.assertEqual(server.health('bib.model.ner'), SERVING)
 
+    def test_what_killed_servers_left_goes_after_a_day(self):
+        models = publish(self.folder, 'tc', 'tc').parent.parent.parent
+        left = [models / '.import-1', models / 'tc/.new-1', models / 'tc/.gone-7', models / '.import-2', models / 'tc/.new-2']
+        for path in left:
+            path.mkdir() if path.parent.name == 'tc' else path.write_bytes(b'half')
+        for path in left[:3]:
+            os.utime(path, (time.time() - 90_000,) * 2)
+        self.serve(role='predict')
+        self.assertEqual([path.exists() for path in left], [False] * 3 + [True] * 2)
+        self.assertTrue((models / 'tc/1/model.bib').exists())
+
     def test_export_and_import(self):
         publish(self.folder, 'ner', 'ner')
         server = self.serve(role='predict')

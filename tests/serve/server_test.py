@@ -135,6 +135,14 @@ class ServerBehaviour(ServerTest):
         server.wait_for('drained')
         self.assertEqual(server.end(None), 143)
 
+    def test_a_server_that_is_ended_as_soon_as_it_is_ready_ends(self):
+        for _ in range(10):  # several at a time, so that their threads get to run in any order
+            started = [self.serve('--allow-empty', role='predict', wait=False) for _ in range(6)]
+            for server in started:
+                server.wait_for('ready')
+                server.process.send_signal(signal.SIGTERM)
+            self.assertEqual([server.end(None) for server in started], [143] * 6)
+
     def test_after_the_grace_new_work_is_refused_and_the_old_is_finished(self):
         server = self.serve('--workers', '1', role='predict')
         text = ' '.join(lines('data/ner/predict.txt', 20))
