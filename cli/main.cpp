@@ -6,9 +6,11 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "bib/context.h"
 #include "bib/error.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
@@ -34,9 +36,19 @@ int finish(int code) {
   return fail(cli::exit_code::failed, ("standard output: cannot be written" + reason).c_str());
 }
 
+/// A wrong BIB_CPU_ISA is as wrong as a flag; it must not wait for the first product.
+void check_environment() {
+  try {
+    cpu_isa_name();
+  } catch (const std::invalid_argument& e) {
+    throw cli::UsageError(e.what());
+  }
+}
+
 int run(const cli::Action& action) {
   namespace code = cli::exit_code;
   try {
+    check_environment();
     return action();
   } catch (const cli::GateFailed& e) {
     return fail(code::gate, e.what());

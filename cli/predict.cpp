@@ -164,7 +164,13 @@ std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
   return out.append(r.document.text, at, std::string::npos) + "\n";
 }
 
-std::string tc_json(const Record& r, const TcPrediction& p) { return json_line(to_json(head_of(r), p)); }
+std::string tc_json(const Record& r, const TcPrediction& p, const PredictFlags& flags) {
+  Json line = to_json(head_of(r), p);
+  if (flags.scores == "none") {
+    for (Json& c : line["classes"]) c.erase("score");
+  }
+  return json_line(line);
+}
 
 std::string tc_text(const Record& r, const TcPrediction& p) {
   std::string labels;
@@ -270,7 +276,7 @@ int predict(const PredictFlags& flags) {
       watch.count(records.size());
       return lines_of(ctx, records.size(), [&](std::size_t i) {
         if (!records[i].error.empty()) return error_line(records[i]);
-        return format == "jsonl" ? tc_json(records[i], answers[i]) : tc_text(records[i], answers[i]);
+        return format == "jsonl" ? tc_json(records[i], answers[i], flags) : tc_text(records[i], answers[i]);
       });
     });
   }
@@ -297,7 +303,7 @@ void add_predict(CLI::App& app, Action& action) {
   verb->add_option("--offsets", flags->offsets, "How start and end count")
       ->check(CLI::IsMember({"codepoint", "utf16", "byte"}))
       ->capture_default_str();
-  verb->add_option("--scores", flags->scores, "NER: none, or entity, a probability each; TC: all, every class")
+  verb->add_option("--scores", flags->scores, "none; entity, a probability each; all, TC: that of every class")
       ->check(CLI::IsMember({"none", "entity", "all"}))
       ->capture_default_str();
   verb->add_option("--nbest", flags->nbest, "NER: the K best readings with their probabilities")

@@ -130,6 +130,9 @@ TEST_F(Help, AVariableThatMakesNoSenseIsNamed) {
     EXPECT_THAT(r.err, HasSubstr("many")) << verb;
     EXPECT_THAT(r.err, HasSubstr("(the environment variable BIB_THREADS)")) << verb;
   }
+  const Result isa = run("info", "", "BIB_CPU_ISA=mmx");
+  EXPECT_EQ(isa.code, 2) << isa.err;
+  EXPECT_EQ(isa.err, "bib: error: BIB_CPU_ISA=mmx: unknown; use base, avx2 or avx512\n");
   EXPECT_THAT(run("predict m --threads few", "", "BIB_THREADS=2").err, Not(HasSubstr("BIB_THREADS")));
 }
 

@@ -111,6 +111,9 @@ TEST_F(Predict, ClassesInEveryFormat) {
   EXPECT_EQ(best["labels"], Json({"값"}));
   EXPECT_EQ(best["classes"].size(), 1u);
   EXPECT_EQ(json_lines(run("predict tc --top-k 2", "값이 싸다\n").out).at(0)["classes"].size(), 2u);
+  const Json bare = json_lines(run("predict tc --scores none", "값이 싸다\n").out).at(0);
+  EXPECT_EQ(bare["labels"], Json({"값"}));
+  EXPECT_EQ(bare["classes"], Json::array({{{"label", "값"}}}));
   const Json all = json_lines(run("predict tc --scores all", "값이 싸다\n").out).at(0);
   ASSERT_EQ(all["classes"].size(), 3u);
   double sum = 0, before = 1;
