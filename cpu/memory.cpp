@@ -57,9 +57,6 @@ void* Arena::take(std::size_t bytes) {
   Block& block = blocks_[current_];
   void* p = block.data + block.used;
   block.used += bytes;
-  std::size_t in_use = 0;
-  for (std::size_t i = 0; i <= current_; ++i) in_use += blocks_[i].used;
-  high_water_ = std::max(high_water_, in_use);
   return p;
 }
 

@@ -37,7 +37,6 @@ class Arena {
   void reset();
 
   std::size_t bytes_reserved() const;
-  std::size_t high_water() const { return high_water_; }
 
  private:
   struct Block {
@@ -48,7 +47,7 @@ class Arena {
 
   Device device_;
   std::vector<Block> blocks_;
-  std::size_t current_ = 0, high_water_ = 0;
+  std::size_t current_ = 0;
 };
 
 /// Scratch inside an op: everything taken from the arena during its life is given back at its end.
