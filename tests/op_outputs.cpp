@@ -10,7 +10,9 @@
 namespace bib::test {
 namespace {
 
-void put(const std::vector<double>& values) { std::fwrite(values.data(), sizeof(double), values.size(), stdout); }
+void put(const std::vector<double>& values) {
+  if (!values.empty()) std::fwrite(values.data(), sizeof(double), values.size(), stdout);
+}
 
 template <class Op>
 void put_outputs(bool whole) {
