@@ -93,6 +93,15 @@ BIB_INLINE void store_codes(unsigned char* to, vec x) {
   __builtin_memcpy(to, &codes, sizeof codes);
 }
 
+/// What the sums of a panel begin with, the same in every row.
+template <int S, int V>
+BIB_INLINE void begin_sums(ivec (&acc)[S][V], const int* start) {
+#pragma GCC unroll 8
+  for (int s = 0; s < S; ++s)
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) acc[s][v] = load_codes(start + v * lanes);
+}
+
 /// acc[s][v] += dot products of row a[s] with the panel's columns over `groups` groups.
 template <class Codes, bool Native, int S, int V>
 BIB_INLINE void multiply_codes(ivec (&acc)[S][V], const unsigned char* const (&a)[S], const int* panel, int groups) {

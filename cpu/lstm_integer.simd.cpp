@@ -32,7 +32,15 @@ BIB_INLINE vec quick_tanh(vec x) {
   const vec q = ((s * 28 + 3150) * s + 62370) * s + 135135;
   return x * p * reciprocal(q);
 }
-BIB_INLINE vec quick_sigmoid(vec x) { return quick_tanh(x * 0.5f) * 0.5f + 0.5f; }
+/// 1/2 + tanh(x/2)/2, the halves multiplied into the coefficients.
+BIB_INLINE vec quick_sigmoid(vec x) {
+  const vec limit = splat(9.94f);
+  x = min(limit, max(-limit, x));
+  const vec s = x * x;
+  const vec p = ((s + 1512) * s + 277200) * s + 8648640;
+  const vec q = ((s * 112 + 50400) * s + 3991680) * s + 34594560;
+  return fma(x * p, reciprocal(q), splat(0.5f));
+}
 
 /// x [n] as codes with a scale of its own, so that a token's codes do not depend on the tokens beside it.
 template <class Codes>
@@ -46,6 +54,27 @@ float quantise(const float* x, int n, float levels, unsigned char* to) {
   const vec inverse = splat(largest_x > 0 ? levels / largest_x : 0);
   for (int k = 0; k < n; k += lanes) store_codes<Codes>(to + k * Codes::bytes, load_some(x + k, n - k) * inverse);
   return largest_x / levels;
+}
+
+/// Where a block of units lies in one step, from some sentence on. A copy: what is stored could change what lies
+/// behind a reference, for all the compiler knows.
+struct Cells {
+  float *c, *h, levels;
+  unsigned char* state;
+  const int* sentence;
+  std::ptrdiff_t height, columns;
+  int left;  // units of this block and of those after it
+};
+
+/// The cell of sentence s, given the sums that go into its gates.
+template <class Codes>
+BIB_INLINE void write_cell(const Cells& to, int s, const vec (&sums)[4]) {
+  const vec i = quick_sigmoid(sums[0]), f = quick_sigmoid(sums[1]), g = quick_tanh(sums[2]), o = quick_sigmoid(sums[3]);
+  const vec c = fma(f, load(to.c + s * to.height), i * g);
+  const vec h = o * quick_tanh(c);
+  store(to.c + s * to.height, c);
+  store_codes<Codes>(to.state + s * to.height * Codes::bytes, h * to.levels);
+  store_some(to.h + to.sentence[s] * to.columns, h, to.left);
 }
 
 template <class Codes, bool Native>
@@ -65,63 +94,70 @@ struct Forward {
       const int at = block * 4 * lanes;
       const int* panel = u.w_x.codes + std::ptrdiff_t{at} * x_groups;
       for_tiles(rows, [&](auto S, int row) {
+        // Pointers of its own: what is stored could change those behind a reference, for all the compiler knows.
+        const float *const scale = u.w_x.scale + at, *const b = u.b + at, *const x_scale = u.x_scale + row;
+        float* const products = u.products + std::ptrdiff_t{row} * width + at;
+        const std::ptrdiff_t stride = width;
         ivec acc[S.value][4];
         const unsigned char* a[S.value];
-        for (int s = 0; s < S.value; ++s) {
-          a[s] = u.x_codes + std::ptrdiff_t{row + s} * x_groups * 4;
-          for (int v = 0; v < 4; ++v) acc[s][v] = load_codes(u.w_x.start + at + v * lanes);
-        }
+        for (int s = 0; s < S.value; ++s) a[s] = u.x_codes + std::ptrdiff_t{row + s} * x_groups * 4;
+        begin_sums(acc, u.w_x.start + at);
         multiply_codes<Codes, Native>(acc, a, panel, x_groups);
-        for (int s = 0; s < S.value; ++s)
-          for (int v = 0; v < 4; ++v) {
-            const vec scale = load(u.w_x.scale + at + v * lanes) * u.x_scale[row + s];
-            store(u.products + std::ptrdiff_t{row + s} * width + at + v * lanes,
-                  fma(__builtin_convertvector(acc[s][v], vec), scale, load(u.b + at + v * lanes)));
-          }
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+          const vec weight = load(scale + v * lanes), bias = load(b + v * lanes);
+#pragma GCC unroll 8
+          for (int s = 0; s < S.value; ++s)
+            store(products + s * stride + v * lanes,
+                  fma(__builtin_convertvector(acc[s][v], vec), weight * x_scale[s], bias));
+        }
       });
     }
   }
 
-  BIB_INLINE void cell(const LstmIntegerUnit& u, int t, int j, int block, const vec (&sums)[4], unsigned char* state) {
-    const int unit = block * lanes;
-    const std::ptrdiff_t here = std::ptrdiff_t{j} * padded(u.H) + unit;
-    const vec i = quick_sigmoid(sums[0]), f = quick_sigmoid(sums[1]), g = quick_tanh(sums[2]),
-              o = quick_sigmoid(sums[3]);
-    const vec c = fma(f, load(u.cell + here), i * g);
-    const vec h = o * quick_tanh(c);
-    store(u.cell + here, c);
-    store_codes<Codes>(state + here * Codes::bytes, h * u.levels_h);
-    store_some(u.h + token(u, t, j) * u.D * u.H + unit, h, u.H - unit);
+  inline __attribute__((always_inline)) Cells cells(int t, int row, int block) const {
+    const std::ptrdiff_t unit = block * lanes, here = std::ptrdiff_t{row} * height + unit, columns = u.D * u.H;
+    return {.c = u.cell + here,
+            .h = u.h + std::ptrdiff_t{t} * u.B * columns + unit,
+            .levels = u.levels_h,
+            .state = u.state[1 - now] + here * Codes::bytes,
+            .sentence = u.sentence + row,
+            .height = height,
+            .columns = columns,
+            .left = u.H - block * lanes};
   }
 
   void step(int t, int first_row) {
     const float* products = u.products + std::ptrdiff_t{first_row} * width;
     const int old = carried(u, t);
     const unsigned char* last = u.state[now];
-    unsigned char* state = u.state[1 - now];
     for (int block = 0; block < blocks_of(u.H); ++block) {
       const int at = block * 4 * lanes;
       const int* panel = u.w_h.codes + std::ptrdiff_t{at} * h_groups;
       for_tiles(old, [&](auto S, int row) {
+        const float* const scale = u.w_h.scale + at;
+        const float* const row_products = products + std::ptrdiff_t{row} * width + at;
+        const Cells to = cells(t, row, block);
+        const std::ptrdiff_t stride = width;
         ivec acc[S.value][4];
         const unsigned char* a[S.value];
-        for (int s = 0; s < S.value; ++s) {
-          a[s] = last + std::ptrdiff_t{row + s} * h_groups * 4;
-          for (int v = 0; v < 4; ++v) acc[s][v] = load_codes(u.w_h.start + at + v * lanes);
-        }
+        for (int s = 0; s < S.value; ++s) a[s] = last + std::ptrdiff_t{row + s} * h_groups * 4;
+        begin_sums(acc, u.w_h.start + at);
         multiply_codes<Codes, Native>(acc, a, panel, h_groups);
+#pragma GCC unroll 8
         for (int s = 0; s < S.value; ++s) {
           vec sums[4];
+#pragma GCC unroll 4
           for (int v = 0; v < 4; ++v)
-            sums[v] = fma(__builtin_convertvector(acc[s][v], vec), load(u.w_h.scale + at + v * lanes),
-                          load(products + std::ptrdiff_t{row + s} * width + at + v * lanes));
-          cell(u, t, row + s, block, sums, state);
+            sums[v] = fma(__builtin_convertvector(acc[s][v], vec), load(scale + v * lanes),
+                          load(row_products + s * stride + v * lanes));
+          write_cell<Codes>(to, s, sums);
         }
       });
       for (int j = old; j < u.active[t]; ++j) {  // first step of these sentences: h before it is 0
         vec sums[4];
         for (int v = 0; v < 4; ++v) sums[v] = load(products + std::ptrdiff_t{j} * width + at + v * lanes);
-        cell(u, t, j, block, sums, state);
+        write_cell<Codes>(cells(t, j, block), 0, sums);
       }
     }
     clear_padding(u, t, u.active[t]);

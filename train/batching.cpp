@@ -22,7 +22,7 @@ std::vector<Group> group_by_length(std::span<const int> lengths, int documents, 
 }
 
 std::vector<Group> batches_for_prediction(const Context& ctx, std::span<const int> lengths) {
-  return ctx.device() == Device::cuda ? group_by_length(lengths, 64, 8192) : group_by_length(lengths, 32, 2048);
+  return ctx.device() == Device::cuda ? group_by_length(lengths, 64, 8192) : group_by_length(lengths, 30, 1536);
 }
 
 Group permutation(std::size_t n, RandomKey key) {
