@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t alignment = 256;      // of a block: what cudaMalloc gives
 constexpr std::size_t slot_alignment = 64;  // of a tensor: one cache line, one AVX-512 register
 constexpr std::size_t huge_page = std::size_t{2} << 20;
-constexpr std::size_t smallest_block = std::size_t{1} << 20;
+constexpr std::size_t smallest_block = huge_page;
 
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 }  // namespace
