@@ -52,7 +52,7 @@ void Jobs::Run::train_model() {
   }
   const TrainRequest r = request();
   const Config config = config_of(settings, r);
-  std::vector<Document> documents = documents_of(settings, jobs_.state_, r);
+  std::vector<Document> documents = documents_of(settings, jobs_.folder(job_.row.id), r);
   ContextOptions device = settings.device;
   device.threads = settings.train_threads;
   Context ctx(device);

@@ -130,7 +130,6 @@ void Jobs::recover() {
 std::string Jobs::submit(const TrainRequest& request) {
   check_request(app_.settings, request);
   const v1::TrainOptions& options = request.options();
-  if (!options.dataset_id().empty()) use_dataset(state_, options.dataset_id());
   const std::string bytes = bytes_of(request), digest = digest_of(bytes);
   std::unique_lock lock(mutex_);
   if (!options.request_id().empty()) {
@@ -159,6 +158,7 @@ std::string Jobs::submit(const TrainRequest& request) {
   // First the request, then the row: a crash between them leaves an unused folder, never a job without its data.
   make_folder(folder(job->row.id));
   try {
+    if (!options.dataset_id().empty()) take_dataset(options.dataset_id(), job->row.id);
     write_file(folder(job->row.id) + "/request", bytes);
     journal_->put(job->row);
   } catch (...) {

@@ -2,6 +2,7 @@
 //   <state>/jobs.db             the journal
 //   <state>/lock                held by the one server that trains on this volume
 //   <state>/jobs/<id>/request   the request as it came (a TrainRequest), so that the job can begin again after a crash
+//   <state>/jobs/<id>/<dataset>  the uploaded corpus that the request names, a hard link
 //   <state>/jobs/<id>/model.bib[.checkpoint]
 //   <state>/datasets/<id>       uploaded corpora
 #pragma once
@@ -77,7 +78,8 @@ class Jobs {
   std::shared_ptr<Job> find(const std::string& id);  // mutex_ is held; throws NOT_FOUND
   void take_lock();
   void remove_unfinished_uploads();
-  void remove_old_uploads();  // as --keep-uploads-days says
+  void remove_old_uploads();                                         // as --keep-uploads-days says
+  void take_dataset(const std::string& id, const std::string& job);  // throws INVALID_ARGUMENT when there is none
   void recover();
   void run_loop(std::stop_token stop);
   void set_state(Job& job, int state, int code = 0, const std::string& error = "");
@@ -101,9 +103,8 @@ class Jobs {
 
 /// The request as documents and a configuration; throws Refusal INVALID_ARGUMENT with field and index.
 void check_request(const Settings& settings, const TrainRequest& request);
-/// The file of an uploaded corpus, which counts as used now. Throws Refusal INVALID_ARGUMENT when there is none.
-std::string use_dataset(const std::string& state, const std::string& id);
-std::vector<Document> documents_of(const Settings& settings, const std::string& state, const TrainRequest& request);
+/// `folder` is the job's: an uploaded corpus lies there.
+std::vector<Document> documents_of(const Settings& settings, const std::string& folder, const TrainRequest& request);
 Config config_of(const Settings& settings, const TrainRequest& request);
 
 }  // namespace bib::serve

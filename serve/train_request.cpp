@@ -189,12 +189,11 @@ Config config_of(const Settings& settings, const TrainRequest& request) {
   return config;
 }
 
-std::vector<Document> documents_of(const Settings& settings, const std::string& state, const TrainRequest& request) {
+std::vector<Document> documents_of(const Settings& settings, const std::string& folder, const TrainRequest& request) {
   const v1::TrainOptions& options = request.options();
   const std::string format = options.dataset_format().empty() ? "auto" : options.dataset_format();
   if (!options.dataset_id().empty()) {
-    const std::string path = use_dataset(state, options.dataset_id());
-    return within_limits(settings.limits, read_documents(path, request.task, format));
+    return within_limits(settings.limits, read_documents(folder + "/" + options.dataset_id(), request.task, format));
   }
   if (!options.dataset_path().empty()) {
     const std::string path = allowed_path(settings, options.dataset_path(), "options.dataset_path");

@@ -269,10 +269,20 @@ records = stub.TrainTextClassificationModel(request)
         age(used, 31)
         age(young, 29)
         self.assertEqual(ask(server, used), 'Done')  # counts as a use
+        request = tc_request('long', count=0, epochs=100_000, request_id='long')
+        request.options.dataset_id = old
+        job = self.start(server, request)[1].job_id
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=job))
+        age(old, 31)
         other = upload(server, 'other')
         self.assertEqual({p.name for p in folder.iterdir()}, {used, young, other})
         self.assertIn('keep-uploads-days', self.refused(grpc.StatusCode.INVALID_ARGUMENT,
                                                         lambda: ask(server, old)).details())
+        # The job that began with it can go on all the same, and asking for it again finds it.
+        again = server.jobs.ResumeJob(job_pb2.JobRequest(job_id=job))
+        next(r for r in again if r.state == train_pb2.RUNNING)
+        self.assertEqual(next(server.train.TrainTextClassificationModel(request)).job_id, job)
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=job))
         server.end()
         age(young, 31)
         self.serve('--keep-uploads-days', '0', role='train').end()
