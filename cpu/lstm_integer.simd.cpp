@@ -10,7 +10,7 @@
 namespace bib::BIB_ISA {
 namespace {
 
-/// About 1/x, relative error below 1e-4.
+/// About 1/x, relative error below 6.2e-5.
 BIB_INLINE vec reciprocal(vec x) {
 #if defined(__AVX512F__)
   return (vec)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)x);  // the plain one warns of an undefined source
@@ -31,7 +31,7 @@ BIB_INLINE vec divided(Ratio r) { return r.over * reciprocal(r.under); }
 BIB_INLINE Ratio operator*(Ratio a, Ratio b) { return {a.over * b.over, a.under * b.under}; }
 
 // tanh x = x (x^4 + p2 x^2 + p0) / (q4 x^4 + q2 x^2 + q0): of this form, the least largest error on |x| <= 5, as linear
-// programming finds it: 5e-5, below half a step of either code.
+// programming finds it: 5e-5, with the division's 6e-5 at most below half a step of either code.
 namespace rational {
 constexpr float p2 = 155.33438f, p0 = 1526.7924f, q4 = 19.299513f, q2 = 663.51752f, q0 = 1527.0825f, limit = 5;
 }

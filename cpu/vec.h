@@ -50,30 +50,34 @@ BIB_INLINE vec choose(ivec mask, vec yes, vec no) { return mask ? yes : no; }
 
 // Written out, because g++ makes a comparison and a choice of a > b ? a : b.
 #if defined(__AVX512F__)  // masked, because the plain ones warn of an undefined source
-#define BIB_VECTOR_OF(op, a, b)                                                   \
-  if constexpr (sizeof(real) == 4) {                                              \
-    return (vec)_mm512_maskz_##op##_ps(__mmask16(-1), (__m512)(a), (__m512)(b));  \
-  } else {                                                                        \
-    return (vec)_mm512_maskz_##op##_pd(__mmask8(-1), (__m512d)(a), (__m512d)(b)); \
+#define BIB_INSTRUCTION(op)                                                     \
+  BIB_INLINE vec op(vec a, vec b) {                                             \
+    if constexpr (sizeof(real) == 4)                                            \
+      return (vec)_mm512_maskz_##op##_ps(__mmask16(-1), (__m512)a, (__m512)b);  \
+    else                                                                        \
+      return (vec)_mm512_maskz_##op##_pd(__mmask8(-1), (__m512d)a, (__m512d)b); \
   }
 #elif defined(__AVX2__)
-#define BIB_VECTOR_OF(op, a, b)                               \
-  if constexpr (sizeof(real) == 4) {                          \
-    return (vec)_mm256_##op##_ps((__m256)(a), (__m256)(b));   \
-  } else {                                                    \
-    return (vec)_mm256_##op##_pd((__m256d)(a), (__m256d)(b)); \
+#define BIB_INSTRUCTION(op)                                 \
+  BIB_INLINE vec op(vec a, vec b) {                         \
+    if constexpr (sizeof(real) == 4)                        \
+      return (vec)_mm256_##op##_ps((__m256)a, (__m256)b);   \
+    else                                                    \
+      return (vec)_mm256_##op##_pd((__m256d)a, (__m256d)b); \
   }
 #else
-#define BIB_VECTOR_OF(op, a, b)                            \
-  if constexpr (sizeof(real) == 4) {                       \
-    return (vec)_mm_##op##_ps((__m128)(a), (__m128)(b));   \
-  } else {                                                 \
-    return (vec)_mm_##op##_pd((__m128d)(a), (__m128d)(b)); \
+#define BIB_INSTRUCTION(op)                              \
+  BIB_INLINE vec op(vec a, vec b) {                      \
+    if constexpr (sizeof(real) == 4)                     \
+      return (vec)_mm_##op##_ps((__m128)a, (__m128)b);   \
+    else                                                 \
+      return (vec)_mm_##op##_pd((__m128d)a, (__m128d)b); \
   }
 #endif
 /// With a NaN among them, or two zeros, both give the second.
-BIB_INLINE vec max(vec a, vec b){BIB_VECTOR_OF(max, a, b)} BIB_INLINE vec min(vec a, vec b) { BIB_VECTOR_OF(min, a, b) }
-#undef BIB_VECTOR_OF
+BIB_INSTRUCTION(max)
+BIB_INSTRUCTION(min)
+#undef BIB_INSTRUCTION
 
 /// a*b + c, fused where the set can: for a*b + c*d, where the compiler may fuse either product, and may choose
 /// differently at two places of inlining.
