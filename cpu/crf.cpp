@@ -1,10 +1,12 @@
-// CRF loss with its gradients, and marginals, one sequence at a time.
+// CRF loss with its gradients, and marginals, two sequences at a time.
 // Deterministic: a sequence's loss, d_scores and marginals depend on that sequence alone; d_transition, d_first and
 // d_last are summed in double over fixed groups of sequences, and the groups' sums are added in their order.
 #include "bib/ops/crf.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 
 #include "cpu/crf_lattice.h"
 #include "cpu/crf_sequences.h"
@@ -66,22 +68,42 @@ struct Sums {
   double* row(int i) const { return data + std::int64_t{i} * stride; }
 };
 
-/// Loss and gradients of one sequence at a time.
+/// Loss and gradients of a group of sequences, in their order.
 class LossOf {
  public:
   LossOf(const CrfLoss& op, const Weights& weights) : op_(op), weights_(weights) {}
 
-  void operator()(Lattice& lattice, int b, const Sums& sums) const {
+  void operator()(crf::Lattices& lattices, int begin, int end, const Sums& sums) const {
+    std::array<Counted, crf::at_once> some;
+    int n = 0;
+    for (int b = begin; b < end; ++b) {
+      const Counted next{.b = b, .gold = score_gold(op_, b)};
+      const bool counts =
+          next.gold.annotated > 0 && op_.weight[b] != 0;  // with no annotation every path agrees: loss 0
+      if (with_gradients()) clear(b, counts ? op_.lengths[b] : 0);
+      op_.loss[b] = 0;
+      if (counts) some[n++] = next;
+      if (n == crf::at_once || b + 1 == end) add(lattices, some.data(), std::exchange(n, 0), sums);
+    }
+  }
+
+ private:
+  struct Counted {
+    int b;
+    Gold gold;
+  };
+
+  void add(crf::Lattices& lattices, const Counted* some, int n, const Sums& sums) const {
+    std::array<Sequence, crf::at_once> sequences;
+    for (int i = 0; i < n; ++i) sequences[i] = crf::sequence_of(op_, some[i].b);
+    crf::sum_paths(weights_, sequences.data(), n, lattices.data(), with_gradients());
+    for (int i = 0; i < n; ++i) add_one(lattices[i], sequences[i], some[i], sums);
+  }
+
+  void add_one(Lattice& lattice, Sequence sequence, const Counted& which, const Sums& sums) const {
+    const auto [b, gold] = which;
     const int n = op_.lengths[b];
-    const double w = op_.weight[b];
-    const Gold gold = score_gold(op_, b);
-    const bool counts = gold.annotated > 0 && w != 0;  // every path agrees with no annotation: loss 0
-    if (with_gradients()) clear(b, counts ? n : 0);
-    op_.loss[b] = 0;
-    if (!counts) return;
-    Sequence sequence = crf::sequence_of(op_, b);
-    crf::sum_paths(weights_, sequence, lattice, with_gradients());
-    const double log_z = lattice.log_z;
+    const double w = op_.weight[b], log_z = lattice.log_z;
     double log_z_allowed = gold.score;
     if (gold.annotated == n) {
       if (with_gradients()) subtract_gold(lattice, b, w, sums);
@@ -90,7 +112,7 @@ class LossOf {
       if (with_gradients()) add_expectations(lattice, b, w, false, sums);
       sequence.tags = op_.tags.data + b;
       sequence.tag_step = op_.tags.dim(1);
-      crf::sum_paths(weights_, sequence, lattice, with_gradients());
+      crf::sum_paths(weights_, &sequence, 1, &lattice, with_gradients());
       log_z_allowed = lattice.log_z;
       if (std::isinf(log_z_allowed))
         CrfFault{.kind = CrfFault::no_path, .sequence = b, .step = dead_end(lattice, n)}.refuse(op_.name);
@@ -99,7 +121,6 @@ class LossOf {
     op_.loss[b] = static_cast<real>(w * (log_z - log_z_allowed));
   }
 
- private:
   bool with_gradients() const { return static_cast<bool>(op_.d_scores); }
 
   void clear(int b, int from) const {
@@ -159,20 +180,24 @@ void on_cpu(Context& ctx, const CrfLoss& op) {
   ArenaScope scratch(ctx.arena());
   const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
   const LossOf loss(op, weights);
-  const auto lattice = [&] { return crf::make_lattice(ctx, weights, T); };
-  if (!op.d_scores) {
-    parallel_for_with(ctx, B, lattice, [&](Lattice& l, int b) { loss(l, b, {}); });
-    return;
-  }
-  const std::int64_t fit = std::max<std::int64_t>(1, most_sums / (std::int64_t{K + 2} * weights.stride));
-  const int groups = static_cast<int>(std::min<std::int64_t>({B, most_groups, fit}));
-  const auto sums = ctx.arena().make<double, 3>({groups, K + 2, weights.stride});
-  parallel_for_with(ctx, groups, lattice, [&](Lattice& l, int g) {
-    std::fill(sums[g].data, sums[g].data + sums[g].size(), 0.0);
-    const auto bound = [&](int i) { return static_cast<int>(std::int64_t{B} * i / groups); };
-    for (int b = bound(g); b < bound(g + 1); ++b) loss(l, b, {.data = sums[g].data, .K = K, .stride = weights.stride});
+  const std::int64_t sums_of_group = op.d_scores ? std::int64_t{K + 2} * weights.stride : 1;
+  const std::int64_t fit = std::max<std::int64_t>(1, most_sums / sums_of_group);
+  const int pairs = (B + crf::at_once - 1) / crf::at_once;
+  const int groups = static_cast<int>(std::min<std::int64_t>({pairs, most_groups, fit}));
+  const auto sums = ctx.arena().make<double, 3>({op.d_scores ? groups : 0, K + 2, weights.stride});
+  const auto lattices = [&] { return crf::make_lattices(ctx, weights, T); };
+  parallel_for_with(ctx, groups, lattices, [&](crf::Lattices& l, int g) {
+    const auto bound = [&](int i) {
+      return std::min(B, crf::at_once * static_cast<int>(std::int64_t{pairs} * i / groups));
+    };
+    Sums sum;
+    if (op.d_scores) {
+      sum = {.data = sums[g].data, .K = K, .stride = weights.stride};
+      std::fill(sum.data, sum.data + sums[g].size(), 0.0);
+    }
+    loss(l, bound(g), bound(g + 1), sum);
   });
-  if (groups > 0) add_groups(ctx, op, sums);
+  if (op.d_scores && groups > 0) add_groups(ctx, op, sums);
 }
 
 void on_cpu(Context& ctx, const CrfMarginals& op) {
@@ -180,18 +205,16 @@ void on_cpu(Context& ctx, const CrfMarginals& op) {
   crf::expect_batch(op);
   ArenaScope scratch(ctx.arena());
   const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
-  const auto lattice = [&] { return crf::make_lattice(ctx, weights, T); };
-  parallel_for_with(ctx, B, lattice, [&](Lattice& l, int b) {
-    const int n = op.lengths[b];
-    real* out = op.marginals.data + std::int64_t{b} * K;
-    const std::int64_t step = crf::step_of(op.marginals);
+  const std::int64_t step = crf::step_of(op.marginals);
+  for (int b = 0; b < B; ++b) {
     op.log_z[b] = 0;
-    if (n > 0) {
-      crf::sum_paths(weights, crf::sequence_of(op, b), l, true);
-      crf::lattice_kernels().write_marginals(l, n, 1, false, out, step);
-      op.log_z[b] = static_cast<real>(l.log_z);
-    }
-    for (int t = n; t < T; ++t) std::fill(out + t * step, out + t * step + K, real(0));
+    for (int t = op.lengths[b]; t < T; ++t) std::fill_n(op.marginals[t][b].data, K, real(0));
+  }
+  const auto all = [](int) { return true; };
+  crf::with_marginals(ctx, op, weights, all, [&](const Lattice& l, int b) {
+    real* out = op.marginals.data + std::int64_t{b} * K;
+    crf::lattice_kernels().write_marginals(l, op.lengths[b], 1, false, out, step);
+    op.log_z[b] = static_cast<real>(l.log_z);
   });
 }
 

@@ -1,7 +1,9 @@
 // Viterbi without back-pointers: the forward pass only adds and takes maxima, and keeps both; the way back looks for
 // the tag whose sum is that very maximum, O(K) for the one column that matters.
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <utility>
 
 #include "cpu/crf_decode.simd.h"
 #include "cpu/crf_sequences.h"
@@ -47,52 +49,85 @@ double path_score(const CrfDecode& op, int b, int n) {
   for (int t = 0; t < n; ++t) {
     const std::int64_t row = std::int64_t{t} * B + b;
     const int tag = op.tags.data[row];
-    score += op.scores.data[row * K + tag];
-    score += t == 0 ? op.first[tag] : op.transition.data[std::int64_t{before} * K + tag];
+    score += double{op.scores.data[row * K + tag]} +
+             (t == 0 ? op.first[tag] : op.transition.data[std::int64_t{before} * K + tag]);
     before = tag;
   }
   return n == 0 ? 0 : score + op.last[before];
 }
 
-struct Rows {
-  real *best, *into;  // [T,stride]: best score of a path to a tag, and the same before its emission
+/// A sequence on its way: its paths, and for the way back the column and the sum to look for.
+struct Decoding {
+  int b = 0;
+  CrfPaths paths{};
+  const real* next = nullptr;
+  real sum = 0;
 };
 
-void decode(const CrfDecode& op, const CrfDecodeSimd& simd, const Padded& p, const Rows& rows, int b) {
-  const int T = op.scores.dim(0), B = op.scores.dim(1), n = op.lengths[b];
-  const auto best = [&](int t) { return rows.best + std::int64_t{t} * p.stride; };
+void begin(const CrfDecode& op, const Padded& p, Decoding& d, int b) {
+  d.b = b, d.paths.n = op.lengths[b];
   const crf::Sequence s = crf::sequence_of(op, b);
-  for (int t = 0; t < n; ++t) {
+  for (int t = 0; t < d.paths.n; ++t) {
     const real* scores = s.scores + t * s.score_step;
-    std::copy(scores, scores + p.K, best(t));
-    std::fill(best(t) + p.K, best(t + 1), lowest);
+    real* row = d.paths.best + std::int64_t{t} * p.stride;
+    std::copy(scores, scores + p.K, row);
+    std::fill(row + p.K, row + p.stride, lowest);
   }
-  for (int k = 0; k < p.K && n > 0; ++k) rows.best[k] += op.first[k];
-  simd.forward(p.transition, p.K, p.stride, rows.best, rows.into, n);
-  const real* next = p.last;
-  real sum = n > 0 ? simd.max_of_sum(best(n - 1), next, p.stride) : 0;
-  for (int t = n; t-- > 0;) {
-    const int tag = simd.find_sum(best(t), next, p.stride, sum);
-    op.tags.data[std::int64_t{t} * B + b] = tag;
-    next = p.from + std::int64_t{tag} * p.stride;
-    sum = rows.into[std::int64_t{t} * p.stride + tag];
-  }
+  for (int k = 0; k < p.K && d.paths.n > 0; ++k) d.paths.best[k] += op.first[k];
+}
+
+/// Two sequences side by side (or one): each step waits for the one before it, the other sequence fills the gaps.
+void decode(const CrfDecode& op, const CrfDecodeSimd& simd, const Padded& p, Decoding* some, int count) {
+  if (count == 2 && some[1].paths.n > some[0].paths.n) std::swap(some[0], some[1]);
+  std::array<CrfPaths, crf::at_once> paths;
+  for (int i = 0; i < count; ++i) paths[i] = some[i].paths;
+  simd.forward(p.transition, p.K, p.stride, paths.data(), count);
+  const auto row = [&](const real* rows, int t) { return rows + std::int64_t{t} * p.stride; };
+  for (int t = some[0].paths.n; t-- > 0;)
+    for (int i = 0; i < count; ++i) {
+      Decoding& d = some[i];
+      if (t >= d.paths.n) continue;
+      const real* best = row(d.paths.best, t);
+      if (t == d.paths.n - 1) d.next = p.last, d.sum = simd.max_of_sum(best, d.next, p.stride);
+      const int tag = simd.find_sum(best, d.next, p.stride, d.sum);
+      op.tags.data[std::int64_t{t} * op.tags.dim(1) + d.b] = tag;
+      d.next = row(p.from, tag);
+      d.sum = row(d.paths.into, t)[tag];
+    }
+}
+
+void finish(const CrfDecode& op, int b) {
+  const int n = op.lengths[b], T = op.tags.dim(0);
   const double score = path_score(op, b, n);
   op.score[b] = static_cast<real>(score);
   const bool exists = score != -std::numeric_limits<double>::infinity();
-  for (int t = exists ? n : 0; t < T; ++t) op.tags.data[std::int64_t{t} * B + b] = -1;
+  for (int t = exists ? n : 0; t < T; ++t) op.tags[t][b] = -1;
 }
 
 }  // namespace
 
 void on_cpu(Context& ctx, const CrfDecode& op) {
+  const int T = op.scores.dim(0), B = op.scores.dim(1);
   crf::expect_batch(op);
   const CrfDecodeSimd& simd = select(base::crf_decode, avx2::crf_decode, avx512::crf_decode);
   ArenaScope scratch(ctx.arena());
   const Padded padded = pad(ctx, op);
-  const std::array shape{op.scores.dim(0), padded.stride};
-  const auto rows = [&] { return Rows{ctx.arena().make<real, 2>(shape).data, ctx.arena().make<real, 2>(shape).data}; };
-  parallel_for_with(ctx, op.scores.dim(1), rows, [&](Rows& r, int b) { decode(op, simd, padded, r, b); });
+  using Decodings = std::array<Decoding, crf::at_once>;
+  const auto make = [&] {
+    Decodings some;
+    for (Decoding& d : some) {
+      d.paths.best = ctx.arena().make<real, 2>({T, padded.stride}).data;
+      d.paths.into = ctx.arena().make<real, 2>({T, padded.stride}).data;
+    }
+    return some;
+  };
+  const int chunk = crf::chunk_of(ctx, B);
+  parallel_for_with(ctx, (B + chunk - 1) / chunk, make, [&](Decodings& some, int c) {
+    const int first = c * chunk, count = std::min(chunk, B - first);
+    for (int i = 0; i < count; ++i) begin(op, padded, some[i], first + i);
+    decode(op, simd, padded, some.data(), count);
+    for (int i = 0; i < count; ++i) finish(op, first + i);
+  });
 }
 
 }  // namespace bib

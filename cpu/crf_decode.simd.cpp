@@ -9,36 +9,59 @@ namespace {
 
 constexpr real lowest = -std::numeric_limits<real>::infinity();
 
-/// W vectors of columns, U partial maxima each: a maximum is the same in any order.
-template <int W, int U>
-BIB_INLINE void advance(const real* before, const real* transition, int rows, int stride, real* now, real* into) {
-  vec best[U][W];
+/// Where a step of one sequence reads and writes.
+struct Step {
+  const real* before;
+  real *now, *into;
+};
+
+/// W vectors of columns of S sequences, U partial maxima each: a maximum is the same in any order.
+template <int S, int W, int U>
+BIB_INLINE void advance(const Step* step, const real* transition, int rows, int stride, int column) {
+  vec best[U][S][W];
   for (int u = 0; u < U; ++u)
-    for (int w = 0; w < W; ++w) best[u][w] = splat(lowest);
+    for (int s = 0; s < S; ++s)
+      for (int w = 0; w < W; ++w) best[u][s][w] = splat(lowest);
   for (int i = 0; i < rows; i += U)
     for (int u = 0; u < U; ++u) {
-      const vec x = splat(before[i + u]);
-      const real* row = transition + static_cast<long long>(i + u) * stride;
-      for (int w = 0; w < W; ++w) best[u][w] = max(x + load(row + w * lanes), best[u][w]);
+      const real* row = transition + static_cast<long long>(i + u) * stride + column;
+      for (int s = 0; s < S; ++s) {
+        const vec x = splat(step[s].before[i + u]);
+        for (int w = 0; w < W; ++w) best[u][s][w] = max(x + load(row + w * lanes), best[u][s][w]);
+      }
     }
-  for (int w = 0; w < W; ++w) {
-    for (int u = 1; u < U; ++u) best[0][w] = max(best[u][w], best[0][w]);
-    store(into + w * lanes, best[0][w]);
-    store(now + w * lanes, best[0][w] + load(now + w * lanes));
+  for (int s = 0; s < S; ++s)
+    for (int w = 0; w < W; ++w) {
+      for (int u = 1; u < U; ++u) best[0][s][w] = max(best[u][s][w], best[0][s][w]);
+      const int k = column + w * lanes;
+      store(step[s].into + k, best[0][s][w]);
+      store(step[s].now + k, best[0][s][w] + load(step[s].now + k));
+    }
+}
+
+template <int S>
+void steps(const real* transition, int K, int stride, const CrfPaths* paths, int begin, int end) {
+  const int rows = (K + 3) / 4 * 4;
+  for (int t = begin; t < end; ++t) {
+    Step step[S];
+    for (int s = 0; s < S; ++s) {
+      real* const now = paths[s].best + static_cast<long long>(t) * stride;
+      step[s] = {.before = now - stride, .now = now, .into = paths[s].into + static_cast<long long>(t) * stride};
+    }
+    int k = 0;
+    for (; k + 4 * lanes <= stride; k += 4 * lanes) advance<S, 4, S == 1 ? 2 : 1>(step, transition, rows, stride, k);
+    for (; k + 2 * lanes <= stride; k += 2 * lanes) advance<S, 2, S == 1 ? 4 : 2>(step, transition, rows, stride, k);
+    for (; k < stride; k += lanes) advance<S, 1, S == 1 ? 4 : 2>(step, transition, rows, stride, k);
   }
 }
 
-void forward(const real* transition, int K, int stride, real* best, real* into, int n) {
-  const int rows = (K + 3) / 4 * 4;
-  for (int t = 1; t < n; ++t) {
-    const real* before = best + static_cast<long long>(t - 1) * stride;
-    real *now = best + static_cast<long long>(t) * stride, *max = into + static_cast<long long>(t) * stride;
-    int k = 0;
-    for (; k + 4 * lanes <= stride; k += 4 * lanes)
-      advance<4, 2>(before, transition + k, rows, stride, now + k, max + k);
-    for (; k + 2 * lanes <= stride; k += 2 * lanes)
-      advance<2, 4>(before, transition + k, rows, stride, now + k, max + k);
-    for (; k < stride; k += lanes) advance<1, 4>(before, transition + k, rows, stride, now + k, max + k);
+void forward(const real* transition, int K, int stride, const CrfPaths* paths, int count) {
+  int begin = 1;
+  for (int s = count; s > 0; --s) {  // the shortest is the last
+    const int end = paths[s - 1].n;
+    if (end <= begin) continue;
+    s == 2 ? steps<2>(transition, K, stride, paths, begin, end) : steps<1>(transition, K, stride, paths, begin, end);
+    begin = end;
   }
 }
 

@@ -104,9 +104,10 @@ void sum_paths_log(const Weights& w, const Sequence& s, Lattice& l, bool margina
     }
 }
 
-void sum_paths(const Weights& w, const Sequence& s, Lattice& l, bool marginals) {
-  l.log_space = false;
-  if (!lattice_kernels().sum_paths(w, s, l, marginals)) sum_paths_log(w, s, l, marginals);
+void sum_paths(const Weights& w, const Sequence* s, int count, Lattice* l, bool marginals) {
+  lattice_kernels().sum_paths(w, s, count, l, marginals);
+  for (int i = 0; i < count; ++i)
+    if (l[i].log_space) sum_paths_log(w, s[i], l[i], marginals);
 }
 
 double pair_probability(const Weights& w, const Lattice& l, int t, int i, int j) {

@@ -58,8 +58,9 @@ struct Lattice {
 struct LatticeKernels {
   /// out[k] = exp(x[k] - top), 0 beyond `widest`; 0 in the padding; returns the smaller of `dropped` and what it drops.
   double (*exponentials)(const real* x, int K, int stride, double top, double dropped, double* out);
-  /// log_z, and if `marginals` also marginal, alpha and ahead. False: refused, nothing in the lattice is valid.
-  bool (*sum_paths)(const Weights&, const Sequence&, Lattice&, bool marginals);
+  /// log_z, and if `marginals` also marginal, alpha and ahead, of `count` sequences, a lattice each. log_space is set
+  /// where a sequence is refused: nothing else in its lattice is valid then.
+  void (*sum_paths)(const Weights&, const Sequence*, int count, Lattice*, bool marginals);
   /// pairs[i][j] += weight sum_t p(y_t = i, y_t+1 = j | x);  pairs is [K,stride].
   void (*add_pairs)(const Weights&, const Lattice&, int length, double weight, double* pairs);
   /// out[t][k] = weight marginal[t][k] (+ what it was if `add`) for t < length.
@@ -71,8 +72,9 @@ const LatticeKernels& lattice_kernels();
 Weights make_weights(Context& ctx, int K, const real* transition, const real* first, const real* last);
 Lattice make_lattice(Context& ctx, const Weights& weights, int T);
 
-/// The fast path, or log space when that refuses.
-void sum_paths(const Weights& weights, const Sequence& sequence, Lattice& lattice, bool marginals);
+/// The fast path, or log space when that refuses; `at_once` sequences together are faster than one by one.
+inline constexpr int at_once = 2;
+void sum_paths(const Weights& weights, const Sequence* sequences, int count, Lattice* lattices, bool marginals);
 /// Log space alone: what the fast path is tested against.
 void sum_paths_log(const Weights& weights, const Sequence& sequence, Lattice& lattice, bool marginals);
 

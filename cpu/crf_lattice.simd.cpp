@@ -1,6 +1,7 @@
 // Forward-backward in scaled probability space. Both directions are a row vector times a matrix, beta with the
-// transposed one. alpha runs up while beta runs down in the same loop, two independent chains that hide each other's
-// latency, unless the two matrices together would not stay in the cache.
+// transposed one. alpha runs up while beta runs down in the same loop (unless the two matrices together would not stay
+// in the cache), and two sequences go through it side by side: four independent chains that hide each other's latency,
+// and each vector of a matrix is loaded once for both sequences.
 #include "cpu/crf_lattice.h"
 
 #include <limits>
@@ -123,27 +124,37 @@ double fill_emissions(const Weights& weights, const Sequence& s, Lattice& l, dou
   return dropped;
 }
 
-/// One step of alpha or of beta:  sum = x matrix,  next = sum * emission * scale.
+/// One step of alpha or of beta of one sequence:  sum = x matrix,  next = sum * emission * scale.
 struct Chain {
-  const double *x, *matrix, *emission;
+  const double *x, *emission;
   double *sum, *next;
   double scale;
-  wide top;        // lane maxima of `next`
-  wide_mask lost;  // lanes where a value of `next` came too close to 0
+  wide top{};        // lane maxima of `next`
+  wide_mask lost{};  // lanes where a value of `next` came too close to 0
 };
 
-/// Steps C chains over W vectors of columns from `column` on, with U partial sums each to hide the latency of FMA.
-template <int C, int W, int U>
-BIB_INLINE void advance_block(Chain* chain, int rows, int stride, int column) {
-  wide sums[U][C][W] = {};
-  for (int i = 0; i < rows; i += U)
+/// Steps P directions of S sequences over W vectors of columns from `column` on. chain[p * S + s] is multiplied with
+/// matrix[p], whose vectors are loaded once for all sequences. U partial sums each, to hide the latency of FMA; they
+/// depend on W alone, so that a sequence's bits do not depend on its company.
+template <int P, int S, int W>
+BIB_INLINE void advance_block(const double* const* matrix, Chain* chain, int K, int stride, int column) {
+  constexpr int U = W >= 4 ? 1 : W >= 2 ? 2 : 4;
+  wide sums[U][P * S][W];
+  for (int u = 0; u < U; ++u)
+    for (int c = 0; c < P * S; ++c)
+      for (int w = 0; w < W; ++w) sums[u][c][w] = wide{};
+  for (int i = 0; i < (K + U - 1) / U * U; i += U)
     for (int u = 0; u < U; ++u)
-      for (int c = 0; c < C; ++c) {
-        const wide x = splat_wide(chain[c].x[i + u]);
-        const double* m = chain[c].matrix + static_cast<long long>(i + u) * stride + column;
-        for (int w = 0; w < W; ++w) sums[u][c][w] += x * load_wide(m + w * wide_lanes);
+      for (int p = 0; p < P; ++p) {
+        const double* m = matrix[p] + static_cast<long long>(i + u) * stride + column;
+        wide row[W];
+        for (int w = 0; w < W; ++w) row[w] = load_wide(m + w * wide_lanes);
+        for (int c = p * S; c < (p + 1) * S; ++c) {
+          const wide x = splat_wide(chain[c].x[i + u]);
+          for (int w = 0; w < W; ++w) sums[u][c][w] += x * row[w];
+        }
       }
-  for (int c = 0; c < C; ++c)
+  for (int c = 0; c < P * S; ++c)
     for (int w = 0; w < W; ++w) {
       for (int u = 1; u < U; ++u) sums[0][c][w] += sums[u][c][w];
       const int k = column + w * wide_lanes;
@@ -155,19 +166,21 @@ BIB_INLINE void advance_block(Chain* chain, int rows, int stride, int column) {
     }
 }
 
-template <int C>
-BIB_INLINE void advance(Chain* chain, int K, int stride) {
-  constexpr int most = C == 1 ? 8 : 4;  // 8 accumulators keep two FMA units busy; one chain needs them all for itself
-  for (int c = 0; c < C; ++c) chain[c].top = wide{};
-  int k = 0, rest = stride / wide_lanes;
-  for (; rest >= most; rest -= most, k += most * wide_lanes) advance_block<C, most, 1>(chain, K, stride, k);
-  if (most > 4 && rest >= 4) {
-    advance_block<C, 4, 2>(chain, (K + 1) / 2 * 2, stride, k);
-    rest -= 4, k += 4 * wide_lanes;
+template <int P, int S>
+BIB_INLINE void advance(const double* const* matrix, Chain* chain, int K, int stride) {
+  if constexpr (P * S == 4 && vector_bytes < 64) {  // 16 registers
+    advance<1, S>(matrix, chain, K, stride);
+    advance<1, S>(matrix + 1, chain + S, K, stride);
+    return;
   }
-  if (rest == 3) advance_block<C, 3, 2>(chain, (K + 1) / 2 * 2, stride, k);
-  if (rest == 2) advance_block<C, 2, 2>(chain, (K + 1) / 2 * 2, stride, k);
-  if (rest == 1) advance_block<C, 1, 4>(chain, (K + 3) / 4 * 4, stride, k);
+  for (int c = 0; c < P * S; ++c) chain[c].top = wide{};
+  int k = 0, rest = stride / wide_lanes;
+  for (; P * S == 1 && rest >= 8; rest -= 8, k += 8 * wide_lanes)  // a lone chain needs 8 sums to keep two units busy
+    advance_block<P, S, 8>(matrix, chain, K, stride, k);
+  for (; rest >= 4; rest -= 4, k += 4 * wide_lanes) advance_block<P, S, 4>(matrix, chain, K, stride, k);
+  if (rest == 3) advance_block<P, S, 3>(matrix, chain, K, stride, k);
+  if (rest == 2) advance_block<P, S, 2>(matrix, chain, K, stride, k);
+  if (rest == 1) advance_block<P, S, 1>(matrix, chain, K, stride, k);
 }
 
 /// The power of two that brings `top` near 1 (1 for 0); its exponent is subtracted from `exponent`.
@@ -203,61 +216,111 @@ bool normalise(Lattice& l, int n) {
   return sound;
 }
 
-bool sum_paths(const Weights& weights, const Sequence& s, Lattice& l, bool marginals) {
-  const int n = s.length, stride = l.stride;
-  const auto at = [&](double* rows, int t) { return rows + static_cast<long long>(t) * stride; };
-  double log_z = weights.first_top + weights.last_top + (n - 1) * weights.transition_top;
-  const double dropped = fill_emissions(weights, s, l, log_z);
-
-  Chain chain[2] = {{.matrix = weights.forward, .sum = l.row}, {.matrix = weights.backward}};
-  for (int k = 0; k < stride; k += wide_lanes) {
-    const wide a = load_wide(weights.exp_first + k) * load_wide(l.emission + k);
-    const wide b = load_wide(weights.exp_last + k), g = b * load_wide(at(l.emission, n - 1) + k);
-    store_wide(l.alpha + k, a);
-    store_wide(at(l.marginal, n - 1) + k, b);
-    store_wide(at(l.ahead, n - 1) + k, g);
-    chain[0].top = max_wide(a, chain[0].top);
-    chain[1].top = max_wide(g, chain[1].top);
-  }
+/// A sequence on its way: its chains, and what was taken out of them.
+struct Walk {
+  Lattice* l;
+  int n;
+  double log_z, dropped;
   long long exponent[2] = {};  // beta's cancels: marginals are divided by their sum
-  // The scale of a step brings the row before it near 1: known early, so it is not on the path from row to row.
-  const auto alpha_to = [&](int t) {
-    chain[0].x = at(l.alpha, t - 1);
-    chain[0].emission = at(l.emission, t);
-    chain[0].next = at(l.alpha, t);
-    chain[0].scale = power_of_two_below(largest_lane(chain[0].top), exponent[0]);
-  };
-  const auto beta_to = [&](int t) {
-    chain[1].x = at(l.ahead, t + 1);
-    chain[1].emission = at(l.emission, t);
-    chain[1].sum = at(l.marginal, t);
-    chain[1].next = at(l.ahead, t);
-    chain[1].scale = power_of_two_below(largest_lane(chain[1].top), exponent[1]);
-  };
-  const bool together = marginals && stride <= both_matrices;
-  for (int t = 1; t < n; ++t) {
-    alpha_to(t);
-    if (together) {
-      beta_to(n - 1 - t);
-      advance<2>(chain, l.K, stride);
-    } else {
-      advance<1>(chain, l.K, stride);
+  Chain alpha, beta;
+
+  double* at(double* rows, int t) const { return rows + static_cast<long long>(t) * l->stride; }
+
+  void begin(const Weights& weights, const Sequence& s, Lattice& lattice) {
+    l = &lattice, n = s.length;
+    log_z = weights.first_top + weights.last_top + (n - 1) * weights.transition_top;
+    dropped = fill_emissions(weights, s, lattice, log_z);
+    for (int k = 0; k < lattice.stride; k += wide_lanes) {
+      const wide a = load_wide(weights.exp_first + k) * load_wide(lattice.emission + k);
+      const wide b = load_wide(weights.exp_last + k), g = b * load_wide(at(lattice.emission, n - 1) + k);
+      store_wide(lattice.alpha + k, a);
+      store_wide(at(lattice.marginal, n - 1) + k, b);
+      store_wide(at(lattice.ahead, n - 1) + k, g);
+      alpha.top = max_wide(a, alpha.top);
+      beta.top = max_wide(g, beta.top);
     }
   }
-  for (int t = n - 2; t >= 0 && marginals && !together; --t) {
-    beta_to(t);
-    advance<1>(chain + 1, l.K, stride);
+
+  // The scale of a step brings the row before it near 1: known early, so it is not on the path from row to row.
+  void alpha_to(int t, Chain& chain) {
+    chain.x = at(l->alpha, t - 1);
+    chain.emission = at(l->emission, t);
+    chain.sum = l->row;
+    chain.next = at(l->alpha, t);
+    chain.scale = power_of_two_below(largest_lane(chain.top), exponent[0]);
   }
-  if (lane_bits(chain[0].lost | chain[1].lost)) return false;
-  wide parts{};
-  for (int k = 0; k < stride; k += wide_lanes)
-    parts += load_wide(at(l.alpha, n - 1) + k) * load_wide(at(l.marginal, n - 1) + k);
-  const double total = sum_lanes(parts);
-  if (!(total >= crf::smallest_sum)) return false;
-  const double relative = __builtin_log(total) + static_cast<double>(exponent[0]) * 0.69314718055994531;
-  if (relative < n * __builtin_log(l.K) - dropped + crf::negligible) return false;
-  l.log_z = log_z + relative;
-  return !marginals || normalise(l, n);
+  void beta_to(int t, Chain& chain) {
+    chain.x = at(l->ahead, t + 1);
+    chain.emission = at(l->emission, t);
+    chain.sum = at(l->marginal, t);
+    chain.next = at(l->ahead, t);
+    chain.scale = power_of_two_below(largest_lane(chain.top), exponent[1]);
+  }
+
+  bool finish(bool marginals) {
+    if (lane_bits(alpha.lost | beta.lost)) return false;
+    wide parts{};
+    for (int k = 0; k < l->stride; k += wide_lanes)
+      parts += load_wide(at(l->alpha, n - 1) + k) * load_wide(at(l->marginal, n - 1) + k);
+    const double total = sum_lanes(parts);
+    if (!(total >= crf::smallest_sum)) return false;
+    const double relative = __builtin_log(total) + static_cast<double>(exponent[0]) * 0.69314718055994531;
+    if (relative < n * __builtin_log(l->K) - dropped + crf::negligible) return false;
+    l->log_z = log_z + relative;
+    return !marginals || normalise(*l, n);
+  }
+};
+
+/// Steps `begin` to `end` of S sequences, counted from where each direction starts.
+template <bool alpha, bool beta, int S>
+void steps(const Weights& weights, Walk* const* walk, int begin, int end) {
+  constexpr int P = alpha + beta;
+  const double* const matrix[2] = {alpha ? weights.forward : weights.backward, weights.backward};
+  Chain chain[P * S];  // a copy: nothing else points to it
+  for (int s = 0; s < S; ++s) {
+    if (alpha) chain[s] = walk[s]->alpha;
+    if (beta) chain[(P - 1) * S + s] = walk[s]->beta;
+  }
+  for (int t = begin; t < end; ++t) {
+    for (int s = 0; s < S; ++s) {
+      if (alpha) walk[s]->alpha_to(t, chain[s]);
+      if (beta) walk[s]->beta_to(walk[s]->n - 1 - t, chain[(P - 1) * S + s]);
+    }
+    advance<P, S>(matrix, chain, walk[0]->l->K, walk[0]->l->stride);
+  }
+  for (int s = 0; s < S; ++s) {
+    if (alpha) walk[s]->alpha = chain[s];
+    if (beta) walk[s]->beta = chain[(P - 1) * S + s];
+  }
+}
+
+/// Two sequences side by side until the shorter one ends.
+template <bool alpha, bool beta>
+void all_steps(const Weights& weights, Walk* first, Walk* second) {
+  if (second && second->n > first->n) {
+    Walk* const longer = second;
+    second = first, first = longer;
+  }
+  Walk* const walk[2] = {first, second};
+  const int both = second ? second->n : 1;
+  if (second) steps<alpha, beta, 2>(weights, walk, 1, both);
+  steps<alpha, beta, 1>(weights, walk, both, first->n);
+}
+
+void sum_paths(const Weights& weights, const Sequence* sequences, int count, Lattice* lattices, bool marginals) {
+  for (int i = 0; i < count; i += 2) {
+    Walk walk[2];
+    const int here = count - i < 2 ? 1 : 2;
+    for (int s = 0; s < here; ++s) walk[s].begin(weights, sequences[i + s], lattices[i + s]);
+    Walk* const second = here == 2 ? walk + 1 : nullptr;
+    if (marginals && weights.stride <= both_matrices) {
+      all_steps<true, true>(weights, walk, second);
+    } else {
+      all_steps<true, false>(weights, walk, second);
+      if (marginals) all_steps<false, true>(weights, walk, second);
+    }
+    for (int s = 0; s < here; ++s) lattices[i + s].log_space = !walk[s].finish(marginals);
+  }
 }
 
 /// R rows and W vectors of  pairs += weight * matrix * (alpha^T ahead), the sum over time kept in registers.

@@ -59,7 +59,7 @@ double probability(const CrfSpanProbability& op, const Weights& weights, const L
 }  // namespace
 
 void on_cpu(Context& ctx, const CrfSpanProbability& op) {
-  const int T = op.scores.dim(0), B = op.scores.dim(1), K = op.scores.dim(2), S = op.spans.dim(0);
+  const int B = op.scores.dim(1), K = op.scores.dim(2), S = op.spans.dim(0);
   crf::expect_batch(op);
   expect_spans(op);
   ArenaScope scratch(ctx.arena());
@@ -70,12 +70,10 @@ void on_cpu(Context& ctx, const CrfSpanProbability& op) {
   for (int s = 0; s < S; ++s) ++ends[span_of(op, s).b + 1];
   for (int b = 0; b < B; ++b) ends[b + 1] += ends[b];
   for (int s = 0; s < S; ++s) order[ends[span_of(op, s).b]++] = s;
-  const auto lattice = [&] { return crf::make_lattice(ctx, weights, T); };
-  parallel_for_with(ctx, B, lattice, [&](Lattice& l, int b) {
-    const int begin = b == 0 ? 0 : ends[b - 1];
-    if (begin == ends[b]) return;
-    crf::sum_paths(weights, crf::sequence_of(op, b), l, true);
-    for (int i = begin; i < ends[b]; ++i)
+  const auto first_of = [&](int b) { return b == 0 ? 0 : ends[b - 1]; };
+  const auto wanted = [&](int b) { return first_of(b) < ends[b]; };
+  crf::with_marginals(ctx, op, weights, wanted, [&](const Lattice& l, int b) {
+    for (int i = first_of(b); i < ends[b]; ++i)
       op.probability[order[i]] = static_cast<real>(probability(op, weights, l, span_of(op, order[i])));
   });
 }

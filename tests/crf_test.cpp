@@ -208,8 +208,9 @@ void check_fast_against_log(float range, int K, bool refused, real soft_forbidde
   ArenaScope scope(ctx.arena());
   const crf::Weights w = crf::make_weights(ctx, K, p.transition.data, p.first.data, p.last.data);
   crf::Lattice fast = crf::make_lattice(ctx, w, 60), slow = crf::make_lattice(ctx, w, 60);
-  crf::sum_paths(w, sequence_of(p), fast, true);
-  crf::sum_paths_log(w, sequence_of(p), slow, true);
+  const crf::Sequence sequence = sequence_of(p);
+  crf::sum_paths(w, &sequence, 1, &fast, true);
+  crf::sum_paths_log(w, sequence, slow, true);
   EXPECT_EQ(fast.log_space, refused);
   EXPECT_NEAR(fast.log_z, slow.log_z, 1e-13 * (1 + std::abs(slow.log_z)));
   std::vector<double> fast_pairs(static_cast<std::size_t>(K) * w.stride), slow_pairs(fast_pairs);
@@ -314,10 +315,11 @@ TEST(crf, gradient_of_a_nearly_certain_path_keeps_its_digits) {
   EXPECT_NEAR(op.d_scores[0][0][0] / p.weight[0] * std::exp(20.), -1, 1e-2);
 }
 
-TEST(crf, a_sequence_alone_has_the_bits_it_has_in_a_batch) {
-  constexpr int T = 20, B = 6, K = 31;
+void check_alone(int K) {
+  constexpr int T = 20, B = 7;
   Maker m;
   CrfProblem p(m, T, B, K, 3);
+  p.lengths[2] = 0, p.lengths[4] = 1;
   const CrfLoss loss = m.run(loss_op(m, p));
   const CrfMarginals z = m.run(marginals_op(m, p));
   const CrfDecode best = m.run(decode_op(m, p));
@@ -343,6 +345,13 @@ TEST(crf, a_sequence_alone_has_the_bits_it_has_in_a_batch) {
         ASSERT_EQ(z_1.marginals[t][0][k], z.marginals[t][b][k]) << t << "," << k;
       }
     }
+  }
+}
+
+TEST(crf, a_sequence_alone_has_the_bits_it_has_in_a_batch) {
+  for (int K : {1, 3, 9, 17, 25, 31, 45, 70, 130}) {  // every width of a block of columns, and both ways of two chains
+    SCOPED_TRACE("K = " + std::to_string(K));
+    check_alone(K);
   }
 }
 
