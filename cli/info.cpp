@@ -16,11 +16,9 @@ void add_info(CLI::App& app, Action& action) {
     action = [] {
       const DeviceInfo gpu = cuda_info();
       if (json) {
-        nlohmann::ordered_json out{{"version", BIB_VERSION},
-                                   {"isa", cpu_isa_name()},
-                                   {"threads", available_threads()},
-                                   {"built_with_cuda", has_cuda},
-                                   {"cuda", gpu.cuda}};
+        nlohmann::ordered_json out{{"version", BIB_VERSION},      {"isa", cpu_isa_name()},
+                                   {"blas", cpu_blas_name()},     {"threads", available_threads()},
+                                   {"built_with_cuda", has_cuda}, {"cuda", gpu.cuda}};
         if (gpu.cuda) {
           out["gpu"] = gpu.name;
           out["compute_capability"] = std::to_string(gpu.compute_major) + "." + std::to_string(gpu.compute_minor);
@@ -30,7 +28,8 @@ void add_info(CLI::App& app, Action& action) {
         }
         std::printf("%s\n", out.dump(2).c_str());
       } else {
-        std::printf("bib %s\nCPU: %s path, %d threads\n", BIB_VERSION, cpu_isa_name(), available_threads());
+        std::printf("bib %s\nCPU: %s path, products by %s, %d threads\n", BIB_VERSION, cpu_isa_name(), cpu_blas_name(),
+                    available_threads());
         if (gpu.cuda) {
           std::printf("GPU: %s, sm_%d%d, %zu MiB\n", gpu.name.c_str(), gpu.compute_major, gpu.compute_minor,
                       gpu.memory_total >> 20);

@@ -36,10 +36,10 @@ int finish(int code) {
   return fail(cli::exit_code::failed, ("standard output: cannot be written" + reason).c_str());
 }
 
-/// A wrong BIB_CPU_ISA is as wrong as a flag; it must not wait for the first product.
+/// A wrong BIB_CPU_ISA or BIB_CPU_BLAS is as wrong as a flag; it must not wait for the first product.
 void check_environment() {
   try {
-    cpu_isa_name();
+    cpu_isa_name(), cpu_blas_name();
   } catch (const std::invalid_argument& e) {
     throw cli::UsageError(e.what());
   }

@@ -10,7 +10,7 @@ struct Blas {
   void (*gemm)(int, int, int, int, int, int, real, const real*, int, const real*, int, real, real*, int);
 };
 
-/// Null unless BIB_CPU_BLAS is "openblas". Throws std::runtime_error where it is and cannot be opened, or is another
+/// Null unless BIB_CPU_BLAS is "openblas". Throws std::invalid_argument where it is and cannot be opened, or is another
 /// word.
 const Blas* blas();
 

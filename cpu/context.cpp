@@ -11,6 +11,7 @@
 #include <string>
 
 #include "bib/cuda_backend.h"
+#include "cpu/blas.h"
 #include "cpu/isa.h"
 #include "cpu/team.h"
 
@@ -55,6 +56,7 @@ int available_threads() {
 }
 
 const char* cpu_isa_name() { return isa_name(isa()); }
+const char* cpu_blas_name() { return blas() ? "openblas" : "bib"; }
 
 void copy_bytes(Context& ctx, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes) {
   if (bytes == 0) return;

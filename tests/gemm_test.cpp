@@ -72,7 +72,7 @@ TEST(Blas, AnUnknownNameIsRefusedWithTheNamesThereAre) {
   try {
     blas();
     FAIL() << "taken for a library";
-  } catch (const std::runtime_error& e) {
+  } catch (const std::invalid_argument& e) {
     EXPECT_STREQ(e.what(), "BIB_CPU_BLAS is 'mkl'; it may be bib or openblas");
   }
   ASSERT_EQ(unsetenv("BIB_CPU_BLAS"), 0);

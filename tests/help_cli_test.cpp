@@ -133,6 +133,9 @@ TEST_F(Help, AVariableThatMakesNoSenseIsNamed) {
   const Result isa = run("info", "", "BIB_CPU_ISA=mmx");
   EXPECT_EQ(isa.code, 2) << isa.err;
   EXPECT_EQ(isa.err, "bib: error: BIB_CPU_ISA=mmx: unknown; use base, avx2 or avx512\n");
+  const Result blas = run("info", "", "BIB_CPU_BLAS=mkl");
+  EXPECT_EQ(blas.code, 2) << blas.err;
+  EXPECT_EQ(blas.err, "bib: error: BIB_CPU_BLAS is 'mkl'; it may be bib or openblas\n");
   EXPECT_THAT(run("predict m --threads few", "", "BIB_THREADS=2").err, Not(HasSubstr("BIB_THREADS")));
 }
 

@@ -85,6 +85,9 @@ DeviceInfo cuda_info(int device_index = 0);
 
 /// The instruction set the CPU kernels run with: "base" (x86-64-v2), "avx2", "avx512" (BIB_CPU_ISA overrides).
 const char* cpu_isa_name();
+/// What the CPU's dense products run with: "bib", or "openblas" where BIB_CPU_BLAS asks for it. Throws
+/// std::invalid_argument where it asks for something else, or OpenBLAS cannot be opened.
+const char* cpu_blas_name();
 
 /// Copies in stream order; host memory may be reused when this returns. Sizes must agree.
 void copy_bytes(Context& ctx, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);
