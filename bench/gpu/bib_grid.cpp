@@ -6,16 +6,14 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 #include <map>
-#include <memory>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "bib/ops.h"
+#include "bench/layers.h"
 #include "bib/random.h"
 #include "bib/train.h"
 
@@ -23,64 +21,6 @@ namespace bib::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Run = std::function<void(Context&)>;
-
-/// Operands on the context's device, alive as long as this.
-class Operands {
- public:
-  explicit Operands(Context& ctx) : ctx_(ctx) {}
-
-  template <class T, std::size_t R>
-  View<T, int(R)> zeros(const int (&shape)[R]) {
-    View<T, int(R)> v{.shape = std::to_array(shape), .device = ctx_.device()};
-    const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(v.size());
-    const Device device = ctx_.device();
-    memory_.emplace_back(allocate_bytes(device, bytes), [device](void* p) { free_bytes(device, p); });
-    v.data = static_cast<T*>(memory_.back().get());
-    zero(ctx_, v);
-    return v;
-  }
-  template <std::size_t R>
-  View<real, int(R)> zeros(const int (&shape)[R]) {
-    return zeros<real>(shape);
-  }
-  /// Uniform in [-most, most).
-  template <std::size_t R>
-  View<real, int(R)> uniform(const int (&shape)[R], float most) {
-    const auto v = zeros<real>(shape);
-    std::vector<real> host(static_cast<std::size_t>(v.size()));
-    const std::size_t drawn =
-        std::min<std::size_t>(host.size(), 1 << 20);  // then again: drawing takes longer than the op
-    for (std::size_t i = 0; i < drawn; ++i) host[i] = most * static_cast<real>(2 * next() - 1);
-    for (std::size_t i = drawn; i < host.size(); ++i) host[i] = host[i - drawn];
-    fill(v, host);
-    return v;
-  }
-  template <std::size_t R>
-  View<int, int(R)> ints(const int (&shape)[R], const std::function<int(int)>& value) {
-    const auto v = zeros<int>(shape);
-    std::vector<int> host(static_cast<std::size_t>(v.size()));
-    for (std::size_t i = 0; i < host.size(); ++i) host[i] = value(static_cast<int>(i));
-    fill(v, host);
-    return v;
-  }
-  /// In [0, 1).
-  double next() {
-    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<double>(state_ >> 33) / static_cast<double>(1u << 31);
-  }
-
- private:
-  template <class T, int R>
-  void fill(View<T, R> v, const std::vector<T>& host) {
-    copy_bytes(ctx_, v.data, v.device, host.data(), Device::cpu, host.size() * sizeof(T));
-    ctx_.wait();
-  }
-
-  Context& ctx_;
-  std::uint64_t state_ = 1;
-  std::vector<std::shared_ptr<void>> memory_;
-};
 
 /// lstm_forward/h256/b32/t64/padded: op, sizes by their letter, other words.
 struct Row {
@@ -107,64 +47,14 @@ struct Row {
   }
 };
 
-Run lstm(Operands& m, const Row& row) {
-  const int H = row.size.at('h'), B = row.size.at('b'), T = row.size.at('t'), I = std::min(H, 256), D = 2;
-  const bool train = row.op == "lstm_train";
-  LstmForward f{.x = m.uniform({T, B, I}, 1),
-                .lengths = m.ints({B}, [&](int b) { return row.length(b); }),
-                .w_x = m.uniform({D, 4 * H, I}, 0.06f),
-                .w_h = m.uniform({D, 4 * H, H}, 0.06f),
-                .b = m.zeros({D, 4 * H}),
-                .h = m.zeros({T, B, D * H})};
-  if (!train) return [f](Context& ctx) { run(ctx, f); };
-  f.gates = m.zeros({D, T, B, 4 * H}), f.c = m.zeros({D, T, B, H});
-  const LstmBackward b{.x = f.x,
-                       .lengths = f.lengths,
-                       .w_x = f.w_x,
-                       .w_h = f.w_h,
-                       .h = f.h,
-                       .gates = f.gates,
-                       .c = f.c,
-                       .d_h = m.uniform({T, B, D * H}, 1),
-                       .d_x = m.zeros({T, B, I}),
-                       .d_w_x = m.zeros({D, 4 * H, I}),
-                       .d_w_h = m.zeros({D, 4 * H, H}),
-                       .d_b = m.zeros({D, 4 * H})};
-  return [f, b](Context& ctx) {
-    run(ctx, f);
-    zero(ctx, b.d_w_x), zero(ctx, b.d_w_h), zero(ctx, b.d_b);
-    run(ctx, b);
-  };
+Run lstm_of(Operands& m, const Row& row) {
+  const int H = row.size.at('h'), B = row.size.at('b'), T = row.size.at('t');
+  std::vector<int> lengths;
+  for (int b = 0; b < B; ++b) lengths.push_back(row.length(b));
+  return lstm(m, {.T = T, .I = std::min(H, 256), .H = H, .lengths = lengths}, row.op == "lstm_train");
 }
 
-Run crf_loss(Operands& m, const Row& row) {
-  const int K = row.size.at('k'), B = row.size.at('b'), T = row.size.at('t');
-  const CrfLoss op{.scores = m.uniform({T, B, K}, 1),
-                   .tags = m.ints({T, B}, [&](int) { return static_cast<int>(m.next() * K); }),
-                   .lengths = m.ints({B}, [&](int) { return T; }),
-                   .transition = m.uniform({K, K}, 1),
-                   .first = m.uniform({K}, 1),
-                   .last = m.uniform({K}, 1),
-                   .weight = m.uniform({B}, 1),
-                   .loss = m.zeros({B}),
-                   .d_scores = m.zeros({T, B, K}),
-                   .d_transition = m.zeros({K, K}),
-                   .d_first = m.zeros({K}),
-                   .d_last = m.zeros({K})};
-  return [op](Context& ctx) { run(ctx, op); };
-}
-
-Run crf_decode(Operands& m, const Row& row) {
-  const int K = row.size.at('k'), B = row.size.at('b'), T = row.size.at('t');
-  const CrfDecode op{.scores = m.uniform({T, B, K}, 1),
-                     .lengths = m.ints({B}, [&](int) { return T; }),
-                     .transition = m.uniform({K, K}, 1),
-                     .first = m.uniform({K}, 1),
-                     .last = m.uniform({K}, 1),
-                     .tags = m.zeros<int>({T, B}),
-                     .score = m.zeros({B})};
-  return [op](Context& ctx) { run(ctx, op); };
-}
+CrfSize crf_size(const Row& row) { return {.T = row.size.at('t'), .B = row.size.at('b'), .K = row.size.at('k')}; }
 
 /// Lookup, gradient by unique rows and Adam of 4,096 tokens in a table of 120,000 rows; the index is made beforehand,
 /// as the trainer's batches make it.
@@ -267,9 +157,9 @@ double microseconds(const Row& row, Device device) {
   if (row.op == "textcnn_step" || row.op == "ner_step")
     return train_step(ctx, row.op == "ner_step" ? Task::ner : Task::tc);
   Operands m(ctx);
-  if (row.op == "lstm_forward" || row.op == "lstm_train") return timed(lstm(m, row), ctx);
-  if (row.op == "crf_loss") return timed(crf_loss(m, row), ctx);
-  if (row.op == "crf_decode") return timed(crf_decode(m, row), ctx);
+  if (row.op == "lstm_forward" || row.op == "lstm_train") return timed(lstm_of(m, row), ctx);
+  if (row.op == "crf_loss") return timed(crf_loss(m, crf_size(row)), ctx);
+  if (row.op == "crf_decode") return timed(crf_decode(m, crf_size(row)), ctx);
   if (row.op == "embedding_adam") return timed(embedding_adam(m), ctx);
   throw std::invalid_argument("there is no row " + row.op);
 }

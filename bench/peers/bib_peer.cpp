@@ -4,27 +4,23 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <iostream>
 #include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bench/layers.h"
 #include "bench/roof.h"
 #include "bib/corpus.h"
 #include "bib/ner.h"
-#include "bib/ops.h"
 #include "bib/tc.h"
 #include "bib/train.h"
-#include "tests/maker.h"
 
 namespace bib::bench {
 namespace {
 
-using test::Maker;
 using Clock = std::chrono::steady_clock;
-using Run = std::function<void(Context&)>;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -33,73 +29,12 @@ double median(std::vector<double> x) {
   return x[x.size() / 2];
 }
 
-View<int, 1> lengths_of(Maker& m, const std::vector<int>& values) {
-  const View<int, 1> lengths = m.ints({static_cast<int>(values.size())}, 0, 0);
-  std::copy(values.begin(), values.end(), lengths.data);
-  return lengths;
+/// Sizes of the other sides: 256 units a direction; 15 entity types under IOB2.
+LstmSize lstm_size(std::vector<int> lengths) {
+  const int T = *std::max_element(lengths.begin(), lengths.end());
+  return {.T = T, .I = 256, .H = 256, .lengths = std::move(lengths)};
 }
-
-/// A bidirectional layer: inputs of 256, 256 units a direction, as many steps as the longest sequence has.
-Run lstm(Maker& m, const std::vector<int>& lengths, bool train) {
-  constexpr int I = 256, H = 256, D = 2;
-  const int T = *std::max_element(lengths.begin(), lengths.end()), B = static_cast<int>(lengths.size());
-  LstmForward forward{.x = m.uniform({T, B, I}),
-                      .lengths = lengths_of(m, lengths),
-                      .w_x = m.uniform({D, 4 * H, I}, -0.06f, 0.06f),
-                      .w_h = m.uniform({D, 4 * H, H}, -0.06f, 0.06f),
-                      .b = m.uniform({D, 4 * H}),
-                      .h = m.output({T, B, D * H})};
-  if (!train) return [forward](Context& ctx) { run(ctx, forward); };
-  forward.gates = m.output({D, T, B, 4 * H}), forward.c = m.output({D, T, B, H});
-  const LstmBackward backward{.x = forward.x,
-                              .lengths = forward.lengths,
-                              .w_x = forward.w_x,
-                              .w_h = forward.w_h,
-                              .h = forward.h,
-                              .gates = forward.gates,
-                              .c = forward.c,
-                              .d_h = m.uniform({T, B, D * H}),
-                              .d_x = m.output({T, B, I}),
-                              .d_w_x = m.zeros({D, 4 * H, I}),
-                              .d_w_h = m.zeros({D, 4 * H, H}),
-                              .d_b = m.zeros({D, 4 * H})};
-  return [forward, backward](Context& ctx) {
-    run(ctx, forward);
-    zero(ctx, backward.d_w_x), zero(ctx, backward.d_w_h), zero(ctx, backward.d_b);
-    run(ctx, backward);
-  };
-}
-
-constexpr int crf_steps = 64, crf_batch = 32, crf_tags = 31;  // 15 entity types under IOB2
-
-Run crf_loss(Maker& m) {
-  constexpr int T = crf_steps, B = crf_batch, K = crf_tags;
-  const CrfLoss op{.scores = m.uniform({T, B, K}),
-                   .tags = m.ints({T, B}, 0, K - 1),
-                   .lengths = lengths_of(m, std::vector<int>(B, T)),
-                   .transition = m.uniform({K, K}),
-                   .first = m.uniform({K}),
-                   .last = m.uniform({K}),
-                   .weight = m.uniform({B}, 1, 1),
-                   .loss = m.output({B}),
-                   .d_scores = m.output({T, B, K}),
-                   .d_transition = m.zeros({K, K}),
-                   .d_first = m.zeros({K}),
-                   .d_last = m.zeros({K})};
-  return [op](Context& ctx) { run(ctx, op); };
-}
-
-Run crf_decode(Maker& m) {
-  constexpr int T = crf_steps, B = crf_batch, K = crf_tags;
-  const CrfDecode op{.scores = m.uniform({T, B, K}),
-                     .lengths = lengths_of(m, std::vector<int>(B, T)),
-                     .transition = m.uniform({K, K}),
-                     .first = m.uniform({K}),
-                     .last = m.uniform({K}),
-                     .tags = m.output<int>({T, B}),
-                     .score = m.output({B})};
-  return [op](Context& ctx) { run(ctx, op); };
-}
+constexpr CrfSize crf_size{.T = 64, .B = 32, .K = 31};
 
 /// Where the corpora are, and how many training documents the workloads with models take.
 struct Data {
@@ -210,12 +145,12 @@ class Workloads {
 
  private:
   Run make(const std::string& name) {
-    if (name == "lstm_forward_32") return lstm(maker_, std::vector<int>(32, 64), false);
-    if (name == "lstm_forward_1") return lstm(maker_, {64}, false);
-    if (name == "lstm_forward_4") return lstm(maker_, {64, 47, 31, 12}, false);
-    if (name == "lstm_train_32") return lstm(maker_, std::vector<int>(32, 64), true);
-    if (name == "crf_loss") return crf_loss(maker_);
-    if (name == "crf_decode") return crf_decode(maker_);
+    if (name == "lstm_forward_32") return lstm(operands_, lstm_size(std::vector<int>(32, 64)), false);
+    if (name == "lstm_forward_1") return lstm(operands_, lstm_size({64}), false);
+    if (name == "lstm_forward_4") return lstm(operands_, lstm_size({64, 47, 31, 12}), false);
+    if (name == "lstm_train_32") return lstm(operands_, lstm_size(std::vector<int>(32, 64)), true);
+    if (name == "crf_loss") return crf_loss(operands_, crf_size);
+    if (name == "crf_decode") return crf_decode(operands_, crf_size);
     if (name == "ner_predict") return predict_all(data_);
     if (name == "ner_one") return predict_one<NerModel>(data_, Task::ner);
     if (name == "tc_one") return predict_one<TcModel>(data_, Task::tc);
@@ -223,7 +158,8 @@ class Workloads {
   }
 
   Data data_;
-  Maker maker_;
+  Context host_;  // where operands are filled
+  Operands operands_{host_};
   std::map<int, std::unique_ptr<Context>> contexts_;
   std::map<std::string, Run> ready_;
 };
