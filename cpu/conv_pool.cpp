@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "cpu/conv_pool.simd.h"
 #include "cpu/isa.h"
+#include "cpu/minimal_filter.h"
 #include "cpu/parallel.h"
 
 namespace bib {
@@ -17,13 +19,15 @@ constexpr int sequences_per_task = 4, filters_per_task = 16;
 
 const ConvPoolSimd& simd() { return select(base::conv_pool, avx2::conv_pool, avx512::conv_pool); }
 
-/// Sequence b as rows first[b] .. first[b+1]-1 of [.,C]: `pad` rows of zeros, its steps, zeros up to at least a window.
+/// Sequence b as rows first[b] .. first[b+1]-1 of [.,C]: `pad` rows of zeros, its steps, zeros up to all that groups of
+/// positions read.
 struct Packed {
   int W, C, pad;
-  View<int, 1> first;  // [B+1]
+  View<const int, 1> lengths;  // [B]
+  View<int, 1> first;          // [B+1]
   View<real, 2> rows;
 
-  int positions(int b) const { return first[b + 1] - first[b] - W + 1; }
+  int positions(int b) const { return std::max(1, lengths[b] + 2 * pad - W + 1); }
   int longest() const {
     int most = 0;
     for (int b = 0; b + 1 < first.dim(0); ++b) most = std::max(most, first[b + 1] - first[b]);
@@ -34,10 +38,11 @@ struct Packed {
 
 Packed make_packed(Arena& arena, View<const int, 1> lengths, int W, int C, int pad) {
   const int B = lengths.dim(0);
-  Packed packed{.W = W, .C = C, .pad = pad, .first = arena.make<int, 1>({B + 1}), .rows = {}};
+  Packed packed{.W = W, .C = C, .pad = pad, .lengths = lengths, .first = arena.make<int, 1>({B + 1}), .rows = {}};
   packed.first[0] = 0;
-  for (int b = 0; b < B; ++b) packed.first[b + 1] = packed.first[b] + std::max(lengths[b] + 2 * pad, W);
-  packed.rows = arena.make<real, 2>({packed.first[B], C});
+  for (int b = 0; b < B; ++b) packed.first[b + 1] = packed.first[b] + minimal::rows_read(packed.positions(b), W);
+  const int vector_more = C > 0 ? (simd().lanes + C - 1) / C : 0;
+  packed.rows = arena.make<real, 2>({packed.first[B] + vector_more, C});
   return packed;
 }
 
@@ -49,13 +54,23 @@ void pack_sequence(const Packed& packed, View<const real, 3> x, int length, int 
   std::fill(to, end, real(0));
 }
 
-/// Filters of one panel side by side: [K,F] -> [K,width], columns f.. and zeros behind the last.
-void pack_panel(View<const real, 2> w, int f, int width, real* to) {
-  const int columns = std::min(width, w.dim(1) - f);
-  for (int k = 0; k < w.dim(0); ++k, to += width) {
-    std::copy_n(w[k].data + f, columns, to);
-    std::fill(to + columns, to + width, real(0));
-  }
+/// What minimal filtering multiplies with, of the filters from f on: [combinations,C,width], zeros behind the last
+/// filter.
+void pack_panel(View<const real, 3> w, int f, int width, real* to) {
+  const int C = w.dim(1), F = w.dim(2), columns = std::min(width, F - f);
+  minimal::for_parts(w.dim(0), [&](const minimal::Plan& plan, int tap, int) {
+    for (int j = 0; j < plan.filters; ++j) {
+      const minimal::Filter& filter = plan.filter[j];
+      for (int c = 0; c < C; ++c, to += width) {
+        std::fill(to, to + width, real(0));
+        for (int t = 0; t < plan.taps; ++t) {
+          if (filter.tap[t] == 0) continue;
+          const real factor = static_cast<real>(filter.tap[t]) * (filter.half ? real(0.5) : real(1));
+          simd().add(factor, w[tap + t][c].data + f, to, columns);
+        }
+      }
+    }
+  });
 }
 
 /// Columns of a panel of F filters that are computed.
@@ -67,12 +82,11 @@ int panel_width(int F, int panel) {
 /// Room for the filters of w as panels.
 View<real, 3> make_filters(Arena& arena, View<const real, 3> w) {
   const int panels = (w.dim(2) + simd().panel - 1) / simd().panel;
-  return arena.make<real, 3>({panels, w.dim(0) * w.dim(1), simd().panel});
+  return arena.make<real, 3>({panels, minimal::filters_of(w.dim(0)) * w.dim(1), simd().panel});
 }
 
 void pack_filters(View<const real, 3> w, int panel, View<real, 3> filters) {
-  const int F = w.dim(2);
-  pack_panel(w.reshaped<2>({w.dim(0) * w.dim(1), F}), panel * simd().panel, panel_width(F, panel), filters[panel].data);
+  pack_panel(w, panel * simd().panel, panel_width(w.dim(2), panel), filters[panel].data);
 }
 
 }  // namespace
@@ -93,7 +107,7 @@ std::shared_ptr<const ConvPoolPacked> pack_conv_pool(Context& ctx, View<const re
 }
 
 void on_cpu(Context& ctx, const ConvPoolForward& op) {
-  const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
+  const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
   const ConvPoolSimd& loops = simd();
   const int panels = (F + loops.panel - 1) / loops.panel, to_pack = op.packed ? 0 : panels;
   expect(!op.packed || op.packed->shape == op.w.shape, "conv_pool_forward: packed is of filters of another shape");
@@ -107,19 +121,33 @@ void on_cpu(Context& ctx, const ConvPoolForward& op) {
     pack_sequence(packed, op.x, op.lengths[i - to_pack], i - to_pack);
   });
 
+  // All panels of a sequence share the rows that are made for them; they are divided where there are few sequences.
   const int groups = (B + sequences_per_task - 1) / sequences_per_task;
-  parallel_for(ctx, groups * panels, [&](int i) {
-    const int group = i / panels, panel = i % panels;
-    const int end = std::min(B, (group + 1) * sequences_per_task);
-    for (int b = group * sequences_per_task; b < end; ++b) {
-      real* top = best[b][panel].data;
-      int* at = where[b][panel].data;
-      loops.best(packed.sequence(b), packed.positions(b), C, K, filters[panel].data, panel_width(F, panel), top, at);
-      for (int f = panel * loops.panel; f < std::min(F, (panel + 1) * loops.panel); ++f, ++top, ++at) {
-        const real y = *top + op.b[f];
+  const int parts = groups < ctx.threads() ? panels : 1, most = (panels + parts - 1) / parts;
+  struct Room {
+    real* scratch;
+    std::vector<ConvPoolPanel> panels;
+  };
+  const auto room = [&] {
+    return Room{.scratch = ctx.arena().make<real, 1>({loops.scratch_size(C, most)}).data,
+                .panels = std::vector<ConvPoolPanel>(static_cast<std::size_t>(most))};
+  };
+  parallel_for_with(ctx, groups * parts, room, [&](Room& r, int i) {
+    const int group = i / parts, begin = i % parts * most, count = std::min(most, panels - begin);
+    for (int b = group * sequences_per_task; b < std::min(B, (group + 1) * sequences_per_task); ++b) {
+      for (int k = 0; k < count; ++k) {
+        const int panel = begin + k;
+        r.panels[static_cast<std::size_t>(k)] = {.w = filters[panel].data,
+                                                 .width = panel_width(F, panel),
+                                                 .best = best[b][panel].data,
+                                                 .where = where[b][panel].data};
+      }
+      loops.best(packed.sequence(b), packed.positions(b), C, W, r.panels.data(), count, r.scratch);
+      for (int f = begin * loops.panel; f < std::min(F, (begin + count) * loops.panel); ++f) {
+        const real y = best[b].data[f] + op.b[f];
         const bool cut = y <= 0;
         op.y[b][op.column + f] = cut ? real(0) : y;
-        if (op.where) op.where[b][f] = cut ? -1 : *at;
+        if (op.where) op.where[b][f] = cut ? -1 : where[b].data[f];
       }
     }
   });

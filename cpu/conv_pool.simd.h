@@ -4,12 +4,23 @@
 
 namespace bib {
 
-struct ConvPoolSimd {
-  int panel, lanes;  // filters computed side by side; the last panel may hold any smaller multiple of `lanes`
+/// Filters computed side by side: the combinations that minimal filtering multiplies with (minimal_filter.h), each
+/// [C,width], and what comes out, [width].
+struct ConvPoolPanel {
+  const real* w;
+  int width;
+  real* best;
+  int* where;
+};
 
-  /// best[f] = max_p sum_k x[p*C + k] w[k*width + f], where[f] = the first p that reaches it,
-  /// f in 0..width-1,  p in 0..positions-1,  k in 0..K-1. The sums run over k in order, one fused step each.
-  void (*best)(const real* x, int positions, int C, int K, const real* w, int width, real* best, int* where);
+struct ConvPoolSimd {
+  int panel, lanes;  // filters of a panel; the last one may hold any smaller multiple of `lanes`
+
+  /// best[f] = max_p sum_w,c x[(p+w)*C + c] g[w][c][f], where[f] = the first p that reaches it,  f in 0..width-1 of
+  /// each panel,  p in 0..positions-1,  w in 0..W-1. x has minimal::rows_read(positions, W) rows and a vector more
+  /// behind them; scratch has scratch_size(C, count) reals. The order of a sum depends on p alone.
+  int (*scratch_size)(int C, int count);
+  void (*best)(const real* x, int positions, int C, int W, const ConvPoolPanel* panels, int count, real* scratch);
   /// y += a x
   void (*add)(real a, const real* x, real* y, int n);
 };

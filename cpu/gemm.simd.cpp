@@ -9,21 +9,9 @@ namespace {
 
 int smaller(int a, int b) { return a < b ? a : b; }
 
-void transpose_to(const real* from, int ld_from, int rows, int columns, real* to, int ld_to) {
-  for (int r = 0; r < rows; r += lanes) {
-    for (int c = 0; c < columns; c += lanes) {
-      vec tile[lanes];
-      for (int i = 0; i < lanes; ++i)
-        tile[i] = r + i < rows ? load_some(from + std::ptrdiff_t{r + i} * ld_from + c, columns - c) : vec{};
-      transpose(tile);
-      for (int i = 0; i < smaller(lanes, columns - c); ++i) store(to + std::ptrdiff_t{c + i} * ld_to + r, tile[i]);
-    }
-  }
-}
-
 void pack(const real* b, int ldb, bool transposed, int k, int n, real* to) {
   const int width = padded(n);
-  if (transposed) return transpose_to(b, ldb, n, k, to, width);
+  if (transposed) return transposed_rows(b, ldb, n, k, to, width);
   for (int row = 0; row < k; ++row, b += ldb)
     for (int v = 0; v < n; v += lanes, to += lanes) store(to, load_some(b + v, n - v));
 }
@@ -67,7 +55,7 @@ void multiply_block(const GemmBlock& g) {
 const GemmSimd gemm{.lanes = lanes,
                     .panel = panel_vectors * lanes,
                     .pack = pack,
-                    .transpose = transpose_to,
+                    .transpose = transposed_rows,
                     .multiply = multiply_block};
 
 }  // namespace bib::BIB_ISA

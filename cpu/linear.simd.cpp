@@ -11,11 +11,9 @@ int blocks_of(int O) { return (O + lanes - 1) / lanes; }
 
 void pack(const real* w, int O, int I, real* packed) {
   for_panels(blocks_of(O), [&](auto V, int first) {
-    for (int i = 0; i < I; ++i) {
-      for (int o = first * lanes; o < (first + V.value) * lanes; ++o) {
-        *packed++ = o < O ? w[std::ptrdiff_t{o} * I + i] : real(0);
-      }
-    }
+    const int row = first * lanes, rows = O - row < V.value * lanes ? O - row : V.value * lanes;
+    transposed_rows(w + std::ptrdiff_t{row} * I, I, rows, I, packed, V.value * lanes);
+    packed += std::ptrdiff_t{I} * V.value * lanes;
   });
 }
 

@@ -78,4 +78,17 @@ BIB_INLINE void multiply(vec (&acc)[S][V], const real* const (&a)[S], const real
   }
 }
 
+/// to[c][r] = from[r][c]; rows are made whole vectors by zeros.
+BIB_INLINE void transposed_rows(const real* from, int ld_from, int rows, int columns, real* to, int ld_to) {
+  for (int r = 0; r < rows; r += lanes) {
+    for (int c = 0; c < columns; c += lanes) {
+      vec tile[lanes];
+      for (int i = 0; i < lanes; ++i)
+        tile[i] = r + i < rows ? load_some(from + long{r + i} * ld_from + c, columns - c) : vec{};
+      transpose(tile);
+      for (int i = 0; i < lanes && i < columns - c; ++i) store(to + long{c + i} * ld_to + r, tile[i]);
+    }
+  }
+}
+
 }  // namespace bib::BIB_ISA

@@ -51,6 +51,29 @@ ConvPoolForward full_length(Maker& m, int T, int B, int C, int W, int F, int pad
           .pad = pad};
 }
 
+/// Small integers: minimal filtering adds other terms than the formula does, but here nothing is rounded, so y and the
+/// earliest of equal positions agree to the last bit. Lengths around groups of 4 positions and blocks of 72.
+TEST(ConvPool, equals_its_formula_exactly_for_every_window_and_length) {
+  Maker m(test_seed(), true);
+  for (int W = 1; W <= 9; ++W) {
+    const std::vector<int> lengths{0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 70, 71, 72, 73, 74, 80, 151};
+    ConvPoolForward op = full_length(m, 151, static_cast<int>(lengths.size()), 3, W, 5, W / 2);
+    const auto filled = m.zeros<int>({static_cast<int>(lengths.size())});
+    std::copy(lengths.begin(), lengths.end(), filled.data);
+    op.lengths = filled;
+    m.run(op);
+    for (int b = 0; b < op.y.dim(0); ++b)
+      for (int f = 0; f < op.b.dim(0); ++f) {
+        int at = 0;
+        for (int p = 1; p < positions(op, b); ++p)
+          if (activation(op, b, f, p) > activation(op, b, f, at)) at = p;
+        const double y = activation(op, b, f, at) + op.b[f];
+        ASSERT_EQ(op.y[b][f], std::max(0.0, y)) << "window " << W << ", length " << lengths[b];
+        ASSERT_EQ(op.where[b][f], y > 0 ? at : -1) << "window " << W << ", length " << lengths[b];
+      }
+  }
+}
+
 TEST(ConvPool, gives_the_same_bits_with_packed_filters) {
   Maker m;
   ConvPoolForward op = m.run(full_length(m, 23, 6, 8, 3, 70, 1));
