@@ -166,24 +166,26 @@ void on_cpu(Context& ctx, const ConvPoolBackward& op) {
   parallel_for(ctx, chunks + B, [&](int i) {
     if (i >= chunks) return pack_sequence(packed, op.x, op.lengths[i - chunks], i - chunks);
     const int begin = i * filters_per_task, end = std::min(F, begin + filters_per_task);
-    for (int k = 0; k < K; ++k)
-      for (int f = begin; f < end; ++f) w_rows[f][k] = op.w.data[std::int64_t{k} * F + f];
+    loops.turn(op.w.data + begin, F, K, end - begin, false, w_rows[begin].data, K);
   });
 
   const auto filter_gradients = [&](int begin, int end) {
+    std::vector<real> factor(static_cast<std::size_t>(B));
+    std::vector<const real*> window(static_cast<std::size_t>(B));
     for (int f = begin; f < end; ++f) {
-      real* d_w = std::fill_n(d_w_rows[f].data, K, real(0)) - K;
+      int winners = 0;
       real d_b = 0;
       for (int b = 0; b < B; ++b) {
         if (op.where[b][f] < 0) continue;
-        const real d = op.d_y[b][op.column + f];
-        loops.add(d, packed.sequence(b) + std::int64_t{op.where[b][f]} * C, d_w, K);
-        d_b += d;
+        factor[winners] = op.d_y[b][op.column + f];
+        window[winners] = packed.sequence(b) + std::int64_t{op.where[b][f]} * C;
+        d_b += factor[winners++];
       }
+      std::fill_n(d_w_rows[f].data, K, real(0));
+      loops.add_all(factor.data(), window.data(), winners, d_w_rows[f].data, K);
       op.d_b[f] += d_b;
     }
-    for (int k = 0; k < K; ++k)
-      for (int f = begin; f < end; ++f) op.d_w.data[std::int64_t{k} * F + f] += d_w_rows[f][k];
+    loops.turn(d_w_rows[begin].data, K, end - begin, K, true, op.d_w.data + begin, F);
   };
   const auto input_gradient = [&](int b, real* d_x) {
     std::fill_n(d_x, (packed.first[b + 1] - packed.first[b]) * C, real(0));

@@ -163,8 +163,47 @@ void add(real a, const real* __restrict x, real* __restrict y, int n) {
   for (int i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
+void add_all(const real* a, const real* const* x, int count, real* y, int n) {
+  constexpr int vectors = 4;
+  int i = 0;
+  for (; i + vectors * lanes <= n; i += vectors * lanes) {
+    vec sum[vectors];
+    for (int v = 0; v < vectors; ++v) sum[v] = load(y + i + v * lanes);
+    for (int j = 0; j < count; ++j)
+      for (int v = 0; v < vectors; ++v) sum[v] += a[j] * load(x[j] + i + v * lanes);
+    for (int v = 0; v < vectors; ++v) store(y + i + v * lanes, sum[v]);
+  }
+  for (; i < n; i += lanes) {
+    vec sum = load_some(y + i, n - i);
+    for (int j = 0; j < count; ++j) sum += a[j] * load_some(x[j] + i, n - i);
+    store_some(y + i, sum, n - i);
+  }
+}
+
+void turn(const real* from, int ld_from, int rows, int columns, bool add, real* to, int ld_to) {
+  for (int r = 0; r < rows; r += lanes) {
+    const int high = rows - r < lanes ? rows - r : lanes;
+    for (int c = 0; c < columns; c += lanes) {
+      vec square[lanes];
+      for (int i = 0; i < lanes; ++i)
+        square[i] = i < high ? load_some(from + long{r + i} * ld_from + c, columns - c) : vec{};
+      transpose(square);
+      for (int i = 0; i < lanes && c + i < columns; ++i) {
+        real* row = to + long{c + i} * ld_to + r;
+        store_some(row, add ? load_some(row, high) + square[i] : square[i], high);
+      }
+    }
+  }
+}
+
 }  // namespace
 
-const ConvPoolSimd conv_pool{.panel = panel, .lanes = lanes, .scratch_size = scratch_size, .best = best, .add = add};
+const ConvPoolSimd conv_pool{.panel = panel,
+                             .lanes = lanes,
+                             .scratch_size = scratch_size,
+                             .best = best,
+                             .add = add,
+                             .add_all = add_all,
+                             .turn = turn};
 
 }  // namespace bib::BIB_ISA

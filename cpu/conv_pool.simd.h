@@ -21,8 +21,11 @@ struct ConvPoolSimd {
   /// behind them; scratch has scratch_size(C, count) reals. The order of a sum depends on p alone.
   int (*scratch_size)(int C, int count);
   void (*best)(const real* x, int positions, int C, int W, const ConvPoolPanel* panels, int count, real* scratch);
-  /// y += a x
+  /// y += a x;  y += sum_j a[j] x[j], in the order of j, with the bits of one add after the other
   void (*add)(real a, const real* x, real* y, int n);
+  void (*add_all)(const real* a, const real* const* x, int count, real* y, int n);
+  /// to[c][r] = from[r][c], or += where `add` is set
+  void (*turn)(const real* from, int ld_from, int rows, int columns, bool add, real* to, int ld_to);
 };
 
 namespace base {
