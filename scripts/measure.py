@@ -50,13 +50,19 @@ def enter_client_environment(bib):
     """Starts this script again in the Python environment that has grpcio and the stubs, unless it is there."""
     if os.environ.get("BIB_CLIENT_ENVIRONMENT"):
         return
+    if packed := os.environ.get("BIB_PYTHON_PACKAGES"):  # scripts/gpu-check --pack: packages for this Python, and stubs
+        return become_client(sys.executable, bib, [pathlib.Path(packed), pathlib.Path(packed) / "stubs"])
     found = run([root / "scripts/python-client"], capture_output=True, text=True,
                 env={"BIB_PYTHON_CLIENT": str(bib.parent), **os.environ})
     folder = pathlib.Path(found.stdout.strip())
-    paths = [folder / "stubs", root / "tests/serve", root / "scripts"]
+    become_client(folder / "bin/python", bib, [folder / "stubs"])
+
+
+def become_client(python, bib, packages):
+    paths = [*packages, root / "tests/serve", root / "scripts"]
     env = {**os.environ, "BIB_CLIENT_ENVIRONMENT": "1", "BIB_COMMAND": str(bib), "BIB_SOURCE": str(root),
            "GRPC_VERBOSITY": "NONE", "PYTHONPATH": ":".join(map(str, paths)), "PYTHONDONTWRITEBYTECODE": "1"}
-    os.execve(folder / "bin/python", [str(folder / "bin/python"), *sys.argv], env)
+    os.execve(python, [str(python), *sys.argv], env)
 
 
 def machine(bib):
