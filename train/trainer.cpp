@@ -121,8 +121,7 @@ class Trainer {
                          {.seed = config_.seed, .step = static_cast<std::uint32_t>(epoch_), .stream = order_stream});
     const int count = static_cast<int>(batches.size()), before = step_ - batch_;  // steps made before this epoch
     const auto group = [&](int i) -> const Group& { return batches[static_cast<std::size_t>(i)]; };
-    BatchFeed feed(batch_, count, ctx_.asynchronous(),
-                   [&](int i) { return learner_.prepare(group(i), key_of(before + i + 1)); });
+    BatchFeed feed(batch_, count, [&](int i) { return learner_.prepare(group(i), key_of(before + i + 1)); });
     while (batch_ < count) {
       start_step(feed, group(batch_++));
       while (under_way_.size() > most_under_way()) {
