@@ -1,6 +1,7 @@
-// CRF loss with its gradients, marginals, and exact span probabilities, on the lattice of crf_lattice.h.
-// Deterministic: transition gradients are summed in double over fixed groups of sequences, in their order, each thread
-// owning one pair of tags; the groups' sums are added in order. The one atomic decides whose fault the host is told.
+// CRF loss with its gradients, marginals, and exact span probabilities: what is made of each sequence's sums
+// (crf_lattice.h). Deterministic: transition gradients are summed in double over fixed groups of sequences, in their
+// order, each thread owning one pair of tags; the groups' sums are added in order. The one atomic decides whose fault
+// the host is told.
 #include "bib/ops/crf.h"
 #include "kernels/crf_lattice.h"
 #include "kernels/elementwise.h"
@@ -10,23 +11,24 @@ namespace bib {
 namespace device::crf {
 namespace {
 
-constexpr int most_groups = 128;
+constexpr int most_blocks = 512;                 // up to 32 tags: beyond, a block takes several sequences
+constexpr int most_groups = 128;                 // beyond 32 tags
 constexpr std::int64_t most_sums = 4096 * 1024;  // doubles
 
+/// How sequence b counts: not at all, against the paths that agree with its tags, or against its one path.
+enum class Kind { none, partial, full };
+
 struct Loss {
-  Sums sums;
   const float* weight;
   float *loss, *d_scores, *d_transition, *d_first, *d_last;
   double* partial;  // [groups,(K+2)*K]: pairs of tags, first tags, last tags
   int groups;
   CrfFault* fault;
 
-  enum class Kind { none, partial, full };
-  /// How sequence b counts: not at all, against the paths that agree with its tags, or against its one path.
-  __device__ Kind kind(int b) const {
-    const int n = sums.lattice.annotated[b];
+  __device__ Kind kind(const Sums& s, int b) const {
+    const int n = s.lattice.annotated[b];
     if (n == 0 || weight[b] == 0) return Kind::none;
-    return n == sums.batch.lengths[b] ? Kind::full : Kind::partial;
+    return n == s.batch.lengths[b] ? Kind::full : Kind::partial;
   }
 };
 
@@ -72,11 +74,11 @@ __device__ void refuse(CrfFault* to, const CrfFault& fault) {
   to->sequence = fault.sequence, to->step = fault.step, to->tag = fault.tag, to->before = fault.before;
 }
 
-/// One block per sequence: its loss and d_scores.
-__global__ void losses(Loss a) {
-  const Batch& batch = a.sums.batch;
-  const int b = static_cast<int>(blockIdx.x), n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x);
-  const Loss::Kind kind = a.kind(b);
+/// All threads of a block: loss and d_scores of sequence b.
+__device__ void write_loss(const Sums& s, const Loss& a, int b) {
+  const Batch& batch = s.batch;
+  const int n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x);
+  const Kind kind = a.kind(s, b);
   const double w = a.weight[b];
   double gold = 0;
   int faulty = 0;
@@ -88,42 +90,42 @@ __global__ void losses(Loss a) {
   gold = block_sum(gold);
   faulty = __syncthreads_or(faulty);
   if (me == 0) {
-    const double* log_z = a.sums.lattice.log_z + b;
+    const double* log_z = s.lattice.log_z + b;
     double loss = 0;
-    if (kind == Loss::Kind::full) loss = w * (log_z[0] - gold);
-    if (kind == Loss::Kind::partial) loss = w * (log_z[0] - log_z[batch.B]);
+    if (kind == Kind::full) loss = w * (log_z[0] - gold);
+    if (kind == Kind::partial) loss = w * (log_z[0] - log_z[batch.B]);
     a.loss[b] = static_cast<float>(loss);
     if (faulty) {
       refuse(a.fault, first_fault(batch, b, n));
-    } else if (kind == Loss::Kind::partial && log_z[batch.B] == -INFINITY) {
-      refuse(a.fault, dead_end(a.sums, b, n));
+    } else if (kind == Kind::partial && log_z[batch.B] == -INFINITY) {
+      refuse(a.fault, dead_end(s, b, n));
     }
   }
   if (!a.d_scores) return;
-  for (int i = static_cast<int>(threadIdx.x); i < batch.T * K; i += static_cast<int>(blockDim.x)) {
+  for (int i = me; i < batch.T * K; i += static_cast<int>(blockDim.x)) {
     const int t = i / K, k = i % K;
     double d = 0;
-    if (t < n && kind != Loss::Kind::none) {
-      d = a.sums.marginal(0, b, t, k);
-      d -= kind == Loss::Kind::partial ? a.sums.marginal(1, b, t, k) : static_cast<double>(batch.tag(t, b) == k);
+    if (t < n && kind != Kind::none) {
+      d = s.marginal(0, b, t, k);
+      d -= kind == Kind::partial ? s.marginal(1, b, t, k) : static_cast<double>(batch.tag(t, b) == k);
     }
     a.d_scores[batch.at(t, b, k)] = static_cast<float>(w * d);
   }
 }
 
 /// What sequence b adds to the gradient of transition i, j.
-__device__ double pair_gradient(const Loss& a, int b, int i, int j) {
-  const Batch& batch = a.sums.batch;
-  const Loss::Kind kind = a.kind(b);
-  if (kind == Loss::Kind::none) return 0;
+__device__ double pair_gradient(const Sums& s, const Loss& a, int b, int i, int j) {
+  const Batch& batch = s.batch;
+  const Kind kind = a.kind(s, b);
+  if (kind == Kind::none) return 0;
   const int n = batch.lengths[b];
   double sum = 0;
-  if (kind == Loss::Kind::partial) {
-    for (int t = 0; t + 1 < n; ++t) sum += a.sums.pair(0, b, t, i, j) - a.sums.pair(1, b, t, i, j);
+  if (kind == Kind::partial) {
+    for (int t = 0; t + 1 < n; ++t) sum += s.pair(0, b, t, i, j) - s.pair(1, b, t, i, j);
   } else {
     int gold = 0;
     for (int t = 0; t + 1 < n; ++t) {
-      sum += a.sums.pair(0, b, t, i, j);
+      sum += s.pair(0, b, t, i, j);
       gold += batch.tag(t, b) == i && batch.tag(t + 1, b) == j;
     }
     sum -= gold;
@@ -131,46 +133,127 @@ __device__ double pair_gradient(const Loss& a, int b, int i, int j) {
   return a.weight[b] * sum;
 }
 
-/// Thread (x): item x of group blockIdx.y: pair of tags i, j = item, or as row K a first tag and as row K + 1 a last
-/// one, whose gradients are those of the scores there.
-__global__ void group_sums(Loss a) {
-  const Batch& batch = a.sums.batch;
-  const int K = batch.K, group = static_cast<int>(blockIdx.y);
-  const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, item = global_thread();
-  if (item >= size) return;
-  const int i = static_cast<int>(item / K), j = static_cast<int>(item % K);
-  const auto bound = [&](int g) { return static_cast<int>(static_cast<std::int64_t>(batch.B) * g / a.groups); };
-  double sum = 0;
-  for (int b = bound(group); b < bound(group + 1); ++b) {
-    const int n = batch.lengths[b];
-    if (i < K) {
-      sum += pair_gradient(a, b, i, j);
-    } else if (n > 0) {
-      sum += a.d_scores[batch.at(i == K ? 0 : n - 1, b, j)];
+/// What sequence b adds to `item` of the sums: pair of tags i, j = item, or as row K a first tag and as row K + 1 a
+/// last one, whose gradients are those of the scores there.
+__device__ double gradient(const Sums& s, const Loss& a, int b, int item) {
+  const int K = s.batch.K, i = item / K, j = item % K, n = s.batch.lengths[b];
+  if (i < K) return pair_gradient(s, a, b, i, j);
+  return n > 0 ? a.d_scores[s.batch.at(i == K ? 0 : n - 1, b, j)] : 0.0;
+}
+
+/// Up to 32 tags, all threads of a block: to[i][j] = (`first`) or += the gradients of pairs of tags. Warp w takes the
+/// rows i from rows * w on, a lane the column j, and sums over time in registers.
+__device__ void add_pairs(const Sums& s, const Loss& a, int b, bool first, double* to) {
+  constexpr int rows = most_lanes / (static_cast<int>(sequence_threads) / warp_lanes);
+  SHARED(int, gold, [most_lanes * most_lanes]);
+  const Batch& batch = s.batch;
+  const int n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x), j = lane_id(),
+            top = rows * warp_id();
+  const Kind kind = a.kind(s, b);
+  const int variants = kind == Kind::partial ? 2 : 1;
+  bool scaled = kind != Kind::none;
+  for (int v = 0; v < variants; ++v) scaled = scaled && !s.lattice.in_log[v * batch.B + b];
+  if (!scaled) {
+    for (int item = me; item < K * K; item += static_cast<int>(sequence_threads))
+      to[item] = (first ? 0.0 : to[item]) + pair_gradient(s, a, b, item / K, item % K);
+    return;
+  }
+  for (int i = me; i < K * K; i += static_cast<int>(sequence_threads)) gold[i] = 0;
+  __syncthreads();
+  for (int t = me; kind == Kind::full && t + 1 < n; t += static_cast<int>(sequence_threads))
+    atomicAdd(gold + batch.tag(t, b) * K + batch.tag(t + 1, b), 1);
+  double sum[rows] = {};
+  for (int v = 0; v < variants; ++v) {
+    const double* alpha = s.lattice.alpha + s.row(v, b, 0);
+    const double* ahead = s.lattice.ahead + s.row(v, b, 1);
+#pragma unroll 2
+    for (int t = 0; t + 1 < n; ++t, alpha += K, ahead += K) {
+      double next = j < K ? ahead[j] : 0.0;
+      if (v == 1) next = -next;
+#pragma unroll
+      for (int q = 0; q < rows; ++q) sum[q] += (top + q < K ? alpha[top + q] : 0.0) * next;
     }
   }
+  __syncthreads();
+#pragma unroll
+  for (int q = 0; q < rows; ++q) {
+    const int item = (top + q) * K + j;
+    if (top + q >= K || j >= K) continue;
+    to[item] = (first ? 0.0 : to[item]) + a.weight[b] * (sum[q] * s.weights.forward[item] - gold[item]);
+  }
+}
+
+/// Up to 32 tags: everything of a sequence; the groups' sums are those of the blocks.
+struct LossAndSums {
+  Loss a;
+  __device__ void operator()(const Sums& s, int b, bool first) const {
+    write_loss(s, a, b);
+    if (!a.d_scores) return;
+    const int K = s.batch.K, size = (K + 2) * K;
+    double* sums = a.partial + static_cast<std::int64_t>(blockIdx.x) * size;
+    add_pairs(s, a, b, first, sums);
+    __syncthreads();
+    for (int item = K * K + static_cast<int>(threadIdx.x); item < size; item += static_cast<int>(sequence_threads))
+      sums[item] = (first ? 0.0 : sums[item]) + gradient(s, a, b, item);
+  }
+};
+struct LossAlone {
+  Loss a;
+  __device__ void operator()(const Sums& s, int b, bool) const { write_loss(s, a, b); }
+};
+
+/// Beyond 32 tags: thread (x) takes item x of group blockIdx.y.
+__global__ void group_sums(Sums s, Loss a) {
+  const int K = s.batch.K, group = static_cast<int>(blockIdx.y);
+  const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, item = global_thread();
+  if (item >= size) return;
+  double sum = 0;
+  for (int b = first_of(s.batch, group, a.groups); b < first_of(s.batch, group + 1, a.groups); ++b)
+    sum += gradient(s, a, b, static_cast<int>(item));
   a.partial[group * size + item] = sum;
 }
 
-struct AddGroups {
-  Loss a;
-  __device__ void operator()(std::int64_t item) const {
-    const std::int64_t K = a.sums.batch.K, size = (K + 2) * K;
-    double sum = 0;
-    for (int g = 0; g < a.groups; ++g) sum += a.partial[g * size + item];
-    float* const to = item < K * K ? a.d_transition + item : (item < size - K ? a.d_first : a.d_last) + item % K;
-    *to += static_cast<float>(sum);
+/// Thread (x, y) adds groups y, y + slices, ... of an item; the slices are added in their order.
+constexpr unsigned slices = 8;
+__global__ void __launch_bounds__(warp_lanes* slices) add_groups(Loss a, int K) {
+  SHARED(double, sums, [slices][warp_lanes]);
+  const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, pairs = static_cast<std::int64_t>(K) * K;
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * warp_lanes + x;
+  double sum = 0;
+  if (item < size) {
+#pragma unroll 8
+    for (int g = y; g < a.groups; g += static_cast<int>(slices)) sum += a.partial[g * size + item];
+  }
+  sums[y][x] = sum;
+  __syncthreads();
+  if (y != 0 || item >= size) return;
+  for (int i = 1; i < static_cast<int>(slices); ++i) sum += sums[i][x];
+  float* const to = item < pairs ? a.d_transition + item : (item < size - K ? a.d_first : a.d_last) + item % K;
+  *to += static_cast<float>(sum);
+}
+
+struct WriteMarginals {
+  float *log_z, *marginals;
+  __device__ void operator()(const Sums& s, int b, bool) const {
+    const int n = s.batch.lengths[b], K = s.batch.K;
+    if (threadIdx.x == 0) log_z[b] = static_cast<float>(s.lattice.log_z[b]);
+    for (int i = static_cast<int>(threadIdx.x); i < s.batch.T * K; i += static_cast<int>(blockDim.x)) {
+      const int t = i / K, k = i % K;
+      marginals[s.batch.at(t, b, k)] = t < n ? static_cast<float>(s.marginal(0, b, t, k)) : 0.0f;
+    }
   }
 };
 
-__global__ void write_marginals(Sums s, float* log_z, float* marginals) {
-  const int b = static_cast<int>(blockIdx.x), n = s.batch.lengths[b], K = s.batch.K;
-  if (threadIdx.x == 0) log_z[b] = static_cast<float>(s.lattice.log_z[b]);
-  for (int i = static_cast<int>(threadIdx.x); i < s.batch.T * K; i += static_cast<int>(blockDim.x)) {
-    const int t = i / K, k = i % K;
-    marginals[s.batch.at(t, b, k)] = t < n ? static_cast<float>(s.marginal(0, b, t, k)) : 0.0f;
+/// For a later launch: the weights, which up to 32 tags lie in shared memory.
+struct KeepWeights {
+  double* forward;
+  __device__ void operator()(const Sums& s, int b, bool) const {
+    if (b != 0 || s.weights.forward == forward) return;
+    for (int i = static_cast<int>(threadIdx.x); i < s.batch.K * s.batch.K; i += static_cast<int>(blockDim.x))
+      forward[i] = s.weights.forward[i];
   }
-}
+};
 
 /// The posterior of a linear chain is itself a Markov chain: p(y_b..y_e) = p(y_b) prod_t p(y_t, y_t+1) / p(y_t)
 struct SpanProbability {
@@ -200,42 +283,47 @@ struct SpanProbability {
 void on_cuda(Context& ctx, const CrfLoss& op) {
   using namespace device::crf;
   const Batch batch = batch_of(op, op.tags.data);
-  const std::int64_t size = std::int64_t{batch.K + 2} * batch.K;
-  const int groups =
-      static_cast<int>(std::min<std::int64_t>({batch.B, most_groups, std::max<std::int64_t>(1, most_sums / size)}));
+  const std::int64_t size = std::int64_t{batch.K + 2} * batch.K, fit = std::max<std::int64_t>(1, most_sums / size);
+  const bool in_blocks = batch.K <= most_lanes;  // each block sums the transition gradients of its sequences itself
   ArenaScope scratch(ctx.arena());
   if (batch.B == 0) return;
-  const Loss a{.sums = sum_paths(ctx, batch, true),
-               .weight = op.weight.data,
-               .loss = op.loss.data,
-               .d_scores = op.d_scores.data,
-               .d_transition = op.d_transition.data,
-               .d_first = op.d_first.data,
-               .d_last = op.d_last.data,
-               .partial = op.d_scores ? ctx.arena().make<double, 3>({groups, batch.K + 2, batch.K}).data : nullptr,
-               .groups = groups,
-               .fault = ctx.cuda().fault()};
-  const auto B = static_cast<unsigned>(batch.B);
-  device::launch(ctx, op.name, losses, {.blocks = dim3(B), .threads = 256}, a);
-  if (!op.d_scores) return;
-  device::launch(
-      ctx, op.name, group_sums,
-      {.blocks = dim3(static_cast<unsigned>((size + 255) / 256), static_cast<unsigned>(groups)), .threads = 256}, a);
-  device::for_each(ctx, op.name, size, AddGroups{a});
+  const Sums sums = make_sums(ctx, batch, true);
+  Loss a{.weight = op.weight.data,
+         .loss = op.loss.data,
+         .d_scores = op.d_scores.data,
+         .d_transition = op.d_transition.data,
+         .d_first = op.d_first.data,
+         .d_last = op.d_last.data,
+         .groups = static_cast<int>(std::min<std::int64_t>({batch.B, in_blocks ? most_blocks : most_groups, fit})),
+         .fault = ctx.cuda().fault()};
+  if (!op.d_scores) return sum_paths(ctx, op.name, sums, static_cast<unsigned>(batch.B), LossAlone{a});
+  a.partial = ctx.arena().make<double, 3>({a.groups, batch.K + 2, batch.K}).data;
+  const auto groups = static_cast<unsigned>(a.groups);
+  if (in_blocks) {
+    sum_paths(ctx, op.name, sums, groups, LossAndSums{a});
+  } else {
+    sum_paths(ctx, op.name, sums, static_cast<unsigned>(batch.B), LossAlone{a});
+    device::launch(ctx, op.name, group_sums,
+                   {.blocks = dim3(static_cast<unsigned>((size + 255) / 256), groups), .threads = 256}, sums, a);
+  }
+  device::launch(ctx, op.name, add_groups,
+                 {.blocks = dim3(static_cast<unsigned>((size + device::warp_lanes - 1) / device::warp_lanes)),
+                  .threads = dim3(device::warp_lanes, slices)},
+                 a, batch.K);
 }
 
 void on_cuda(Context& ctx, const CrfMarginals& op) {
   using namespace device::crf;
   ArenaScope scratch(ctx.arena());
-  const Sums sums = sum_paths(ctx, batch_of(op), false);
-  device::launch(ctx, op.name, write_marginals, {.blocks = dim3(static_cast<unsigned>(sums.batch.B)), .threads = 128},
-                 sums, op.log_z.data, op.marginals.data);
+  const Sums sums = make_sums(ctx, batch_of(op), false);
+  sum_paths(ctx, op.name, sums, static_cast<unsigned>(sums.batch.B), WriteMarginals{op.log_z.data, op.marginals.data});
 }
 
 void on_cuda(Context& ctx, const CrfSpanProbability& op) {
   using namespace device::crf;
   ArenaScope scratch(ctx.arena());
-  const Sums sums = sum_paths(ctx, batch_of(op), false);
+  const Sums sums = make_sums(ctx, batch_of(op), false);
+  sum_paths(ctx, op.name, sums, static_cast<unsigned>(sums.batch.B), KeepWeights{sums.weights.forward});
   device::for_each(ctx, op.name, op.spans.dim(0),
                    SpanProbability{sums, op.tags.data, op.extend.data, op.spans.data, op.probability.data});
 }

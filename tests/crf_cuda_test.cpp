@@ -128,5 +128,23 @@ TEST_F(CrfOnDevice, a_recorded_step_is_refused_when_its_loss_is_read) {
   }
 }
 
+TEST_F(CrfOnDevice, more_sequences_than_blocks) {
+  p_ = CrfProblem(m_, 3, 520, 4, 2);  // some blocks take two, here and there annotated
+  const CrfLoss op = loss();
+  Placed<CrfLoss> placed(*ctx_, op, Prefill::as_made);
+  placed.run();
+  m_.run(op);
+  const auto expect_near = [&](auto on_device, auto expected) {
+    const std::vector<real> got = download(*ctx_, on_device);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got[i], expected.data[i], 1e-5 * (1 + std::abs(expected.data[i]))) << i;
+  };
+  expect_near(placed.op().loss, op.loss);
+  expect_near(placed.op().d_scores, op.d_scores);
+  expect_near(placed.op().d_transition, op.d_transition);
+  expect_near(placed.op().d_first, op.d_first);
+  expect_near(placed.op().d_last, op.d_last);
+}
+
 }  // namespace
 }  // namespace bib::test
