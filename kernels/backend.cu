@@ -1,4 +1,5 @@
 // Device, memory, copies and errors: what include/bib/cuda_backend.h promises.
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <new>
@@ -42,6 +43,17 @@ int attribute(cudaDeviceAttr which, int index) {
   return value;
 }
 
+__global__ void any_kernel() {}
+
+/// The compute capability that the kernels were compiled for, times 10: at most that of the current device, which also
+/// runs what was made for older ones. 0 where it cannot run them.
+int compiled_for() {
+  cudaFuncAttributes found{};
+  if (cudaFuncGetAttributes(&found, reinterpret_cast<const void*>(any_kernel)) == cudaSuccess) return found.ptxVersion;
+  cudaGetLastError();
+  return 0;
+}
+
 }  // namespace
 
 DeviceInfo cuda_info(int index) {
@@ -64,6 +76,12 @@ DeviceInfo cuda_info(int index) {
     info.why = cudaGetErrorString(cudaGetLastError());
     return info;
   }
+  if (compiled_for() == 0) {
+    const std::string architecture = std::to_string(properties.major) + std::to_string(properties.minor);
+    info.why = std::string(properties.name) + " is sm_" + architecture +
+               ", and this bib has no kernels for it: build it with -DCMAKE_CUDA_ARCHITECTURES=" + architecture;
+    return info;
+  }
   info.name = properties.name;
   info.compute_major = properties.major;
   info.compute_minor = properties.minor;
@@ -79,7 +97,7 @@ CudaState* make_cuda_state(int index, Math math) {
   state->math = math;
   device::check(cudaSetDevice(index), "choosing the device");
   state->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
-  state->compute_major = attribute(cudaDevAttrComputeCapabilityMajor, index);
+  state->compute_major = std::min(attribute(cudaDevAttrComputeCapabilityMajor, index), compiled_for() / 10);
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
   device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");

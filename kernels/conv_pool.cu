@@ -1,15 +1,26 @@
 // Fused convolution, ReLU and max over time. Forward: one block per sequence and 64 filters walks over tiles of 64
 // positions; the input rows of a tile are read once from global memory for all taps, the [P,B,F] activations exist in
-// registers only. Backward touches the winning positions alone.
+// registers only. In fast math the products are bf16 on tensor cores, summed in fp32. Backward touches the winning
+// positions alone.
 // Order of every sum: taps and channels as they lie in w; filters, then sequences, rising. No atomics.
 #include "bib/ops/conv_pool.h"
 #include "kernels/elementwise.h"
+#include "kernels/mma.h"
 
 namespace bib {
 namespace device {
 namespace {
 
 constexpr int tile = 64, channels = 16, threads = 256, side = 16;
+
+/// Best of the positions seen so far; ties go to the earlier one.
+struct Best {
+  float value;
+  int at;
+  __device__ void take(float v, int p) {
+    if (v > value || (v == value && p < at) || (v != v && value == value)) value = v, at = p;
+  }
+};
 
 struct Forward {
   const float* x;
@@ -18,14 +29,11 @@ struct Forward {
   float* y;
   int* where;
   int B, C, W, F, Y, pad, column;
-};
-
-/// Best of the positions seen so far; ties go to the earlier one.
-struct Best {
-  float value;
-  int at;
-  __device__ void take(float v, int p) {
-    if (v > value || (v == value && p < at) || (v != v && value == value)) value = v, at = p;
+  __device__ void write(int sequence, int filter, const Best& winner) const {
+    const float v = winner.value + b[filter];
+    const bool cut = v <= 0;
+    y[static_cast<std::int64_t>(sequence) * Y + column + filter] = cut ? 0.0f : v;
+    if (where) where[static_cast<std::int64_t>(sequence) * F + filter] = cut ? -1 : winner.at;
   }
 };
 
@@ -93,10 +101,101 @@ __global__ void __launch_bounds__(threads, 2) best_positions(Forward a) {
   if (g >= tile || f + g >= a.F) return;
   Best winner{best_value[0][g], best_at[0][g]};
   for (int i = 1; i < side; ++i) winner.take(best_value[i][g], best_at[i][g]);
-  const float v = winner.value + a.b[f + g];
-  const bool cut = v <= 0;
-  a.y[static_cast<std::int64_t>(b) * a.Y + a.column + f + g] = cut ? 0.0f : v;
-  if (a.where) a.where[static_cast<std::int64_t>(b) * a.F + f + g] = cut ? -1 : winner.at;
+  a.write(b, f + g, winner);
+}
+
+// ---- forward on tensor cores ----
+
+constexpr int depth = 32,
+              row_words = depth / 2 + 4;        // channels at a time; words of a row: eight rows meet no bank twice
+constexpr int row_warps = 4, filter_warps = 2;  // of a block: 16 positions and 32 filters each
+constexpr int filter_tiles = tile / filter_warps / 8;
+constexpr std::size_t most_pairs = 96 * 1024;  // two blocks per multiprocessor; wider windows take the other way
+
+#ifdef BIB_TENSOR_CORES
+/// rows[r][word]: channels c.. of step first + r of sequence b as pairs of bf16.
+__device__ void load_pairs(const Forward& a, int b, int length, int first, int c, int rows, unsigned* to) {
+  for (int i = static_cast<int>(threadIdx.x); i < rows * (depth / 2); i += threads) {
+    const int r = i / (depth / 2), word = i % (depth / 2), t = first + r, k = c + 2 * word;
+    const bool there = t >= 0 && t < length;
+    const float* x = a.x + (static_cast<std::int64_t>(there ? t : 0) * a.B + b) * a.C + k;
+    to[r * row_words + word] = pack_bf16(there && k < a.C ? x[0] : 0.0f, there && k + 1 < a.C ? x[1] : 0.0f);
+  }
+}
+
+/// filters[tap][g][word]: channels c.. of filter f + g as pairs of bf16.
+__device__ void load_filter_pairs(const Forward& a, int c, int f, unsigned* to) {
+  for (int i = static_cast<int>(threadIdx.x); i < a.W * (depth / 2) * tile; i += threads) {
+    const int g = i % tile, word = i / tile % (depth / 2), tap = i / tile / (depth / 2), k = c + 2 * word;
+    const float* w = a.w + (static_cast<std::int64_t>(tap) * a.C + k) * a.F + f + g;
+    const bool there = f + g < a.F;
+    to[(tap * tile + g) * row_words + word] =
+        pack_bf16(there && k < a.C ? w[0] : 0.0f, there && k + 1 < a.C ? w[a.F] : 0.0f);
+  }
+}
+#endif
+
+/// Warp w takes positions 16 (w % 4) .. and filters 32 (w / 4) .. of every tile; lanes as in mma.h.
+__global__ void __launch_bounds__(threads, 2) best_positions_fast(Forward a) {
+#ifdef BIB_TENSOR_CORES
+  DYN_SHARED(unsigned, words);  // the rows of a tile, then the filters of all taps
+  SHARED(float, best_value, [row_warps][tile]);
+  SHARED(int, best_at, [row_warps][tile]);
+  const int rows = tile + a.W - 1;
+  unsigned* const filters = words + rows * row_words;
+  const int f = static_cast<int>(blockIdx.x) * tile, b = static_cast<int>(blockIdx.y);
+  const int row = 16 * (warp_id() % row_warps), column = tile / filter_warps * (warp_id() / row_warps);
+  const int g = lane_id() / 4, q = lane_id() % 4;
+  const int length = a.lengths[b], positions = max(1, length + 2 * a.pad - a.W + 1);
+  Best best[filter_tiles][2];
+  for (auto& pair : best)
+    for (auto& it : pair) it = {-INFINITY, 0x7FFFFFFF};
+  for (int p = 0; p < positions; p += tile) {
+    float sum[filter_tiles][4] = {};
+    for (int c = 0; c < a.C; c += depth) {
+      __syncthreads();
+      load_pairs(a, b, length, p - a.pad, c, rows, words);
+      load_filter_pairs(a, c, f, filters);
+      __syncthreads();
+      for (int tap = 0; tap < a.W; ++tap)
+#pragma unroll
+        for (int k = 0; k < depth / 2; k += 8) {
+          const unsigned* x = words + (row + g + tap) * row_words + k + q;
+          const uint4 left = make_uint4(x[0], x[8 * row_words], x[4], x[8 * row_words + 4]);
+#pragma unroll
+          for (int n = 0; n < filter_tiles; ++n) {
+            const unsigned* w = filters + (tap * tile + column + 8 * n + g) * row_words + k + q;
+            mma_bf16(sum[n], left, w[0], w[4]);
+          }
+        }
+    }
+    for (int half = 0; half < 2; ++half) {
+      const int at = p + row + g + 8 * half;
+      if (at >= positions) break;
+      for (int n = 0; n < filter_tiles; ++n)
+        for (int j = 0; j < 2; ++j) best[n][j].take(sum[n][2 * half + j], at);
+    }
+  }
+  for (int n = 0; n < filter_tiles; ++n)
+    for (int j = 0; j < 2; ++j) {
+      Best& mine = best[n][j];
+      for (int bits = 4; bits < warp_lanes; bits *= 2) {  // the lanes with the same q hold other positions
+        const float value = __shfl_xor_sync(all_lanes, mine.value, bits);
+        const int at = __shfl_xor_sync(all_lanes, mine.at, bits);
+        mine.take(value, at);
+      }
+      if (g == 0) {
+        best_value[warp_id() % row_warps][column + 8 * n + 2 * q + j] = mine.value;
+        best_at[warp_id() % row_warps][column + 8 * n + 2 * q + j] = mine.at;
+      }
+    }
+  __syncthreads();
+  const int filter = static_cast<int>(threadIdx.x);
+  if (filter >= tile || f + filter >= a.F) return;
+  Best winner{best_value[0][filter], best_at[0][filter]};
+  for (int i = 1; i < row_warps; ++i) winner.take(best_value[i][filter], best_at[i][filter]);
+  a.write(b, f + filter, winner);
+#endif
 }
 
 struct Backward {
@@ -172,11 +271,17 @@ void on_cuda(Context& ctx, const ConvPoolForward& op) {
   const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
   const device::Forward a{op.x.data, op.lengths.data, op.w.data, op.b.data, op.y.data, op.where.data, B, C, W,
                           F,         op.y.dim(1),     op.pad,    op.column};
+  const dim3 blocks(device::cover(F, device::tile), static_cast<unsigned>(B));
+  const auto rows = static_cast<std::size_t>(device::tile + W);
+  const std::size_t pairs =
+      sizeof(unsigned) * device::row_words * (rows - 1 + static_cast<std::size_t>(device::tile * W));
+  const CudaState& state = ctx.cuda();
+  if (state.math == Math::fast && state.compute_major >= 8 && pairs <= device::most_pairs) {
+    return device::launch(ctx, op.name, device::best_positions_fast,
+                          {.blocks = blocks, .threads = device::threads, .shared = pairs}, a);
+  }
   device::launch(ctx, op.name, device::best_positions,
-                 {.blocks = dim3(device::cover(F, device::tile), static_cast<unsigned>(B)),
-                  .threads = device::threads,
-                  .shared = sizeof(float) * device::channels * static_cast<std::size_t>(device::tile + W)},
-                 a);
+                 {.blocks = blocks, .threads = device::threads, .shared = sizeof(float) * device::channels * rows}, a);
 }
 
 void on_cuda(Context& ctx, const ConvPoolBackward& op) {

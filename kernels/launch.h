@@ -23,7 +23,8 @@ struct CudaState {
   int device = 0;
   cudaStream_t stream = nullptr;
   Math math = Math::strict;
-  int multiprocessors = 0, compute_major = 0;
+  int multiprocessors = 0;
+  int compute_major = 0;          // of the device, or of an older one that the kernels were compiled for
   std::size_t shared_memory = 0;  // bytes of dynamic shared memory that a block may ask for
 
   /// Made when first asked for.

@@ -44,6 +44,22 @@ TYPED_TEST(ParityOfFastMath, cuda_is_within_the_rounding_of_bf16) {
   report("cpu, fast math", TypeParam::name, worst_of_all_shapes<TypeParam>(false, Math::fast));
 }
 
+/// Rounded products may let another of two near positions win, so the convolution with its maximum is compared without
+/// `where`, and with it on small integers, which bf16 holds exactly.
+class ConvPoolInFastMath : public Parity<ConvPoolForward> {};
+TEST_F(ConvPoolInFastMath, conv_pool_is_within_the_rounding_of_bf16) {
+  Context cpu, cuda({.device = Device::cuda, .math = Math::fast});
+  Worst worst;
+  for_each_shape<ConvPoolForward>(cuda, false, [&](Maker&, ConvPoolForward op, const auto& shape) {
+    op.where = {};
+    const double allowed = tolerance<ConvPoolForward>(shape, Math::fast);
+    worst.take(compare(op, checked_run(cuda, op, Prefill::random), checked_run(cpu, op, Prefill::random), allowed));
+  });
+  EXPECT_TRUE(worst.ok()) << worst.text();
+  report("cpu, fast math", ConvPoolForward::name, worst);
+}
+TEST_F(ConvPoolInFastMath, conv_pool_is_exact_on_integers) { worst_of_all_shapes<ConvPoolForward>(true, Math::fast); }
+
 template <class Op>
 class ParityOfIntegers : public Parity<Op> {};
 TYPED_TEST_SUITE(ParityOfIntegers, ExactTypes, OpName);

@@ -18,6 +18,7 @@ struct Samples<ConvPoolForward> {
                                              {"odd_tails", 11, 7, 5, 3, 13, 1, 20, 5, true},
                                              {"full_padding", 6, 4, 3, 4, 9, 3, 9, 0},
                                              {"several_panels", 19, 6, 8, 2, 150, 0, 160, 7},
+                                             {"two_tiles", 70, 3, 40, 4, 70, 2, 75, 3},
                                              {"classification", 24, 10, 32, 3, 48, 1, 144, 48, true}};
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
                                             {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},

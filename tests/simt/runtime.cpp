@@ -307,6 +307,11 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 cudaError_t cudaGraphDestroy(cudaGraph_t g) { return delete g, cudaSuccess; }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSuccess; }
 
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void*) {
+  *to = {};
+  to->ptxVersion = to->binaryVersion = old_device() ? 75 : 90;
+  return cudaSuccess;
+}
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
     if (value > static_cast<int>(most_shared()))
