@@ -106,13 +106,14 @@ __global__ void __launch_bounds__(threads, 2) best_positions(Forward a) {
 
 // ---- forward on tensor cores ----
 
-constexpr int depth = 32,
-              row_words = depth / 2 + 4;        // channels at a time; words of a row: eight rows meet no bank twice
-constexpr int row_warps = 4, filter_warps = 2;  // of a block: 16 positions and 32 filters each
-constexpr int filter_tiles = tile / filter_warps / 8;
+constexpr int depth = 32;                      // channels at a time
+constexpr int row_words = depth / 2 + 4;       // of pairs: eight rows meet no bank twice
 constexpr std::size_t most_pairs = 96 * 1024;  // two blocks per multiprocessor; wider windows take the other way
 
 #ifdef BIB_TENSOR_CORES
+constexpr int row_warps = 4, filter_warps = 2;  // of a block: 16 positions and 32 filters each
+constexpr int filter_tiles = tile / filter_warps / 8;
+
 /// rows[r][word]: channels c.. of step first + r of sequence b as pairs of bf16.
 __device__ void load_pairs(const Forward& a, int b, int length, int first, int c, int rows, unsigned* to) {
   for (int i = static_cast<int>(threadIdx.x); i < rows * (depth / 2); i += threads) {

@@ -1,9 +1,9 @@
 // CRF loss with its gradients, marginals, and exact span probabilities: what is made of each sequence's sums
-// (crf_lattice.h). Deterministic: transition gradients are summed in double over fixed groups of sequences, in their
+// (crf_sums.h). Deterministic: transition gradients are summed in double over fixed groups of sequences, in their
 // order, each thread owning one pair of tags; the groups' sums are added in order. The one atomic decides whose fault
 // the host is told.
 #include "bib/ops/crf.h"
-#include "kernels/crf_lattice.h"
+#include "kernels/crf_sums.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
 
