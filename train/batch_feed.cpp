@@ -8,8 +8,9 @@ namespace {
 constexpr std::size_t most_ready = 2;
 }
 
-BatchFeed::BatchFeed(int first, int end, Make make)
-    : make_(std::move(make)), next_(first), end_(end), thread_([this] { work(); }) {}
+BatchFeed::BatchFeed(int first, int end, bool ahead, Make make) : make_(std::move(make)), next_(first), end_(end) {
+  if (ahead) thread_ = std::thread([this] { work(); });
+}
 
 BatchFeed::~BatchFeed() {
   {
@@ -17,10 +18,11 @@ BatchFeed::~BatchFeed() {
     stop_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 Batch BatchFeed::take() {
+  if (!thread_.joinable()) return make_(next_++);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !ready_.empty() || error_; });
   if (ready_.empty()) std::rethrow_exception(error_);

@@ -1,4 +1,4 @@
-// The batches of an epoch in their order, made ahead of the trainer by a thread.
+// The batches of an epoch in their order. A thread may make them ahead of the trainer.
 #pragma once
 #include <condition_variable>
 #include <deque>
@@ -13,11 +13,11 @@ namespace bib {
 
 class BatchFeed {
  public:
-  using Make = std::function<Batch(int)>;  // the batch of this number; called in rising order
+  using Make = std::function<Batch(int)>;  // the batch of this number; called by one thread at a time, in rising order
 
-  /// `make` is called for first, first + 1, ... end - 1 by a thread of the feed's own, which is at most two batches in
-  /// front.
-  BatchFeed(int first, int end, Make make);
+  /// `make` is called for first, first + 1, ... end - 1: by take() itself, or with `ahead` by a thread of the feed's
+  /// own, which is at most two batches in front.
+  BatchFeed(int first, int end, bool ahead, Make make);
   ~BatchFeed();  // does not wait for batches that nobody took, but for the one being made
   BatchFeed(const BatchFeed&) = delete;
   BatchFeed& operator=(const BatchFeed&) = delete;

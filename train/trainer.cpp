@@ -1,5 +1,6 @@
 // The training loop of both tasks: epochs, dev scores, the best weights, checkpoints, resume.
 #define XXH_INLINE_ALL
+#include <sys/resource.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -121,7 +122,9 @@ class Trainer {
                          {.seed = config_.seed, .step = static_cast<std::uint32_t>(epoch_), .stream = order_stream});
     const int count = static_cast<int>(batches.size()), before = step_ - batch_;  // steps made before this epoch
     const auto group = [&](int i) -> const Group& { return batches[static_cast<std::size_t>(i)]; };
-    BatchFeed feed(batch_, count, [&](int i) { return learner_.prepare(group(i), key_of(before + i + 1)); });
+    // One that was made to yield to others (bib serve's jobs) does not add a thread to those that wait for its cores.
+    const bool ahead = ctx_.asynchronous() || getpriority(PRIO_PROCESS, 0) <= 0;
+    BatchFeed feed(batch_, count, ahead, [&](int i) { return learner_.prepare(group(i), key_of(before + i + 1)); });
     while (batch_ < count) {
       start_step(feed, group(batch_++));
       while (under_way_.size() > most_under_way()) {
