@@ -7,7 +7,8 @@ namespace bib::device::lstm {
 
 inline constexpr int sequences = 8, threads = 256;  // of a block
 
-/// A tile of 8 sequences per cluster of `blocks` blocks, each owner of `units` hidden units.
+/// A tile of sequences (8; on tensor cores up to 32) per cluster of `blocks` blocks, each owner of `units` hidden
+/// units.
 struct Plan {
   int blocks = 1, units = 0, tiles = 0;
   bool resident = false;      // the block's recurrent weights stay in shared memory
@@ -138,11 +139,12 @@ struct Tile {
   int *index, *length;
   int steps;
 };
+template <int kSequences = sequences>
 __device__ __forceinline__ Tile open_tile(const Recurrence& a, int tile) {
-  SHARED(int, index, [sequences]);
-  SHARED(int, length, [sequences]);
-  const int n = static_cast<int>(threadIdx.x), at = tile * sequences + n;
-  if (n < sequences) {
+  SHARED(int, index, [kSequences]);
+  SHARED(int, length, [kSequences]);
+  const int n = static_cast<int>(threadIdx.x), at = tile * kSequences + n;
+  if (n < kSequences) {
     index[n] = at < a.B ? a.order[at] : -1;
     length[n] = at < a.B ? a.lengths[a.order[at]] : 0;
   }

@@ -1,7 +1,10 @@
-// The LSTM on tensor cores, for H <= 512: what forward and backward share. A cluster of 1, 4 or 8 blocks takes 8
-// sequences of one direction; a block owns the units of up to 8 (one block alone: 16) groups of 8, a warp up to G
-// groups, and of these a thread (g, q) (kernels/mma.h) all four gates of unit g for sequences 2q and 2q+1.
+// The LSTM on tensor cores, for H <= 512: what forward and backward share. A cluster of 1, 4 or 8 blocks takes kWide
+// times 8 sequences of one direction; a block owns the units of up to 8 (one block alone: 16) groups of 8, a warp up to
+// G groups, and of these a thread (g, q) (kernels/mma.h) all four gates of unit g for sequences 2q and 2q+1 of each 8.
+// Narrow tiles have the shortest steps; wide ones are for batches that would need several rounds of clusters.
 #pragma once
+#include <span>
+
 #include "kernels/lstm.h"
 #include "kernels/mma.h"
 
@@ -20,32 +23,33 @@ inline int fast_units(int H, int blocks) {
   return (groups + blocks - 1) / blocks * group_units;
 }
 
-/// One kernel per range of H: the numbers of products per warp are constants, so that weights stay in registers.
+/// One kernel per range of H and width: the numbers of products per warp are constants, so that weights stay in
+/// registers.
 struct FastVariant {
-  int most_units, blocks, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
-  std::size_t fixed_shared;              // bytes, whatever H is
+  int most_units, blocks, wide, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
+  std::size_t state, rest;                     // bytes of shared memory: what steps exchange, weights
   void (*kernel)(Recurrence);
 };
 
-/// The first that H fits, or null. bf16 needs sm_80, clusters sm_90.
-template <std::size_t N>
-const FastVariant* variant_for(const FastVariant (&variants)[N], const CudaState& state, int H) {
-  if (state.math != Math::fast || state.compute_major < 8) return nullptr;
-  for (const FastVariant& v : variants)
-    if (H <= v.most_units) return v.blocks == 1 || state.compute_major >= 9 ? &v : nullptr;
-  return nullptr;
-}
-
-/// Packs the weights and runs the variant with `more_shared` bytes; false where a block of this GPU has not so much
-/// shared memory.
-bool run_variant(Context& ctx, const char* name, const FastVariant& v, std::size_t more_shared, bool backward,
-                 Recurrence a);
+/// Packs the weights and runs the variant that is estimated to be fastest for this H and batch; false, with nothing
+/// done, where there is none for this GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
+/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such.
+bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> variants, bool backward, Recurrence a);
 
 /// Row of the state in shared memory, in bf16 values: 16 bytes more than `k`, so that the eight rows which ldmatrix
 /// reads at once lie in different banks.
 __host__ __device__ constexpr int padded_row(int k) { return k + 8; }
 
 #ifdef BIB_TENSOR_CORES
+/// Whether this architecture has what the kernel needs; else it is empty, and never launched.
+template <bool clusters>
+inline constexpr bool compiled =
+#ifdef BIB_CLUSTERS
+    true;
+#else
+    !clusters;
+#endif
+
 /// a's words of kTiles x kSteps products that a warp repeats at every step: those of the first kKept steps of the sum
 /// in registers, the others in shared memory.
 template <int kTiles, int kSteps, int kKept>
@@ -76,49 +80,61 @@ struct Weights {
     return step < kKept ? kept[tile][step] : rest[(tile * (kSteps - kKept) + step - kKept) * warp_lanes];
   }
 
-  /// sum[tile] += its products with `state` [8][padded_row(16 kSteps)]. Several chains per tile where there are few
-  /// tiles: a product waits for the one before it in its chain. Their sums are added in a fixed order.
-  __device__ __forceinline__ void multiply(float (&sum)[kTiles][4], const std::uint16_t* state) const {
-    constexpr int chains = kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1;
+  /// sum[n][tile] += its products with the n-th 8 rows of `state` [8 kWide][padded_row(16 kSteps)]. Several chains per
+  /// tile where there are few tiles: a product waits for the one before it in its chain. Their sums are added in a
+  /// fixed order, which does not depend on the width.
+  template <int kWide>
+  __device__ __forceinline__ void multiply(float (&sum)[kWide][kTiles][4], const std::uint16_t* state) const {
+    constexpr int chains = kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1, wide_row = 8 * padded_row(16 * kSteps);
     const std::uint16_t* row = state + lane_id() % 8 * padded_row(16 * kSteps) + lane_id() / 8 * 8;
-    float part[chains][kTiles][4] = {};
+    float part[chains][kWide][kTiles][4] = {};
 #pragma unroll
     for (int step = 0; step < kSteps; step += 2) {
-      unsigned b[4];
-      load_matrices(b, row + 16 * step);
+      unsigned b[kWide][4];
+#pragma unroll
+      for (int n = 0; n < kWide; ++n) load_matrices(b[n], row + n * wide_row + 16 * step);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
 #pragma unroll
         for (int tile = 0; tile < kTiles; ++tile) {
-          float(&to)[4] = chains == 1 || (step + i) % chains == 0 ? sum[tile] : part[(step + i) % chains][tile];
-          mma_bf16(to, get(tile, step + i), b[2 * i], b[2 * i + 1]);
+          const uint4 weights = get(tile, step + i);
+#pragma unroll
+          for (int n = 0; n < kWide; ++n) {
+            const int chain = (step + i) % chains;
+            mma_bf16(chain == 0 ? sum[n][tile] : part[chain][n][tile], weights, b[n][2 * i], b[n][2 * i + 1]);
+          }
         }
       }
     }
 #pragma unroll
     for (int chain = 1; chain < chains; ++chain)
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile)
+      for (int n = 0; n < kWide; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) sum[tile][i] += part[chain][tile][i];
+        for (int tile = 0; tile < kTiles; ++tile)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sum[n][tile][i] += part[chain][n][tile][i];
   }
 };
 
-/// Where a thread's two sequences, 2q and 2q+1 of the tile, stand in arrays of [D,T,B,H]. 32 bits: run_variant() sees
-/// to that, and registers are what these kernels are short of.
-struct Pair {
-  int first[2], length[2];  // index of unit 0 at step 0, counted in the direction of reading
-  int stride;               // from step to step
+/// A thread's j-th sequence of the tile's n-th 8.
+__device__ __forceinline__ int sequence_of(int n, int j) { return 8 * n + lane_id() % 4 * 2 + j; }
 
+/// Where two sequences of a thread, 2q and 2q+1 of the tile's n-th 8, stand in arrays of [D,T,B,H]. 32 bits:
+/// run_fastest() sees to that, and registers are what these kernels are short of; so lengths stay in shared memory.
+struct Pair {
+  int first[2];  // index of unit 0 at step 0, counted in the direction of reading
+  const int* length;
+
+  __device__ __forceinline__ void find(const Recurrence& a, const Tile& tile, int d, int n) {
+    length = tile.length + sequence_of(n, 0);
+    for (int j = 0; j < 2; ++j) first[j] = ((d ? a.T + length[j] - 1 : 0) * a.B + tile.index[sequence_of(n, j)]) * a.H;
+  }
   __device__ __forceinline__ bool has(int j, int s) const { return s < length[j]; }
-  __device__ __forceinline__ int at(int j, int s) const { return first[j] + s * stride; }
+  /// `stride`: from step to step.
+  __device__ __forceinline__ int at(int j, int s, int stride) const { return first[j] + s * stride; }
 };
-__device__ __forceinline__ Pair pair_of(const Recurrence& a, const Tile& tile, int d) {
-  const int n = 2 * (lane_id() % 4);
-  Pair p{.first = {}, .length = {tile.length[n], tile.length[n + 1]}, .stride = (d ? -a.B : a.B) * a.H};
-  for (int j = 0; j < 2; ++j) p.first[j] = ((d ? a.T + p.length[j] - 1 : 0) * a.B + tile.index[n + j]) * a.H;
-  return p;
-}
+__device__ __forceinline__ int stride_of(const Recurrence& a, int d) { return (d ? -a.B : a.B) * a.H; }
 
 /// h, d_h are [T,B,D*H]: the index for what is at `at` in [D,T,B,H].
 __device__ __forceinline__ int output_at(const Recurrence& a, int d, int at) {

@@ -10,26 +10,28 @@
 namespace bib::device::lstm {
 namespace {
 
-/// kGroups: units that a warp turns into gradients. kTiles: 16 units each, of all, whose d_h a warp sums up. kSteps: 16
-/// gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps whose weights are in registers.
-template <int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
+/// kWide: 8 sequences each. kGroups: units that a warp turns into gradients. kTiles: 16 units each, of all, whose d_h a
+/// warp sums up. kSteps: 16 gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps whose weights
+/// are in registers.
+template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
 struct Backward {
 #ifdef BIB_TENSOR_CORES
-  static constexpr int row = padded_row(16 * kSteps), buffer = sequences * row, buffers = clusters ? 1 : 2;
+  static_assert(!clusters || kGroups == 1);  // a second group may lie past the units: all of it is 0, as in forward
+  static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row, buffers = clusters ? 1 : 2;
   static constexpr std::size_t d_gates_bytes = std::size_t{buffers} * buffer * sizeof(std::uint16_t);
 
   struct Step {  // what a step reads, fetched while the one before it is computed
-    float gates[kGroups][4][2], d_h[kGroups][2], before[kGroups][2];
+    float gates[kWide][kGroups][4][2], d_h[kWide][kGroups][2], before[kWide][kGroups][2];
   };
 
   const Recurrence& a;
   const Place place;
-  const Pair pair;
-  std::uint16_t* const dz;  // [buffers][8][row]
-  float* const slots;       // [2][blocks][units][8]
+  std::uint16_t* const dz;  // [buffers][8 kWide][row]
+  float* const slots;       // [2][blocks][kWide][units][8]
+  Pair pair[kWide];
   Weights<kTiles, kSteps, kKept> weights;
-  float sum[kTiles][4] = {};
-  float d_cell[kGroups][2] = {}, cell[kGroups][2], mask[kGroups][2];
+  float sum[kWide][kTiles][4] = {};
+  float d_cell[kWide][kGroups][2] = {}, cell[kWide][kGroups][2], mask[kWide][kGroups][2];
   Step now;
   bool busy, multiplies;  // this warp has units; has tiles
 
@@ -37,57 +39,67 @@ struct Backward {
   __device__ __forceinline__ int unit(int i) const { return place.first + group_first(i) + lane_id() / 4; }
   __device__ __forceinline__ bool mine(int i) const { return group_first(i) < place.units && unit(i) < a.H; }
   __device__ __forceinline__ int tile_first(int t) const { return 16 * (warp_id() + t * warps); }
-  __device__ __forceinline__ int slot_floats() const { return a.plan.units * sequences; }
+  __device__ __forceinline__ int slot_floats() const { return kWide * a.plan.units * sequences; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
       : a(a_),
         place(p),
-        pair(pair_of(a_, tile, p.d)),
         dz(reinterpret_cast<std::uint16_t*>(memory)),
         slots(reinterpret_cast<float*>(memory + d_gates_bytes)) {
     busy = group_first(0) < place.units;
     multiplies = tile_first(0) < a.H && place.units > 0;
     float* const behind_slots = slots + (clusters ? 2 * a.plan.blocks * slot_floats() : 0);
     weights.load(reinterpret_cast<uint4*>(behind_slots), a.w, place.d * a.plan.blocks + place.rank);
-    for (int i = 0; i < kGroups; ++i)
-      for (int j = 0; j < 2; ++j) mask[i][j] = mask_of(a, tile, place.d, lane_id() % 4 * 2 + j, unit(i));
+#pragma unroll
+    for (int n = 0; n < kWide; ++n) {
+      pair[n].find(a, tile, place.d, n);
+      for (int i = 0; i < kGroups; ++i)
+        for (int j = 0; j < 2; ++j) mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, j), unit(i));
+    }
   }
 
   /// c of step s; 0 before the first and past the last.
-  __device__ __forceinline__ void fetch_cells(float (&to)[kGroups][2], int s) {
+  __device__ __forceinline__ void fetch_cells(float (&to)[kWide][kGroups][2], int s) {
+    const int stride = stride_of(a, place.d);
 #pragma unroll
-    for (int j = 0; j < 2; ++j)
+    for (int n = 0; n < kWide; ++n)
 #pragma unroll
-      for (int i = 0; i < kGroups; ++i)
-        to[i][j] = s >= 0 && pair.has(j, s) && mine(i) ? a.c[pair.at(j, s) + unit(i)] : 0.0f;
+      for (int j = 0; j < 2; ++j)
+#pragma unroll
+        for (int i = 0; i < kGroups; ++i)
+          to[n][i][j] = s >= 0 && pair[n].has(j, s) && mine(i) ? a.c[pair[n].at(j, s, stride) + unit(i)] : 0.0f;
   }
 
   __device__ __forceinline__ void fetch(int s) {
+    const int stride = stride_of(a, place.d);
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
+    for (int n = 0; n < kWide; ++n) {
 #pragma unroll
-      for (int i = 0; i < kGroups; ++i) {
-        const bool there = pair.has(j, s) && mine(i);
-        const int at = pair.at(j, s);
+      for (int j = 0; j < 2; ++j) {
 #pragma unroll
-        for (int gate = 0; gate < 4; ++gate)
-          now.gates[i][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
-        now.d_h[i][j] = there ? a.d_h[output_at(a, place.d, at) + unit(i)] : 0.0f;
+        for (int i = 0; i < kGroups; ++i) {
+          const bool there = pair[n].has(j, s) && mine(i);
+          const int at = pair[n].at(j, s, stride);
+#pragma unroll
+          for (int gate = 0; gate < 4; ++gate)
+            now.gates[n][i][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
+          now.d_h[n][i][j] = there ? a.d_h[output_at(a, place.d, at) + unit(i)] : 0.0f;
+        }
       }
     }
     fetch_cells(now.before, s - 1);
   }
 
   /// d_h that comes from the step after s: the shares of all blocks, in their order.
-  __device__ __forceinline__ void from_next(float (&d_h)[kGroups][2], int s) const {
+  __device__ __forceinline__ void from_next(float (&d_h)[kGroups][2], int n, int s) const {
 #pragma unroll
     for (int i = 0; i < kGroups; ++i) {
       if constexpr (!clusters) {  // tile t of the only tile: rows 0..7 are group 0, 8..15 group 1
-        d_h[i][0] = sum[0][2 * i], d_h[i][1] = sum[0][2 * i + 1];
+        d_h[i][0] = sum[n][0][2 * i], d_h[i][1] = sum[n][0][2 * i + 1];
       } else {
         d_h[i][0] = d_h[i][1] = 0;
         const float* from = slots + (s + 1) % 2 * a.plan.blocks * slot_floats() +
-                            (group_first(i) + lane_id() / 4) * sequences + lane_id() % 4 * 2;
+                            (n * a.plan.units + group_first(i) + lane_id() / 4) * sequences + lane_id() % 4 * 2;
         for (int r = 0; r < a.plan.blocks; ++r, from += slot_floats()) d_h[i][0] += from[0], d_h[i][1] += from[1];
       }
     }
@@ -95,28 +107,32 @@ struct Backward {
 
   /// Gradients of the gates' sums at step s: to shared memory, rounded, and to a.d_gates.
   __device__ __forceinline__ void differentiate(int s, bool last) {
-    float next[kGroups][2] = {};
-    if (!last) from_next(next, s);
+    const int stride = stride_of(a, place.d);
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
+    for (int n = 0; n < kWide; ++n) {
+      float next[kGroups][2] = {};
+      if (!last) from_next(next, n, s);
 #pragma unroll
-      for (int i = 0; i < kGroups; ++i) {
-        const float in = now.gates[i][0][j], forget = now.gates[i][1][j];
-        const float fresh = now.gates[i][2][j], open = now.gates[i][3][j];
-        const float squashed = fast_tanh(cell[i][j]);
-        const float d_h = now.d_h[i][j] + (pair.has(j, s + 1) ? mask[i][j] * next[i][j] : 0.0f);
-        const float d_c = d_cell[i][j] + d_h * open * (1 - squashed * squashed);
-        d_cell[i][j] = d_c * forget;
-        const float d[4] = {d_c * fresh * in * (1 - in), d_c * now.before[i][j] * forget * (1 - forget),
-                            d_c * in * (1 - fresh * fresh), d_h * squashed * open * (1 - open)};
-        cell[i][j] = now.before[i][j];
-        if (group_first(i) >= place.units) continue;
-        std::uint16_t* const to = dz + (buffers == 2 ? s % 2 * buffer : 0) + (lane_id() % 4 * 2 + j) * row +
-                                  (group_first(i) + lane_id() / 4) * 4;
-        *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
-        if (!pair.has(j, s) || !mine(i)) continue;
+      for (int j = 0; j < 2; ++j) {
 #pragma unroll
-        for (int gate = 0; gate < 4; ++gate) a.d_gates[4 * pair.at(j, s) + gate * a.H + unit(i)] = d[gate];
+        for (int i = 0; i < kGroups; ++i) {
+          const float(&gates)[4][2] = now.gates[n][i];
+          const float in = gates[0][j], forget = gates[1][j], fresh = gates[2][j], open = gates[3][j];
+          const float before = now.before[n][i][j], squashed = fast_tanh(cell[n][i][j]);
+          const float d_h = now.d_h[n][i][j] + (pair[n].has(j, s + 1) ? mask[n][i][j] * next[i][j] : 0.0f);
+          const float d_c = d_cell[n][i][j] + d_h * open * (1 - squashed * squashed);
+          d_cell[n][i][j] = d_c * forget;
+          const float d[4] = {d_c * fresh * in * (1 - in), d_c * before * forget * (1 - forget),
+                              d_c * in * (1 - fresh * fresh), d_h * squashed * open * (1 - open)};
+          cell[n][i][j] = before;
+          std::uint16_t* const to =
+              dz + (buffers == 2 ? s % 2 * buffer : 0) + sequence_of(n, j) * row + (group_first(i) + lane_id() / 4) * 4;
+          *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
+          if (!pair[n].has(j, s) || !mine(i)) continue;
+          const int at = 4 * pair[n].at(j, s, stride) + unit(i);
+#pragma unroll
+          for (int gate = 0; gate < 4; ++gate) a.d_gates[at + gate * a.H] = d[gate];
+        }
       }
     }
   }
@@ -132,9 +148,13 @@ struct Backward {
         for (int half = 0; half < 2; ++half) {
           const int first = tile_first(t) + half * group_units;
           if (first >= a.H) continue;
-          const int owner = first / a.plan.units;
-          float* const to = in_block(slot + (first - owner * a.plan.units) * sequences, static_cast<unsigned>(owner));
-          *reinterpret_cast<float2*>(to) = make_float2(sum[t][2 * half], sum[t][2 * half + 1]);
+          const int owner = first / a.plan.units, there = first - owner * a.plan.units;
+#pragma unroll
+          for (int n = 0; n < kWide; ++n) {
+            float* const mine = slot + (n * a.plan.units + there) * sequences;
+            *reinterpret_cast<float2*>(in_block(mine, static_cast<unsigned>(owner))) =
+                make_float2(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
+          }
         }
       }
     }
@@ -142,64 +162,75 @@ struct Backward {
   }
 
   __device__ __forceinline__ void step(int s, int steps) {
+    constexpr bool early = kWide == 1;  // as in forward
     if (busy) {
       differentiate(s, s + 1 == steps);
-      if (s > 0) fetch(s - 1);
+      if (early && s > 0) fetch(s - 1);
     }
     __syncthreads();
     if (multiplies && s > 0) {
 #pragma unroll
-      for (int t = 0; t < kTiles; ++t)
+      for (int n = 0; n < kWide; ++n)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) sum[t][i] = 0;
+        for (int t = 0; t < kTiles; ++t)
+#pragma unroll
+          for (int i = 0; i < 4; ++i) sum[n][t][i] = 0;
       weights.multiply(sum, dz + (buffers == 2 ? s % 2 * buffer : 0));
       scatter(s);
     }
+    if (!early && busy && s > 0) fetch(s - 1);
     if constexpr (clusters) meet<clusters>();
   }
 #endif
 };
 
-template <int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
+template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
 __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 #ifdef BIB_TENSOR_CORES
-  DYN_SHARED(unsigned char, memory);
-  using Run = Backward<kGroups, kTiles, kSteps, kKept, clusters>;
-  const Place place = place_of<clusters>(a);
-  const Tile tile = open_tile(a, place.tile);
-  Run run(a, place, tile, memory);
-  clear(reinterpret_cast<std::uint32_t*>(run.dz), Run::buffers * Run::buffer / 2);
-  // Blocks without units send nothing: their slots hold zeros.
-  if (clusters) clear(run.slots, 2 * a.plan.blocks * run.slot_floats());
-  if (run.busy && tile.steps > 0) {
-    run.fetch_cells(run.cell, tile.steps - 1);
-    run.fetch(tile.steps - 1);
+  if constexpr (compiled<clusters>) {
+    DYN_SHARED(unsigned char, memory);
+    using Run = Backward<kWide, kGroups, kTiles, kSteps, kKept, clusters>;
+    const Place place = place_of<clusters>(a);
+    const Tile tile = open_tile<kWide * sequences>(a, place.tile);
+    Run run(a, place, tile, memory);
+    clear(reinterpret_cast<std::uint32_t*>(run.dz), Run::buffers * Run::buffer / 2);
+    // Blocks without units send nothing: their slots hold zeros.
+    if (clusters) clear(run.slots, 2 * a.plan.blocks * run.slot_floats());
+    if (run.busy && tile.steps > 0) {
+      run.fetch_cells(run.cell, tile.steps - 1);
+      run.fetch(tile.steps - 1);
+    }
+    meet<clusters>();
+    for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
   }
-  meet<clusters>();
-  for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
 #endif
 }
 
-template <int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
+template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
 constexpr FastVariant variant(int most_units, int blocks) {
-  constexpr std::size_t state =
-      std::size_t{clusters ? 1 : 2} * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t);
-  constexpr std::size_t rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16;
-  return {most_units, blocks,       kTiles,
-          kSteps,     state + rest, run_fast_backward<kGroups, kTiles, kSteps, kKept, clusters>};
+  return {.most_units = most_units,
+          .blocks = blocks,
+          .wide = kWide,
+          .tiles = kTiles,
+          .steps = kSteps,
+          .state = std::size_t{clusters ? 1 : 2} * kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t),
+          .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
+          .kernel = run_fast_backward<kWide, kGroups, kTiles, kSteps, kKept, clusters>};
 }
 
 }  // namespace
 
 bool fast_backward_steps(Context& ctx, Recurrence a) {
-  static const FastVariant variants[] = {variant<2, 1, 16, 16, false>(64, 1), variant<2, 1, 32, 32, false>(128, 1),
-                                         variant<1, 2, 10, 10, true>(160, 4), variant<1, 2, 12, 12, true>(192, 4),
-                                         variant<1, 2, 16, 16, true>(256, 4), variant<1, 3, 12, 12, true>(384, 8),
-                                         variant<1, 4, 16, 8, true>(512, 8)};
-  const FastVariant* const v = variant_for(variants, ctx.cuda(), a.H);
-  if (!v) return false;
-  const int slots = v->blocks > 1 ? 2 * v->blocks * fast_units(a.H, v->blocks) * sequences : 0;
-  return run_variant(ctx, "lstm_backward", *v, static_cast<std::size_t>(slots) * sizeof(float), true, a);
+  static const FastVariant variants[] = {
+      variant<1, 2, 1, 16, 16, false>(64, 1), variant<1, 2, 1, 32, 32, false>(128, 1),
+      variant<1, 1, 2, 10, 10, true>(160, 4), variant<2, 1, 2, 10, 10, true>(160, 4),
+      variant<4, 1, 2, 10, 10, true>(160, 4), variant<1, 1, 2, 12, 12, true>(192, 4),
+      variant<2, 1, 2, 12, 12, true>(192, 4), variant<4, 1, 2, 12, 5, true>(192, 4),
+      variant<1, 1, 2, 16, 16, true>(256, 4), variant<2, 1, 2, 16, 16, true>(256, 4),
+      variant<4, 1, 2, 16, 4, true>(256, 4),  variant<1, 1, 3, 12, 12, true>(384, 8),
+      variant<2, 1, 3, 12, 10, true>(384, 8), variant<4, 1, 3, 12, 4, true>(384, 8),
+      variant<1, 1, 4, 16, 8, true>(512, 8),  variant<2, 1, 4, 16, 8, true>(512, 8)};
+  return run_fastest(ctx, "lstm_backward", variants, true, a);
 }
 
 }  // namespace bib::device::lstm

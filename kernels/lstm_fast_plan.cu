@@ -1,5 +1,9 @@
 // What stands before the tensor-core kernels of the LSTM: sequences by length, and weights in the order of registers.
+#include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "kernels/elementwise.h"
 #include "kernels/lstm_fast.h"
@@ -51,24 +55,65 @@ struct Fragments {
   }
 };
 
+/// Slots of backward, where several blocks share the sums of a step.
+std::size_t slot_bytes(const FastVariant& v, int H) {
+  return v.blocks > 1 ? std::size_t{2} * v.blocks * fast_units(H, v.blocks) * v.wide * sequences * sizeof(float) : 0;
+}
+
+/// Cycles of a step, a model to choose a width by (docs/kernels.md): what waits for something whatever the width, and
+/// the products at two thirds of a multiprocessor's rate or, if that takes longer, the weights that are read.
+double step_cycles(const FastVariant& v) {
+  const double products = 1.5 * warps * v.tiles * v.steps * v.wide, weights = static_cast<double>(v.rest) / 128;
+  return 400 + std::max(products, weights);
+}
+
+/// Sequences of a tile that BIB_LSTM_TILE asks for; 0 without.
+int asked_tile() {
+  const char* const setting = std::getenv("BIB_LSTM_TILE");
+  if (!setting) return 0;
+  for (const int tile : {8, 16, 32})
+    if (setting == std::to_string(tile)) return tile;
+  throw std::invalid_argument("BIB_LSTM_TILE is '" + std::string(setting) + "'; it may be 8, 16 or 32, or not be set");
+}
+
+const FastVariant* fastest(std::span<const FastVariant> variants, const CudaState& state, const Recurrence& a,
+                           bool backward) {
+  if (state.math != Math::fast || state.compute_major < 8) return nullptr;
+  const int asked = asked_tile();
+  const FastVariant* best = nullptr;
+  double least = 0;
+  for (const FastVariant& v : variants) {
+    if (a.H > v.most_units || (best && v.most_units > best->most_units)) continue;
+    const std::size_t shared = v.state + v.rest + (backward ? slot_bytes(v, a.H) : 0);
+    if ((v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) continue;
+    const int at_once = std::max(1, state.multiprocessors / v.blocks), tile = v.wide * sequences;
+    const int clusters = a.D * ((a.B + tile - 1) / tile), rounds = (clusters + at_once - 1) / at_once;
+    const double cycles = tile == asked ? 0 : rounds * step_cycles(v);
+    if (best && cycles >= least) continue;
+    best = &v;
+    least = cycles;
+  }
+  return best;
+}
+
 }  // namespace
 
-bool run_variant(Context& ctx, const char* name, const FastVariant& v, std::size_t more_shared, bool backward,
-                 Recurrence a) {
-  a.plan = {.blocks = v.blocks,
-            .units = fast_units(a.H, v.blocks),
-            .tiles = (a.B + sequences - 1) / sequences,
-            .resident = true,
-            .shared = v.fixed_shared + more_shared};
+bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> variants, bool backward, Recurrence a) {
+  const FastVariant* const v = fastest(variants, ctx.cuda(), a, backward);
   const bool narrow = std::int64_t{4} * a.D * a.T * a.B * a.H <= std::numeric_limits<int>::max();  // see Pair
-  if (!narrow || a.plan.shared > ctx.cuda().shared_memory) return false;
-  const int per_warp = v.tiles * v.steps * warp_lanes * 4;
-  const auto packed = ctx.arena().make<float, 4>({a.D, v.blocks, warps, per_warp});
+  if (!v || !narrow) return false;
+  const int tile = v->wide * sequences, per_warp = v->tiles * v->steps * warp_lanes * 4;
+  a.plan = {.blocks = v->blocks,
+            .units = fast_units(a.H, v->blocks),
+            .tiles = (a.B + tile - 1) / tile,
+            .resident = true,
+            .shared = v->state + v->rest + (backward ? slot_bytes(*v, a.H) : 0)};
+  const auto packed = ctx.arena().make<float, 4>({a.D, v->blocks, warps, per_warp});
   for_each(ctx, name, packed.size(),
-           Fragments{a.w, reinterpret_cast<unsigned*>(packed.data), v.blocks, a.plan.units, v.tiles, v.steps, a.H,
+           Fragments{a.w, reinterpret_cast<unsigned*>(packed.data), v->blocks, a.plan.units, v->tiles, v->steps, a.H,
                      backward});
   a.w = packed.data;
-  launch_steps(ctx, name, v.kernel, a);
+  launch_steps(ctx, name, v->kernel, a);
   return true;
 }
 

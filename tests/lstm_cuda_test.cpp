@@ -69,6 +69,36 @@ TEST_P(LstmOnDevice, without_gates_h_is_the_same) {
   }
 }
 
+struct AskedTile {
+  explicit AskedTile(const char* sequences) { ::setenv("BIB_LSTM_TILE", sequences, 1); }
+  ~AskedTile() { ::unsetenv("BIB_LSTM_TILE"); }
+};
+
+/// Tiles of 16 and 32 sequences, where a batch as small as this would have 8: the same values, and the same bits of h.
+TEST_P(LstmOnDevice, wide_tiles) {
+  if (cuda_info().compute_major < 9) GTEST_SKIP() << "clusters need compute capability 9.0";
+  LstmShape shape = GetParam();
+  shape.B = 19;  // edges in tiles of 8, 16 and 32
+  std::vector<double> narrow;
+  for (const char* tile : {"8", "16", "32"}) {
+    const AskedTile asked(tile);
+    SCOPED_TRACE(tile);
+    const Outputs got = expect_parity<LstmForward>(Math::fast, shape);
+    if (narrow.empty()) narrow = got[0].values;
+    EXPECT_EQ(got[0].values, narrow);
+    expect_parity<LstmBackward>(Math::fast, shape);
+  }
+}
+
+TEST(LstmOnDeviceTile, of_a_size_that_no_kernel_has_is_refused) {
+  if (!cuda_at_hand() || cuda_info().compute_major < 8) GTEST_SKIP() << "no GPU with tensor cores for bf16";
+  const AskedTile asked("12");
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  Maker maker(test_seed(), false);
+  const LstmForward op = Samples<LstmForward>::make(maker, sizes[0]);
+  EXPECT_THROW(checked_run(cuda, op, Prefill::random), std::invalid_argument);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, LstmOnDevice, ::testing::ValuesIn(sizes),
                          [](const auto& size) { return std::string(size.param.name); });
 
