@@ -74,7 +74,8 @@ void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Gri
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   if (grid.shared > 48 * 1024)
     allow_shared(ctx.cuda().device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
-  ctx.cuda().note(reinterpret_cast<const void*>(kernel));
+  // A graph's kernels keep their clusters when it is updated.
+  ctx.cuda().note(reinterpret_cast<const char*>(kernel) + grid.cluster);
   cudaLaunchConfig_t config{};
   cudaLaunchAttribute cluster{};
   config.gridDim = grid.blocks;
