@@ -54,6 +54,11 @@ bool old_device() {
   static const char* const device = std::getenv("SIMT_DEVICE");
   return device && std::string(device) == "75";
 }
+/// What the kernels were compiled for: as the GPU, or SIMT_COMPILED=80 for an older one, without clusters.
+int compiled() {
+  static const char* const setting = std::getenv("SIMT_COMPILED");
+  return setting ? std::atoi(setting) : old_device() ? 75 : 90;
+}
 std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
 
 std::size_t volume(dim3 d) { return std::size_t{d.x} * d.y * d.z; }
@@ -64,6 +69,7 @@ std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluste
   if (c.gridDim.y > 65535 || c.gridDim.z > 65535) return "the grid is larger than 65535 in y or z";
   if (volume(c.blockDim) > 1024 || c.blockDim.z > 64) return "a block has more than 1024 threads";
   if (volume(cluster) > 1 && old_device()) return "this device has no clusters";
+  if (volume(cluster) > 1 && compiled() < 90) return "this kernel was compiled without clusters, and is empty";
   if (volume(cluster) > 16) return "a cluster has more than 16 blocks";
   if (c.gridDim.x % cluster.x || c.gridDim.y % cluster.y || c.gridDim.z % cluster.z)
     return "the grid is no multiple of the cluster";
@@ -309,7 +315,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSucce
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void*) {
   *to = {};
-  to->ptxVersion = to->binaryVersion = old_device() ? 75 : 90;
+  to->ptxVersion = to->binaryVersion = compiled();
   return cudaSuccess;
 }
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
