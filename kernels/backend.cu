@@ -184,6 +184,8 @@ void cuda_wait(CudaState& state) {
   state.raise_fault();
 }
 
+std::uint64_t cuda_enqueued(const CudaState& state) { return state.recorded; }
+
 double cuda_seconds(CudaState& state, const std::function<void()>& work) {
   struct Event {
     cudaEvent_t event = nullptr;

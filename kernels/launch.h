@@ -34,7 +34,7 @@ struct CudaState {
 
   std::shared_ptr<device::Recorder> recorder;  // of bib/together.h; made when first asked for
   bool recording = false;                      // the stream is being captured
-  std::uint64_t recorded = 0;                  // hash of what was enqueued since then
+  std::uint64_t recorded = 0;                  // hash of what was enqueued since then, or ever
 
   /// Where a CRF kernel writes down an annotation that it refuses: page-locked memory of the host, so that looking
   /// there after a wait costs nothing. Made when first asked for.

@@ -33,7 +33,8 @@ struct FastVariant {
 
 /// Packs the weights and runs the variant that is estimated to be fastest for this H and batch; false, with nothing
 /// done, where there is none for this GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
-/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such.
+/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such. Throws
+/// std::invalid_argument when it asks for another number.
 bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> variants, bool backward, Recurrence a);
 
 /// Row of the state in shared memory, in bf16 values: 16 bytes more than `k`, so that the eight rows which ldmatrix

@@ -16,6 +16,7 @@ void cuda_free(void*) noexcept {}
 void cuda_copy(CudaState&, void*, Device, const void*, Device, std::size_t) { no_cuda(); }
 void cuda_zero(CudaState&, void*, std::size_t) { no_cuda(); }
 void cuda_wait(CudaState&) { no_cuda(); }
+std::uint64_t cuda_enqueued(const CudaState&) { no_cuda(); }
 double cuda_seconds(CudaState&, const std::function<void()>&) { no_cuda(); }
 bool cuda_begin_recording(CudaState&, Arena&) { no_cuda(); }
 void cuda_finish_recording(CudaState&) { no_cuda(); }

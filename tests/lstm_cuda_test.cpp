@@ -1,5 +1,6 @@
 // The LSTM's kernels on a GPU (or the emulator) at the sizes where they change: how many blocks share a sequence,
 // whether weights fit into registers, whether the state fits on chip; on tensor cores and without. Against the CPU.
+#include "bib/cuda_backend.h"
 #include "tests/op_test.h"
 
 namespace bib::test {
@@ -74,6 +75,16 @@ struct AskedTile {
   ~AskedTile() { ::unsetenv("BIB_LSTM_TILE"); }
 };
 
+/// Which kernels forward and backward take with tiles of so many sequences.
+template <class Op>
+std::uint64_t kernels_of(const LstmShape& shape, const char* tile) {
+  const AskedTile asked(tile);
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  Maker maker(test_seed(), false);
+  checked_run(cuda, Samples<Op>::make(maker, shape), Prefill::random);
+  return cuda_enqueued(cuda.cuda());
+}
+
 /// Tiles of 16 and 32 sequences, where a batch as small as this would have 8: the same values, and the same bits of h.
 TEST_P(LstmOnDevice, wide_tiles) {
   if (cuda_info().compute_major < 9) GTEST_SKIP() << "clusters need compute capability 9.0";
@@ -88,6 +99,12 @@ TEST_P(LstmOnDevice, wide_tiles) {
     EXPECT_EQ(got[0].values, narrow);
     expect_parity<LstmBackward>(Math::fast, shape);
   }
+  // Blocks alone have one tile, the largest layers two.
+  EXPECT_EQ(kernels_of<LstmForward>(shape, "8") != kernels_of<LstmForward>(shape, "16"), shape.H > 128);
+  EXPECT_EQ(kernels_of<LstmBackward>(shape, "8") != kernels_of<LstmBackward>(shape, "16"), shape.H > 128);
+  if (shape.H > 384) return;
+  EXPECT_EQ(kernels_of<LstmForward>(shape, "16") != kernels_of<LstmForward>(shape, "32"), shape.H > 128);
+  EXPECT_EQ(kernels_of<LstmBackward>(shape, "16") != kernels_of<LstmBackward>(shape, "32"), shape.H > 128);
 }
 
 TEST(LstmOnDeviceTile, of_a_size_that_no_kernel_has_is_refused) {

@@ -20,7 +20,7 @@ TILES = {f"tile{n}_us": f"{n}" for n in (8, 16, 32)}
 def tiles(row):
     """{key of the result: the row with a tile asked for}, where the LSTM has a choice (kernels/lstm_fast.h)."""
     h, b = (int(part[1:]) for part in row.split("/")[1:3]) if row.startswith("lstm") else (0, 0)
-    return {key: f"{row}/tile{n}" for key, n in TILES.items()} if h > 128 and b >= 128 else {}
+    return {key: f"{row}/tile{n}" for key, n in TILES.items()} if h > 128 and b >= 32 else {}
 
 
 MODELS = ["textcnn_step", "ner_step"]

@@ -1,6 +1,7 @@
 // What kernels/ supplies besides the ops. Without CUDA, kernels/no_cuda.cpp stands in for all of it.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include "bib/context.h"
@@ -13,6 +14,9 @@ void cuda_free(void* p) noexcept;
 void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);
 void cuda_zero(CudaState& state, void* p, std::size_t bytes);
 void cuda_wait(CudaState& state);
+/// A number that depends on which kernels were enqueued since the context was made or a recording began, in which order
+/// and clusters, and on nothing else within a process: for tests that must know which of several was taken.
+std::uint64_t cuda_enqueued(const CudaState& state);
 /// Seconds of the device from the first to the last of what `work` enqueues, by events; waits for them.
 double cuda_seconds(CudaState& state, const std::function<void()>& work);
 
