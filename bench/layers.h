@@ -23,8 +23,7 @@ class Operands {
   View<T, int(R)> zeros(const int (&shape)[R]) {
     View<T, int(R)> v{.shape = std::to_array(shape), .device = ctx_.device()};
     const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(v.size());
-    const Device device = ctx_.device();
-    memory_.emplace_back(allocate_bytes(device, bytes), [device](void* p) { free_bytes(device, p); });
+    memory_.emplace_back(allocate_bytes(ctx_, bytes), [device = ctx_.device()](void* p) { free_bytes(device, p); });
     v.data = static_cast<T*>(memory_.back().get());
     zero(ctx_, v);
     return v;

@@ -17,7 +17,7 @@
 
 namespace bib {
 
-Context::Context(ContextOptions options) : options_(options), arena_(options.device) {
+Context::Context(ContextOptions options) : options_(options), arena_(options.device, options.device_index) {
   if (options_.threads <= 0) options_.threads = available_threads();
   const char* careful = std::getenv("BIB_CAREFUL");
   careful_ = careful && *careful == '1';

@@ -20,8 +20,8 @@ constexpr std::size_t smallest_block = huge_page;
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 }  // namespace
 
-void* allocate_bytes(Device device, std::size_t bytes) {
-  if (device == Device::cuda) return cuda_allocate(bytes);
+void* allocate_bytes(Device device, int device_index, std::size_t bytes) {
+  if (device == Device::cuda) return cuda_allocate(device_index, bytes);
   // Large blocks on huge pages where the system lends them: packed weights and step memory are read in long strides,
   // which with 4 KiB pages miss the TLB and stop the prefetcher at every page.
   const bool large = bytes >= huge_page;
@@ -52,7 +52,7 @@ void* Arena::take(std::size_t bytes) {
   if (current_ == blocks_.size()) {
     const std::size_t last = blocks_.empty() ? smallest_block : blocks_.back().size;
     const std::size_t size = round_up(std::max(bytes, last * 3 / 2), alignment);
-    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, size)), size, 0});
+    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, device_index_, size)), size, 0});
   }
   Block& block = blocks_[current_];
   void* p = block.data + block.used;
@@ -70,7 +70,7 @@ void Arena::reset() {
     const std::size_t total = bytes_reserved();
     for (Block& block : blocks_) free_bytes(device_, block.data);
     blocks_.clear();
-    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, total)), total, 0});
+    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, device_index_, total)), total, 0});
   }
   rewind({});
 }

@@ -71,7 +71,8 @@ DeviceInfo cuda_info(int index) {
     return info;
   }
   cudaDeviceProp properties{};
-  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess || cudaSetDevice(index) != cudaSuccess ||
+  const device::OnDevice here(index);
+  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess || !here.ok() ||
       cudaMemGetInfo(&info.memory_free, &info.memory_total) != cudaSuccess) {
     info.why = cudaGetErrorString(cudaGetLastError());
     return info;
@@ -95,7 +96,7 @@ CudaState* make_cuda_state(int index, Math math) {
   auto state = std::make_unique<CudaState>();
   state->device = index;
   state->math = math;
-  device::check(cudaSetDevice(index), "choosing the device");
+  const device::OnDevice here(index);
   state->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
   state->compute_major = std::min(attribute(cudaDevAttrComputeCapabilityMajor, index), compiled_for() / 10);
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
@@ -114,7 +115,7 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
     check(blas.set_stream(handle, stream));
     // One of our own, of the size NVIDIA names for sm_90: cuBLAS would allocate one inside of a graph.
     constexpr std::size_t workspace = std::size_t{32} << 20;
-    blas_workspace = cuda_allocate(workspace);
+    blas_workspace = cuda_allocate(device, workspace);
     check(blas.set_workspace(handle, blas_workspace, workspace));
     check(blas.set_math(handle, math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
   }
@@ -123,6 +124,7 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
 
 CrfFault* CudaState::fault() {
   if (!fault_memory) {
+    const device::OnDevice here(device);
     void* p = nullptr;
     device::check(cudaHostAlloc(&p, sizeof(CrfFault), cudaHostAllocMapped), "allocating page-locked memory");
     fault_memory = new (p) CrfFault;
@@ -137,6 +139,7 @@ void CudaState::raise_fault() {
 
 void destroy_cuda_state(CudaState* state) noexcept {
   if (!state) return;
+  const device::OnDevice here(state->device);
   state->recorder.reset();
   if (state->handle) device::blas()->destroy(state->handle);
   cudaFree(state->blas_workspace);
@@ -145,7 +148,8 @@ void destroy_cuda_state(CudaState* state) noexcept {
   delete state;
 }
 
-void* cuda_allocate(std::size_t bytes) {
+void* cuda_allocate(int device_index, std::size_t bytes) {
+  const device::OnDevice here(device_index);
   void* p = nullptr;
   const cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
   if (status != cudaErrorMemoryAllocation) {
@@ -170,11 +174,13 @@ void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, D
     throw std::logic_error("a download while ops are being recorded: fetch it after together()");
   if (state.recording && kind == cudaMemcpyHostToDevice) from = device::kept_for_graph(state, from, bytes);
   state.note(reinterpret_cast<const void*>(&cuda_copy));
+  const device::OnDevice here(state.device);
   device::check(cudaMemcpyAsync(to, from, bytes, kind, state.stream), "copying");
 }
 
 void cuda_zero(CudaState& state, void* p, std::size_t bytes) {
   state.note(reinterpret_cast<const void*>(&cuda_zero));
+  const device::OnDevice here(state.device);
   device::check(cudaMemsetAsync(p, 0, bytes, state.stream), "zeroing");
 }
 
@@ -187,6 +193,7 @@ void cuda_wait(CudaState& state) {
 std::uint64_t cuda_enqueued(const CudaState& state) { return state.recorded; }
 
 double cuda_seconds(CudaState& state, const std::function<void()>& work) {
+  const device::OnDevice here(state.device);
   struct Event {
     cudaEvent_t event = nullptr;
     Event() { device::check(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event"); }

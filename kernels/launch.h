@@ -27,7 +27,7 @@ struct CudaState {
   int compute_major = 0;          // of the device, or of an older one that the kernels were compiled for
   std::size_t shared_memory = 0;  // bytes of dynamic shared memory that a block may ask for
 
-  /// Made when first asked for.
+  /// Made when first asked for, with the context's device as the current one.
   cublasHandle_t blas_handle(const device::Blas& blas);
   cublasHandle_t handle = nullptr;
   void* blas_workspace = nullptr;
@@ -52,6 +52,28 @@ namespace device {
 /// Throws std::runtime_error "what: why" unless the call succeeded.
 void check(cudaError_t status, const char* what);
 
+/// A GPU is the thread's current one as long as this lives: a context works from any thread, whatever device that
+/// thread or another library in it was using, and leaves it at that. Where the GPU has failed, what follows says so.
+class OnDevice {
+ public:
+  explicit OnDevice(int index) noexcept {
+    cudaGetDevice(&before_);
+    if (before_ != index) status_ = cudaSetDevice(index);
+    another_ = before_ != index;
+  }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+  ~OnDevice() {
+    if (another_) cudaSetDevice(before_);
+  }
+  bool ok() const { return status_ == cudaSuccess; }
+
+ private:
+  int before_ = 0;
+  bool another_;
+  cudaError_t status_ = cudaSuccess;
+};
+
 struct Grid {
   dim3 blocks = dim3(1), threads = dim3(256);
   std::size_t shared = 0;  // bytes of dynamic shared memory
@@ -65,13 +87,14 @@ inline Grid grid_for(const CudaState& state, std::int64_t n, unsigned threads = 
 }
 
 /// Lets the kernel ask for so much dynamic shared memory. What it may is only ever raised: graphs that wait for their
-/// launch and other contexts of the process may need what they asked for before.
+/// launch and other contexts of the process may need what they asked for before. `device` is the current one.
 void allow_shared(int device, const void* kernel, std::size_t bytes, const char* name);
 
 /// Enqueues kernel<<<grid>>>(arguments...); nothing where the grid is empty. The name is for the error message.
 template <class... P, class... A>
 void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
+  const OnDevice here(ctx.cuda().device);
   if (grid.shared > 48 * 1024)
     allow_shared(ctx.cuda().device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
   // A graph's kernels keep their clusters when it is updated.

@@ -107,17 +107,17 @@ void Parameters::place() {
   expect(total_ <= std::numeric_limits<int>::max(), "parameters: more than 2^31 values");
 }
 
-Parameters::Buffer Parameters::make_buffer(std::int64_t size) const {
+Parameters::Buffer Parameters::make_buffer(const Context& ctx, std::int64_t size) {
   const std::size_t bytes = std::max<std::size_t>(1, static_cast<std::size_t>(size)) * sizeof(real);
-  return Buffer(static_cast<real*>(allocate_bytes(device_, bytes)), FreeOnDevice{device_});
+  return Buffer(static_cast<real*>(allocate_bytes(ctx, bytes)), FreeOnDevice{ctx.device()});
 }
 
 void Parameters::allocate(Context& ctx, std::uint64_t seed) {
   expect(!buffer_ && !file_, "parameters: allocated twice");
   device_ = ctx.device();
   place();
-  buffer_ = make_buffer(total_);
-  grads_ = make_buffer(dense_);
+  buffer_ = make_buffer(ctx, total_);
+  grads_ = make_buffer(ctx, dense_);
   zero(ctx, everything());
   zero(ctx, grads());
   for (ParamInfo& info : infos_) {
@@ -138,7 +138,7 @@ void Parameters::open(Context& ctx, std::shared_ptr<const ModelFile> file) {
     file_ = std::move(file);
     return;
   }
-  buffer_ = make_buffer(total_);
+  buffer_ = make_buffer(ctx, total_);
   zero(ctx, everything());
   for (ParamInfo& info : infos_) {
     info.device = device_;

@@ -126,7 +126,7 @@ class Parameters {
 
   const ParamInfo* add_entry(std::string name, std::span<const int> shape, Init init, bool is_table);
   void place();
-  Buffer make_buffer(std::int64_t size) const;
+  static Buffer make_buffer(const Context& ctx, std::int64_t size);
 
   std::deque<ParamInfo> infos_;  // addresses never change: handles point here
   std::vector<ParamInfo*> tables_;

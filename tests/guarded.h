@@ -11,7 +11,7 @@ namespace bib::test {
 class Guarded {
  public:
   Guarded(Context& ctx, std::size_t bytes) : ctx_(ctx), bytes_(bytes) {
-    base_ = static_cast<std::byte*>(allocate_bytes(ctx.device(), bytes + 2 * guard));
+    base_ = static_cast<std::byte*>(allocate_bytes(ctx, bytes + 2 * guard));
     const std::vector<std::byte> all(bytes + 2 * guard, pattern);
     copy_bytes(ctx_, base_, ctx_.device(), all.data(), Device::cpu, all.size());
     ctx_.wait();

@@ -10,9 +10,8 @@ namespace {
 
 template <class T>
 std::shared_ptr<T> device_array(Context& ctx, std::int64_t n) {
-  const Device device = ctx.device();
-  std::shared_ptr<T> p(static_cast<T*>(allocate_bytes(device, sizeof(T) * static_cast<std::size_t>(n))),
-                       [device](T* q) { free_bytes(device, q); });
+  std::shared_ptr<T> p(static_cast<T*>(allocate_bytes(ctx, sizeof(T) * static_cast<std::size_t>(n))),
+                       [device = ctx.device()](T* q) { free_bytes(device, q); });
   zero_bytes(ctx, p.get(), sizeof(T) * static_cast<std::size_t>(n));
   return p;
 }

@@ -8,13 +8,14 @@
 
 namespace bib {
 
-/// Raw device memory, aligned to 256 bytes. Throws std::runtime_error naming the amount asked for when there is none.
-void* allocate_bytes(Device device, std::size_t bytes);
+/// Raw device memory, aligned to 256 bytes, of GPU `device_index` where the device is one. Throws std::runtime_error
+/// naming the amount asked for when there is none.
+void* allocate_bytes(Device device, int device_index, std::size_t bytes);
 void free_bytes(Device device, void* p) noexcept;
 
 class Arena {
  public:
-  explicit Arena(Device device) : device_(device) {}
+  explicit Arena(Device device, int device_index = 0) : device_(device), device_index_(device_index) {}
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
   ~Arena();
@@ -46,6 +47,7 @@ class Arena {
   void* take(std::size_t bytes);
 
   Device device_;
+  int device_index_;
   std::vector<Block> blocks_;
   std::size_t current_ = 0;
 };

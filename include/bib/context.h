@@ -1,5 +1,5 @@
-// Context: what an op needs to run on one device from one thread. Not shared between threads; models are const and
-// shared.
+// Context: what an op needs to run on one device, by one thread at a time; models are const and shared. With a GPU it
+// works from any thread, and leaves CUDA's current device as it finds it.
 #pragma once
 #include <memory>
 #include <span>
@@ -88,6 +88,11 @@ const char* cpu_isa_name();
 /// What the CPU's dense products run with: "bib", or "openblas" where BIB_CPU_BLAS asks for it. Throws
 /// std::invalid_argument where it asks for something else, or OpenBLAS cannot be opened.
 const char* cpu_blas_name();
+
+/// Memory on the context's device, for free_bytes().
+inline void* allocate_bytes(const Context& ctx, std::size_t bytes) {
+  return allocate_bytes(ctx.device(), ctx.device_index(), bytes);
+}
 
 /// Copies in stream order; host memory may be reused when this returns. Sizes must agree.
 void copy_bytes(Context& ctx, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);

@@ -9,7 +9,7 @@
 namespace bib {
 
 CudaState* make_cuda_state(int device_index, Math math);  // throws std::runtime_error with the reason
-void* cuda_allocate(std::size_t bytes);
+void* cuda_allocate(int device_index, std::size_t bytes);
 void cuda_free(void* p) noexcept;
 void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);
 void cuda_zero(CudaState& state, void* p, std::size_t bytes);

@@ -9,10 +9,13 @@ namespace {
 
 struct Handle {
   cudaStream_t stream = nullptr;
+  int device = 0;
 };
 
 cublasStatus_t create(cublasHandle_t* h) {
-  *h = reinterpret_cast<cublasHandle_t>(new Handle);
+  auto* const made = new Handle;
+  cudaGetDevice(&made->device);
+  *h = reinterpret_cast<cublasHandle_t>(made);
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t destroy(cublasHandle_t h) {
@@ -29,6 +32,8 @@ cublasStatus_t set_math(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUC
 cublasStatus_t sgemm(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
                      const float* alpha, const float* a, int lda, const float* b, int ldb, const float* beta, float* c,
                      int ldc) {
+  int device = 0;
+  if (cudaGetDevice(&device); device != reinterpret_cast<Handle*>(h)->device) return CUBLAS_STATUS_INVALID_VALUE;
   const auto transposed = [](cublasOperation_t t) { return t == CUBLAS_OP_N ? CblasNoTrans : CblasTrans; };
   const float alpha_now = *alpha, beta_now = *beta;
   const cudaError_t e = simt::enqueue(reinterpret_cast<Handle*>(h)->stream, [=] {

@@ -316,7 +316,12 @@ void access(const void* p, std::size_t bytes, bool write, bool atomic, const voi
     if (write || !is_program_data(p)) fault("touches host memory\n  by " + text_of_code(pc), Site::current());
     return;
   }
-  if (at >= shared_begin) {
+  if (at < shared_begin) {
+    if (device_of(at) != running.device)
+      report("touches the memory of device " + std::to_string(device_of(at)) + " on device " +
+                 std::to_string(running.device) + ",",
+             p, pc, nullptr);
+  } else {
     const auto rank = static_cast<std::size_t>(at - shared_begin) / arena_stride;
     if (rank >= running.gang->blocks.size()) report("touches shared memory of no resident block,", p, pc, nullptr);
     if (rank != me->block->rank && running.gang->blocks[rank].left)

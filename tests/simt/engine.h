@@ -91,6 +91,7 @@ struct Running {
   bool cooperative = false;
   std::size_t dynamic_bytes = 0, shared_used = 0;
   std::uint32_t launch = 0;  // counts launches
+  int device = 0;
   std::map<const void*, StaticShared> statics;
   Gang* gang = nullptr;
   Thread* thread = nullptr;
@@ -126,10 +127,15 @@ struct Region {
 };
 Region device_region();  // all of device memory, shared memory of resident blocks behind it
 Region heap_region();
-void* heap_allocate(std::size_t bytes);  // null when there is none
+void* heap_allocate(int device, std::size_t bytes);  // null when there is none
 bool heap_free(void* p);
-std::size_t heap_used();
-inline constexpr std::size_t heap_bytes = std::size_t{4} << 30;
+std::size_t heap_used(int device);
+inline constexpr std::size_t heap_bytes = std::size_t{4} << 30;  // of all devices
+/// Devices that are played (SIMT_DEVICES, else 1), each with an equal part of the heap.
+int device_count();
+inline std::size_t device_bytes() { return heap_bytes / static_cast<std::size_t>(device_count()); }
+/// The device of an address within the heap.
+int device_of(const void* p);
 /// "in a block of 64 bytes at +68", for reports.
 std::string describe(const void* p);
 void open_shared(Block& block);  // poisons what the launch knows it uses

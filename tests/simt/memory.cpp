@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "tests/simt/engine.h"
 
@@ -21,69 +22,90 @@ char* base() {
 }
 
 struct Heap {
+  char *begin = nullptr, *end = nullptr;
   std::map<char*, std::size_t> blocks;  // by address, with the size asked for
-  char* next = base();                  // where to look first: freed memory is reused late
+  char* next = begin;                   // where to look first: freed memory is reused late
   std::size_t used = 0;
 };
-Heap& heap() {
-  static Heap h;
-  return h;
+Heap& heap(int device) {
+  static std::vector<Heap> all = [] {
+    std::vector<Heap> heaps;
+    for (int d = 0; d < device_count(); ++d) {
+      char* const begin = base() + static_cast<std::size_t>(d) * device_bytes();
+      heaps.push_back({.begin = begin, .end = begin + device_bytes(), .blocks = {}, .next = begin});
+    }
+    return heaps;
+  }();
+  return all[static_cast<std::size_t>(device)];
 }
 
 std::size_t extent(std::size_t bytes) { return (bytes + redzone + alignment - 1) / alignment * alignment; }
 
 /// Room for `bytes` at or after `from`; null when there is none.
-char* find_room(char* from, std::size_t bytes) {
+char* find_room(const Heap& heap, char* from, std::size_t bytes) {
   char* at = from;
-  auto it = heap().blocks.lower_bound(from);
-  if (it != heap().blocks.begin()) {
+  auto it = heap.blocks.lower_bound(from);
+  if (it != heap.blocks.begin()) {
     const auto before = std::prev(it);
     at = std::max(at, before->first + extent(before->second));
   }
-  for (; it != heap().blocks.end(); ++it) {
+  for (; it != heap.blocks.end(); ++it) {
     if (at + extent(bytes) <= it->first) return at;
     at = it->first + extent(it->second);
   }
-  return at + extent(bytes) <= base() + heap_bytes ? at : nullptr;
+  return at + extent(bytes) <= heap.end ? at : nullptr;
 }
 
 }  // namespace
 
 Region device_region() { return {base(), base() + heap_bytes + arenas * arena_stride}; }
 Region heap_region() { return {base(), base() + heap_bytes}; }
-std::size_t heap_used() { return heap().used; }
+std::size_t heap_used(int device) { return heap(device).used; }
 
-void* heap_allocate(std::size_t bytes) {
-  if (bytes > heap_bytes) return nullptr;
-  char* p = find_room(heap().next, bytes);
-  if (!p) p = find_room(base(), bytes);
+int device_count() {
+  static const char* const setting = std::getenv("SIMT_DEVICES");
+  return setting ? std::max(1, std::atoi(setting)) : 1;
+}
+
+int device_of(const void* p) {
+  return static_cast<int>(static_cast<std::size_t>(static_cast<const char*>(p) - base()) / device_bytes());
+}
+
+void* heap_allocate(int device, std::size_t bytes) {
+  if (bytes > device_bytes()) return nullptr;
+  Heap& of = heap(device);
+  char* p = find_room(of, of.next, bytes);
+  if (!p) p = find_room(of, of.begin, bytes);
   if (!p) return nullptr;
-  heap().blocks[p] = bytes;
-  heap().next = p + extent(bytes);
-  heap().used += bytes;
+  of.blocks[p] = bytes;
+  of.next = p + extent(bytes);
+  of.used += bytes;
   std::memset(p, 0xFF, bytes);
   check::allocated(p, bytes);
   return p;
 }
 
 bool heap_free(void* p) {
-  const auto it = heap().blocks.find(static_cast<char*>(p));
-  if (it == heap().blocks.end()) return false;
+  if (!heap_region().holds(p)) return false;
+  Heap& of = heap(device_of(p));
+  const auto it = of.blocks.find(static_cast<char*>(p));
+  if (it == of.blocks.end()) return false;
   check::released(p, it->second);
   constexpr std::size_t page = 4096;
   const auto begin = (reinterpret_cast<std::uintptr_t>(p) + page - 1) / page * page;
   const auto end = (reinterpret_cast<std::uintptr_t>(p) + it->second) / page * page;
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
-  heap().used -= it->second;
-  heap().blocks.erase(it);
+  of.used -= it->second;
+  of.blocks.erase(it);
   return true;
 }
 
 std::string describe(const void* address) {
   const char* p = static_cast<const char*>(address);
   if (heap_region().holds(p)) {
-    auto it = heap().blocks.upper_bound(const_cast<char*>(p));
-    if (it == heap().blocks.begin()) return "in device memory that was never allocated";
+    const auto& blocks = heap(device_of(p)).blocks;
+    auto it = blocks.upper_bound(const_cast<char*>(p));
+    if (it == blocks.begin()) return "in device memory that was never allocated";
     --it;
     const std::ptrdiff_t at = p - it->first;
     return "at byte " + std::to_string(at) + " of a device allocation of " + std::to_string(it->second) + " bytes";

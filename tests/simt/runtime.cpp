@@ -15,6 +15,7 @@
 #include "tests/simt/engine.h"
 
 struct CUstream_st {
+  int device = 0;
   std::unique_ptr<CUgraph_st> captured;  // being captured
 };
 struct CUgraph_st {
@@ -24,6 +25,7 @@ struct CUgraphExec_st {
   std::vector<std::function<cudaError_t()>> nodes;
 };
 struct CUevent_st {
+  int device = 0;
   std::optional<std::chrono::steady_clock::time_point> recorded;
 };
 
@@ -33,10 +35,9 @@ namespace {
 std::recursive_mutex one_at_a_time;
 std::string last_report;
 thread_local cudaError_t pending = cudaSuccess;
-std::map<const void*, std::size_t> dynamic_limits;
+thread_local int current_device = 0;
+std::map<std::pair<int, const void*>, std::size_t> dynamic_limits;  // by device and kernel
 std::map<const char*, std::size_t> page_locked;
-CUstream_st default_stream;
-
 cudaError_t keep(cudaError_t e) {
   if (e != cudaSuccess) pending = e;
   return e;
@@ -47,7 +48,14 @@ cudaError_t fail(cudaError_t e, const std::string& why) {
   return keep(e);
 }
 
-CUstream_st& stream_of(cudaStream_t s) { return s ? *s : default_stream; }
+CUstream_st& stream_of(cudaStream_t s) {
+  static std::vector<CUstream_st> default_streams = [] {
+    std::vector<CUstream_st> all(static_cast<std::size_t>(device_count()));
+    for (std::size_t d = 0; d < all.size(); ++d) all[d].device = static_cast<int>(d);
+    return all;
+  }();
+  return s ? *s : default_streams[static_cast<std::size_t>(current_device)];
+}
 
 /// The GPU that is played: SIMT_DEVICE=90 (a few multiprocessors of an H100) or 75 (no clusters, 64 KiB a block).
 bool old_device() {
@@ -75,16 +83,17 @@ std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluste
     return "the grid is no multiple of the cluster";
   if (cooperative && volume(c.gridDim) > 64) return "a cooperative grid of more than 64 blocks is not emulated";
   if (cooperative && volume(cluster) > 1) return "a cooperative grid of clusters is not emulated";
-  const auto limit = dynamic_limits.find(kernel);
+  const auto limit = dynamic_limits.find({current_device, kernel});
   if (c.dynamicSmemBytes > (limit == dynamic_limits.end() ? static_limit : limit->second))
     return std::to_string(c.dynamicSmemBytes) + " bytes of dynamic shared memory, without cudaFuncSetAttribute";
   return "";
 }
 
-cudaError_t run_now(const cudaLaunchConfig_t& c, const Call& call, dim3 cluster, bool cooperative) {
+cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, dim3 cluster, bool cooperative) {
   const std::uint32_t launch = running.launch;
   running = {};
   running.launch = launch;
+  running.device = device;
   running.call = &call;
   running.grid = c.gridDim;
   running.block = c.blockDim;
@@ -123,10 +132,14 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   }
   const std::string no = refusal(config, reinterpret_cast<const void*>(call.kernel), cluster, cooperative);
   if (!no.empty()) return fail(cudaErrorInvalidConfiguration, no);
+  const int device = stream_of(config.stream).device;
+  if (device != current_device)
+    return fail(cudaErrorInvalidResourceHandle, "a launch into a stream of another device than the current one");
   cudaLaunchConfig_t plain = config;
   plain.attrs = nullptr;
   plain.numAttrs = 0;
-  return enqueue(config.stream, [=, call = std::move(call)] { return run_now(plain, call, cluster, cooperative); });
+  return enqueue(config.stream,
+                 [=, call = std::move(call)] { return run_now(device, plain, call, cluster, cooperative); });
 }
 
 namespace {
@@ -168,9 +181,12 @@ bool lasting(const void* p, std::size_t bytes) {
 
 using namespace simt;
 
-cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
-cudaError_t cudaSetDevice(int device) { return keep(device == 0 ? cudaSuccess : cudaErrorInvalidDevice); }
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* n) { return *n = device_count(), cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= device_count()) return keep(cudaErrorInvalidDevice);
+  return current_device = device, cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) { return *device = current_device, cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int* v) { return *v = CUDART_VERSION, cudaSuccess; }
 cudaError_t cudaDriverGetVersion(int* v) { return *v = CUDART_VERSION, cudaSuccess; }
 
@@ -185,25 +201,25 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
-  if (device != 0) return keep(cudaErrorInvalidDevice);
+  if (device < 0 || device >= device_count()) return keep(cudaErrorInvalidDevice);
   std::memset(static_cast<void*>(p), 0, sizeof *p);
   std::strcpy(p->name, "emulator");
   p->major = old_device() ? 7 : 9;
   p->minor = old_device() ? 5 : 0;
   p->multiProcessorCount = 32;
-  p->totalGlobalMem = heap_bytes;
+  p->totalGlobalMem = device_bytes();
   return cudaSuccess;
 }
 
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  *total = heap_bytes;
-  *free = heap_bytes - heap_used();
+  *total = device_bytes();
+  *free = device_bytes() - heap_used(current_device);
   return cudaSuccess;
 }
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   const std::lock_guard lock(one_at_a_time);
-  *p = heap_allocate(bytes);
+  *p = heap_allocate(current_device, bytes);
   return *p ? cudaSuccess : keep(cudaErrorMemoryAllocation);
 }
 
@@ -256,7 +272,9 @@ cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t 
   return enqueue(stream, [=] { return fill(p, value, bytes); });
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return *s = new CUstream_st, cudaSuccess; }
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
+  return *s = new CUstream_st{current_device, nullptr}, cudaSuccess;
+}
 cudaError_t cudaStreamDestroy(cudaStream_t s) { return delete s, cudaSuccess; }
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
   if (host_may_not(s)) return fail(cudaErrorStreamCaptureUnsupported, "waits for a stream that is being captured");
@@ -264,9 +282,13 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s) {
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = new CUevent_st, cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
+  return *e = new CUevent_st{current_device, {}}, cudaSuccess;
+}
 cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t) {
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
+  if (e->device != stream_of(s).device)
+    return fail(cudaErrorInvalidResourceHandle, "an event of another device than the stream's");
   e->recorded = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
@@ -322,7 +344,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
     if (value > static_cast<int>(most_shared()))
       return fail(cudaErrorInvalidValue, "more dynamic shared memory than a block may have");
-    dynamic_limits[kernel] = static_cast<std::size_t>(value);
+    dynamic_limits[{current_device, kernel}] = static_cast<std::size_t>(value);
   } else if (attribute != cudaFuncAttributeNonPortableClusterSizeAllowed) {
     return fail(cudaErrorInvalidValue, "kernel attribute not emulated");
   }

@@ -1,0 +1,99 @@
+// Contexts of several GPUs in one process, on real ones or on the emulator's: each works from any thread, whatever
+// device the calling thread was left on.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <thread>
+
+#include "bib/cuda_backend.h"
+#include "bib/ops.h"
+#include "bib/together.h"
+
+namespace bib::test {
+namespace {
+
+using ::testing::ElementsAre;
+using Values = std::vector<real>;
+
+class Devices : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has_cuda || !cuda_info(1).cuda) GTEST_SKIP() << "no second GPU: " << cuda_info(1).why;
+    for (int i : {0, 1})
+      contexts_[i] = std::make_unique<Context>(ContextOptions{.device = Device::cuda, .device_index = i});
+  }
+  Context& on(int device) { return *contexts_[device]; }
+
+  /// The sum of squares of n ones, as a step that is recorded from the second time on.
+  static Values sum_of_squares(Context& ctx, int n) {
+    return Fetched<real>(ctx, together(ctx,
+                                       [&] {
+                                         const View<real, 1> sum = ctx.arena().make<real, 1>({1});
+                                         zero(ctx, sum);
+                                         const Values ones(static_cast<std::size_t>(n), real(1));
+                                         run(ctx, NormSquared{.x = upload<real, 1>(ctx, ones, {n}), .sum = sum});
+                                         return sum;
+                                       }))
+        .values();
+  }
+
+  /// A product that cuBLAS does, of ones: every element is k.
+  static real product(Context& ctx) {
+    constexpr int n = 128, k = 256;
+    const Values ones(n * k, real(1));
+    const View<real, 2> y = ctx.arena().make<real, 2>({n, n});
+    run(ctx, LinearForward{.x = upload<real, 2>(ctx, ones, {n, k}),
+                           .w = upload<real, 2>(ctx, ones, {n, k}),
+                           .b = upload<real, 1>(ctx, Values(n), {n}),
+                           .y = y});
+    return download(ctx, y).back();
+  }
+
+  static void elsewhere(const std::function<void()>& work) { std::thread(work).join(); }
+
+  std::unique_ptr<Context> contexts_[2];
+};
+
+TEST_F(Devices, a_thread_may_use_several_in_turn) {
+  for (int i = 1; i <= 4; ++i)
+    for (int device : {0, 1, 1, 0}) EXPECT_THAT(sum_of_squares(on(device), i), ElementsAre(static_cast<real>(i)));
+  for (int device : {0, 1, 0}) EXPECT_EQ(product(on(device)), 256);
+}
+
+TEST_F(Devices, a_context_works_from_another_thread_than_its_maker) {
+  elsewhere([&] {
+    for (int i = 1; i <= 3; ++i) EXPECT_THAT(sum_of_squares(on(1), i), ElementsAre(static_cast<real>(i)));
+    EXPECT_EQ(product(on(1)), 256);
+  });
+}
+
+TEST_F(Devices, a_context_may_end_on_another_thread) {
+  EXPECT_EQ(product(on(1)), 256);
+  elsewhere([&] { contexts_[1].reset(); });
+  EXPECT_EQ(product(on(0)), 256);
+}
+
+TEST_F(Devices, asking_about_one_leaves_the_other_in_use) {
+  EXPECT_TRUE(cuda_info(0).cuda);
+  EXPECT_EQ(product(on(1)), 256);
+  EXPECT_TRUE(cuda_info(1).cuda);
+  EXPECT_EQ(product(on(0)), 256);
+}
+
+TEST_F(Devices, memory_is_taken_where_the_context_is) {
+  constexpr std::size_t bytes = 64 << 20;
+  const auto free = [](int device) { return cuda_info(device).memory_free; };
+  const std::size_t before[2] = {free(0), free(1)};
+  void* const p = allocate_bytes(on(0), bytes);
+  EXPECT_LE(free(0), before[0] - bytes);
+  EXPECT_GT(free(1), before[1] - bytes);
+  free_bytes(Device::cuda, p);
+}
+
+TEST_F(Devices, events_time_either) {
+  for (int device : {1, 0}) EXPECT_GT(cuda_seconds(on(device).cuda(), [&] { product(on(device)); }), 0);
+}
+
+}  // namespace
+}  // namespace bib::test
