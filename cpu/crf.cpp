@@ -176,7 +176,6 @@ void add_groups(Context& ctx, const CrfLoss& op, View<double, 3> groups) {
 
 void on_cpu(Context& ctx, const CrfLoss& op) {
   const int T = op.scores.dim(0), B = op.scores.dim(1), K = op.scores.dim(2);
-  crf::expect_batch(op);
   ArenaScope scratch(ctx.arena());
   const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
   const LossOf loss(op, weights);
@@ -202,7 +201,6 @@ void on_cpu(Context& ctx, const CrfLoss& op) {
 
 void on_cpu(Context& ctx, const CrfMarginals& op) {
   const int T = op.scores.dim(0), B = op.scores.dim(1), K = op.scores.dim(2);
-  crf::expect_batch(op);
   ArenaScope scratch(ctx.arena());
   const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
   const std::int64_t step = crf::step_of(op.marginals);

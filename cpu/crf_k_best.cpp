@@ -96,7 +96,6 @@ class KBest {
 }  // namespace
 
 void on_cpu(Context& ctx, const CrfKBest& op) {
-  crf::expect_batch(op);
   ArenaScope scratch(ctx.arena());
   if (op.tags.dim(0) == 0) return;
   const KBest k_best(ctx, op);

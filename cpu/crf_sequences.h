@@ -29,17 +29,6 @@ Sequence sequence_of(const Op& op, int b) {
                               ": " + why);
 }
 
-template <class Op>
-void expect_batch(const Op& op) {
-  const int T = op.scores.dim(0);
-  expect(op.scores.dim(2) > 0, std::string(op.name) + ": there are no tags (K = 0)");
-  for (int b = 0; b < op.lengths.dim(0); ++b) {
-    if (op.lengths[b] >= 0 && op.lengths[b] <= T) continue;
-    throw std::invalid_argument(std::string(op.name) + ": lengths[" + std::to_string(b) + "] is " +
-                                std::to_string(op.lengths[b]) + ", expected 0.." + std::to_string(T));
-  }
-}
-
 /// Sequences of a batch of B that one thread takes at once: 1 where there are too few for the threads.
 inline int chunk_of(const Context& ctx, int B) { return B < at_once * ctx.threads() ? 1 : at_once; }
 

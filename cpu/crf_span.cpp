@@ -21,25 +21,6 @@ SpanOf span_of(const CrfSpanProbability& op, int s) {
           op.spans.data[3 * std::int64_t{s} + 2]};
 }
 
-void expect_spans(const CrfSpanProbability& op) {
-  const int B = op.scores.dim(1), K = op.scores.dim(2);
-  for (int k = 0; k < K; ++k) {
-    expect(op.extend[k] >= -1 && op.extend[k] < K, "crf_span_probability: extend holds something else than -1..K-1");
-  }
-  for (int s = 0; s < op.spans.dim(0); ++s) {
-    const auto [b, begin, end] = span_of(op, s);
-    if (b < 0 || b >= B || begin < 0 || begin >= end || end > op.lengths[b]) {
-      throw std::invalid_argument("crf_span_probability: span " + std::to_string(s) + " is sequence " +
-                                  std::to_string(b) + ", [" + std::to_string(begin) + "," + std::to_string(end) +
-                                  "), which is empty or not inside its sequence");
-    }
-    for (int t = begin; t < end; ++t) {
-      const int tag = op.tags.data[std::int64_t{t} * B + b];
-      if (tag < 0 || tag >= K) crf::refuse(op.name, b, t, "tag " + std::to_string(tag) + " is not one of 0..K-1");
-    }
-  }
-}
-
 double probability(const CrfSpanProbability& op, const Weights& weights, const Lattice& l, const SpanOf& span) {
   const auto tag = [&](int t) { return op.tags.data[std::int64_t{t} * op.tags.dim(1) + span.b]; };
   const auto marginal = [&](int t, int k) { return l.marginal[std::int64_t{t} * l.stride + k]; };
@@ -58,10 +39,26 @@ double probability(const CrfSpanProbability& op, const Weights& weights, const L
 
 }  // namespace
 
+void CrfSpanProbability::check_values() const {
+  const int B = scores.dim(1), K = scores.dim(2);
+  expect_values(name, "lengths", lengths, 0, scores.dim(0));
+  expect_values(name, "extend", extend, -1, K - 1);
+  for (int s = 0; s < spans.dim(0); ++s) {
+    const auto [b, begin, end] = span_of(*this, s);
+    if (b < 0 || b >= B || begin < 0 || begin >= end || end > lengths[b]) {
+      throw std::invalid_argument("crf_span_probability: span " + std::to_string(s) + " is sequence " +
+                                  std::to_string(b) + ", [" + std::to_string(begin) + "," + std::to_string(end) +
+                                  "), which is empty or not inside its sequence");
+    }
+    for (int t = begin; t < end; ++t) {
+      const int tag = tags.data[std::int64_t{t} * B + b];
+      if (tag < 0 || tag >= K) crf::refuse(name, b, t, "tag " + std::to_string(tag) + " is not one of 0..K-1");
+    }
+  }
+}
+
 void on_cpu(Context& ctx, const CrfSpanProbability& op) {
   const int B = op.scores.dim(1), K = op.scores.dim(2), S = op.spans.dim(0);
-  crf::expect_batch(op);
-  expect_spans(op);
   ArenaScope scratch(ctx.arena());
   const Weights weights = crf::make_weights(ctx, K, op.transition.data, op.first.data, op.last.data);
   // Spans sorted by sequence: those of b are order[ends[b-1]] .. order[ends[b]-1].

@@ -77,7 +77,7 @@ void on_cpu(Context& ctx, const LstmForward& op) {
   expect(!op.packed || (op.packed->D == D && op.packed->I == I && op.packed->H == H),
          "lstm_forward: packed is of weights of another shape");
   if (op.packed && op.packed->math != Math::strict) return forward_in_integers(ctx, op);
-  const LstmOrder order(op.lengths, op.x.dim(0));
+  const LstmOrder order(op.lengths);
   const LstmKernels& k = kernels();
   ArenaScope scope(ctx.arena());
   const PackedWeights weights = op.packed ? PackedWeights(*op.packed) : PackedWeights(ctx.arena(), D, I, H);
@@ -118,7 +118,7 @@ struct BackwardPlan {
   real* d_gates;     // [D][blocks][rows][width]
 
   BackwardPlan(Context& ctx, const LstmBackward& op_)
-      : op(op_), order(op.lengths, op.x.dim(0)), d_gates(take(ctx, std::int64_t{D} * blocks * rows, width)) {}
+      : op(op_), order(op.lengths), d_gates(take(ctx, std::int64_t{D} * blocks * rows, width)) {}
 
   LstmGradientRows of_direction(int d) const {
     return {d_gates + std::int64_t{d} * blocks * rows * width, blocks, rows};

@@ -79,7 +79,7 @@ void forward_in_integers(Context& ctx, const LstmForward& op) {
   expect(sizeof(real) == sizeof(float), "lstm_forward: integer products need the library in float");
   const LstmPacked& packed = *op.packed;
   const int D = packed.D, I = packed.I, H = packed.H, code_bytes = 4 / per_group(packed.math);
-  const LstmOrder order(op.lengths, op.x.dim(0));
+  const LstmOrder order(op.lengths);
   ArenaScope scope(ctx.arena());
   const std::vector<LstmPart> list = lstm_parts(ctx, order, D);
   std::vector<LstmIntegerUnit> units;

@@ -19,9 +19,8 @@ struct LstmOrder {
   std::vector<int> packed_row;        // [steps+1]  where step t begins
   int steps = 0;
 
-  LstmOrder(const View<const int, 1>& lengths, int T) : sentence(static_cast<std::size_t>(lengths.dim(0))) {
+  explicit LstmOrder(const View<const int, 1>& lengths) : sentence(static_cast<std::size_t>(lengths.dim(0))) {
     const int B = lengths.dim(0);
-    for (int b = 0; b < B; ++b) expect(lengths[b] >= 0 && lengths[b] <= T, "lstm: a length is not in 0..T");
     std::iota(sentence.begin(), sentence.end(), 0);
     std::stable_sort(sentence.begin(), sentence.end(), [&](int a, int b) { return lengths[a] > lengths[b]; });
     for (int b : sentence) length.push_back(lengths[b]);

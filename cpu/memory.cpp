@@ -87,4 +87,21 @@ std::string shape_text(const int* shape, int rank) {
   return text + "]";
 }
 
+void expect_values(std::string_view op, std::string_view operand, const int* values, const int* shape, int rank,
+                   int least, int most) {
+  std::int64_t n = 1;
+  for (int i = 0; i < rank; ++i) n *= shape[i];
+  bool ok = true;
+  for (std::int64_t i = 0; i < n; ++i) ok &= (values[i] >= least) & (values[i] <= most);  // no early end: vectorised
+  if (ok) [[likely]]
+    return;
+  const std::int64_t found = std::find_if(values, values + n, [&](int v) { return v < least || v > most; }) - values;
+  std::int64_t rest = found;
+  std::vector<int> index(static_cast<std::size_t>(rank));
+  for (int i = rank; i-- > 0; rest /= shape[i]) index[static_cast<std::size_t>(i)] = static_cast<int>(rest % shape[i]);
+  throw std::invalid_argument(std::string(op) + ": " + std::string(operand) + shape_text(index.data(), rank) + " is " +
+                              std::to_string(values[found]) + ", expected " + std::to_string(least) + ".." +
+                              std::to_string(most));
+}
+
 }  // namespace bib

@@ -58,7 +58,7 @@ class Context {
   bool asynchronous() const { return options_.device == Device::cuda; }
   /// Blocks until everything enqueued on the device is done; reports its errors. Nothing to do on the CPU.
   void wait();
-  /// BIB_CAREFUL=1: wait after every op, so that a device error surfaces at the op that made it.
+  /// BIB_CAREFUL=1: check lengths and indices on a GPU too, and wait after every op, so that its errors surface there.
   bool careful() const { return careful_; }
 
  private:

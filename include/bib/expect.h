@@ -24,6 +24,15 @@ void expect_shape(std::string_view op, std::string_view operand, const V& view, 
                               shape_text(expected.data(), V::rank));
 }
 
+/// Throws std::invalid_argument "op: operand[2,3] is 7, expected 0..6" for the first of the values, which are on the
+/// host, that does not lie between `least` and `most`.
+void expect_values(std::string_view op, std::string_view operand, const int* values, const int* shape, int rank,
+                   int least, int most);
+template <class V>
+void expect_values(std::string_view op, std::string_view operand, const V& view, int least, int most) {
+  expect_values(op, operand, view.data, view.shape.data(), V::rank, least, most);
+}
+
 /// As expect_shape, for an operand that may be left out: an empty View (data == nullptr) passes.
 template <class V>
 void expect_shape_or_none(std::string_view op, std::string_view operand, const V& view,

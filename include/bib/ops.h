@@ -32,13 +32,45 @@ using AllOps =
            MaxPoolBackward, ConvPoolForward, ConvPoolBackward, SoftmaxLoss, SigmoidLoss, Softmax, Sigmoid, Dropout,
            NormSquared, ClipScale, AdamStep, AdamRows, SgdStep, SgdRows, EmaStep, EmaRows>;
 
+/// Whether the op reads integers: lengths, indices, labels.
+template <class Op>
+constexpr bool reads_integers() {
+  return []<class... V>(std::type_identity<std::tuple<V&...>>) {
+    return (std::is_same_v<typename V::value_type, int> || ...) && (!V::is_output || ...);
+  }(std::type_identity<decltype(Op::operands(std::declval<Op&>()))>{});
+}
+
+/// op.check_values() with a GPU's integers copied to the host; waits for it.
+template <class Op>
+void check_values_from(Context& ctx, Op op) {
+  std::vector<std::vector<int>> host;
+  const auto fetch = [&](auto& v) {
+    if constexpr (std::is_same_v<decltype(v.data), const int*>) {
+      if (!v) return;
+      v.data = host.emplace_back(download(ctx, v)).data();
+      v.device = Device::cpu;
+    }
+  };
+  std::apply([&](auto&... v) { (fetch(v), ...); }, Op::operands(op));
+  op.check_values();
+}
+
 /// Checks the operands and runs the op on the context's device.
-/// Throws std::invalid_argument when shapes or devices disagree, std::runtime_error when the device fails.
+/// Throws std::invalid_argument when shapes or devices disagree, std::runtime_error when the device fails. Lengths,
+/// indices and labels out of range throw std::invalid_argument too; on a GPU, whose memory is not waited for, only with
+/// BIB_CAREFUL=1, else they are undefined behaviour there.
 template <class Op>
 void run(Context& ctx, const Op& op) {
   static_assert(AllOps::has<Op>, "list it in include/bib/ops.h: that is what makes it tested and timed");
   op.check();
   std::apply([&](const auto&... v) { (expect(!v || v.device == ctx.device(), Op::name), ...); }, Op::operands(op));
+  if constexpr (reads_integers<Op>()) {
+    if (ctx.device() == Device::cpu) {
+      op.check_values();
+    } else if (ctx.careful()) {
+      check_values_from(ctx, op);
+    }
+  }
   if (ctx.device() == Device::cpu) {
     on_cpu(ctx, op);
   } else if constexpr (has_cuda) {

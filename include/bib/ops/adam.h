@@ -49,6 +49,7 @@ struct AdamRows {
     expect_shape(name, "last_step", last_step, {value.dim(0)});
     expect(hyper.step >= 1, "adam_rows: step counts from 1");
   }
+  void check_values() const { expect_values(name, "rows", rows, 0, value.dim(0) - 1); }
 };
 
 void on_cpu(Context&, const AdamStep&);

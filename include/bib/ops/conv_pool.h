@@ -5,6 +5,7 @@
 // Ties go to the earliest position. ReLU commutes with max, so it is applied once per (b,f).
 // Backward touches only the winning positions: 1/P of the dense work.
 #pragma once
+#include <algorithm>
 #include <memory>
 #include <tuple>
 
@@ -39,6 +40,7 @@ struct ConvPoolForward {
     expect(column >= 0 && column + F <= y.dim(1), "conv_pool_forward: column block exceeds y");
     expect(pad >= 0 && pad < w.dim(0), "conv_pool_forward: pad must be less than the window");
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, x.dim(0)); }
 };
 
 struct ConvPoolBackward {
@@ -65,6 +67,10 @@ struct ConvPoolBackward {
     expect_shape_or_none(name, "d_x", d_x, x.shape);
     expect_shape(name, "d_w", d_w, w.shape);
     expect_shape(name, "d_b", d_b, {F});
+  }
+  void check_values() const {
+    expect_values(name, "lengths", lengths, 0, x.dim(0));
+    expect_values(name, "where", where, -1, std::max(0, x.dim(0) + 2 * pad - w.dim(0)));
   }
 };
 

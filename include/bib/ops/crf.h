@@ -54,6 +54,7 @@ struct CrfLoss {
   }
   void check() const {
     const int T = scores.dim(0), B = scores.dim(1), K = scores.dim(2);
+    expect(K > 0, "crf_loss: there are no tags (K = 0)");
     expect_shape(name, "tags", tags, {T, B});
     expect_shape(name, "lengths", lengths, {B});
     expect_shape(name, "transition", transition, {K, K});
@@ -68,6 +69,7 @@ struct CrfLoss {
     expect(!d_scores == !d_transition && !d_scores == !d_first && !d_scores == !d_last,
            "crf_loss: gradients are given together or not at all");
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, scores.dim(0)); }
 };
 
 /// Viterbi: the best path and its score. Ties go to the lower tag. Past a sequence's length tags are -1.
@@ -84,6 +86,7 @@ struct CrfDecode {
   }
   void check() const {
     const int T = scores.dim(0), B = scores.dim(1), K = scores.dim(2);
+    expect(K > 0, "crf_decode: there are no tags (K = 0)");
     expect_shape(name, "lengths", lengths, {B});
     expect_shape(name, "transition", transition, {K, K});
     expect_shape(name, "first", first, {K});
@@ -91,6 +94,7 @@ struct CrfDecode {
     expect_shape(name, "tags", tags, {T, B});
     expect_shape(name, "score", score, {B});
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, scores.dim(0)); }
 };
 
 /// Forward-backward: log Z and p(y_t = k | x); rows past a sequence's length are 0.
@@ -107,6 +111,7 @@ struct CrfMarginals {
   }
   void check() const {
     const int T = scores.dim(0), B = scores.dim(1), K = scores.dim(2);
+    expect(K > 0, "crf_marginals: there are no tags (K = 0)");
     expect_shape(name, "lengths", lengths, {B});
     expect_shape(name, "transition", transition, {K, K});
     expect_shape(name, "first", first, {K});
@@ -114,6 +119,7 @@ struct CrfMarginals {
     expect_shape(name, "log_z", log_z, {B});
     expect_shape(name, "marginals", marginals, {T, B, K});
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, scores.dim(0)); }
 };
 
 /// Exact probability that a span carries exactly the tags given and does not go on:
@@ -134,6 +140,7 @@ struct CrfSpanProbability {
   }
   void check() const {
     const int T = scores.dim(0), B = scores.dim(1), K = scores.dim(2);
+    expect(K > 0, "crf_span_probability: there are no tags (K = 0)");
     expect_shape(name, "lengths", lengths, {B});
     expect_shape(name, "transition", transition, {K, K});
     expect_shape(name, "first", first, {K});
@@ -143,6 +150,7 @@ struct CrfSpanProbability {
     expect_shape(name, "spans", spans, {spans.dim(0), 3});
     expect_shape(name, "probability", probability, {spans.dim(0)});
   }
+  void check_values() const;  // lengths, extend, spans, and tags within spans
 };
 
 /// The N best distinct paths in falling order of score; where fewer exist, score is -infinity and tags are -1.
@@ -160,6 +168,7 @@ struct CrfKBest {
   }
   void check() const {
     const int T = scores.dim(0), B = scores.dim(1), K = scores.dim(2);
+    expect(K > 0, "crf_k_best: there are no tags (K = 0)");
     expect_shape(name, "lengths", lengths, {B});
     expect_shape(name, "transition", transition, {K, K});
     expect_shape(name, "first", first, {K});
@@ -167,6 +176,7 @@ struct CrfKBest {
     expect_shape(name, "tags", tags, {tags.dim(0), T, B});
     expect_shape(name, "score", score, {tags.dim(0), B});
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, scores.dim(0)); }
 };
 
 void on_cpu(Context&, const CrfLoss&);

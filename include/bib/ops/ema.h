@@ -33,6 +33,7 @@ struct EmaRows {
     expect_shape(name, "average", average, value.shape);
     expect_shape(name, "averaged_step", averaged_step, {value.dim(0)});
   }
+  void check_values() const { expect_values(name, "rows", rows, 0, value.dim(0) - 1); }
 };
 
 void on_cpu(Context&, const EmaStep&);

@@ -20,6 +20,7 @@ struct EmbeddingForward {
     expect_shape(name, "y", y, {ids.dim(0), ids.dim(1), y.dim(2)});
     expect(column >= 0 && column + table.dim(1) <= y.dim(2), "embedding_forward: column block exceeds y");
   }
+  void check_values() const { expect_values(name, "ids", ids, -1, table.dim(0) - 1); }
 };
 
 struct EmbeddingBackward {
@@ -33,6 +34,10 @@ struct EmbeddingBackward {
   void check() const {
     expect_shape(name, "offsets", offsets, {d_rows.dim(0) + 1});
     expect(column >= 0 && column + d_rows.dim(1) <= d_y.dim(2), "embedding_backward: column block exceeds d_y");
+  }
+  void check_values() const {
+    expect_values(name, "offsets", offsets, 0, positions.dim(0));
+    expect_values(name, "positions", positions, 0, d_y.dim(0) * d_y.dim(1) - 1);
   }
 };
 

@@ -22,6 +22,7 @@ struct SoftmaxLoss {
     expect_shape(name, "loss", loss, {B});
     expect_shape_or_none(name, "d_scores", d_scores, scores.shape);
   }
+  void check_values() const { expect_values(name, "labels", labels, 0, scores.dim(1) - 1); }
 };
 
 /// Binary cross entropy over independent classes (multi-label):

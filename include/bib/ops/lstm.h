@@ -44,6 +44,7 @@ struct LstmForward {
     expect(!gates == !c, "lstm_forward: gates and c are given together or not at all");
     expect(!packed || (!h_mask && !gates), "lstm_forward: packed weights are for prediction");
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, x.dim(0)); }
 };
 
 struct LstmBackward {
@@ -75,6 +76,7 @@ struct LstmBackward {
     expect_shape(name, "d_w_h", d_w_h, w_h.shape);
     expect_shape(name, "d_b", d_b, {D, 4 * H});
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, x.dim(0)); }
 };
 
 void on_cpu(Context&, const LstmForward&);

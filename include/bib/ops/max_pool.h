@@ -19,6 +19,7 @@ struct MaxPoolForward {
     expect_shape(name, "y", y, {x.dim(1), x.dim(2)});
     expect_shape(name, "where", where, {x.dim(1), x.dim(2)});
   }
+  void check_values() const { expect_values(name, "lengths", lengths, 0, x.dim(0)); }
 };
 
 struct MaxPoolBackward {
@@ -31,6 +32,7 @@ struct MaxPoolBackward {
     expect_shape(name, "d_y", d_y, where.shape);
     expect_shape(name, "d_x", d_x, {d_x.dim(0), where.dim(0), where.dim(1)});
   }
+  void check_values() const { expect_values(name, "where", where, -1, d_x.dim(0) - 1); }
 };
 
 void on_cpu(Context&, const MaxPoolForward&);

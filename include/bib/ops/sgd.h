@@ -39,6 +39,7 @@ struct SgdRows {
     expect_shape(name, "scale", scale, {1});
     expect_shape(name, "velocity", velocity, value.shape);
   }
+  void check_values() const { expect_values(name, "rows", rows, 0, value.dim(0) - 1); }
 };
 
 void on_cpu(Context&, const SgdStep&);
