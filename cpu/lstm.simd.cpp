@@ -262,7 +262,12 @@ void weight_gradient(const LstmWeightGradient& g) {
         a[s] = g.columns + std::ptrdiff_t{k} * (g.I + g.H + 1) + (row + s) * panel_depth;
         for (int v = 0; v < 4; ++v) acc[s][v] = k ? load(c + s * width + v * lanes) : vec{};
       }
-      multiply(acc, a, g.d_gates + std::ptrdiff_t{k} * width, smaller(panel_depth, g.tokens - k));
+      multiply(acc, a, g.d_gates + std::ptrdiff_t{k} * width, smaller(panel_depth, g.tokens - k), [&](int i) {
+        for (int s = 0; s < S.value; ++s) {
+          __builtin_prefetch(a[s] + S.value * panel_depth);
+          if (i < width) __builtin_prefetch(c + (S.value + s) * width + i);
+        }
+      });
       for (int s = 0; s < S.value; ++s)
         for (int v = 0; v < 4; ++v) store(c + s * width + v * lanes, acc[s][v]);
     });

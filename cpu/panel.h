@@ -2,6 +2,8 @@
 // Every element of C is one chain of multiply-adds in the order of k, whatever tile it falls into: a row's result does
 // not depend on the rows beside it, so neither on the batch nor on the number of threads.
 #pragma once
+#include <cstddef>
+
 #include "cpu/vec.h"
 
 namespace bib::BIB_ISA {
@@ -75,6 +77,17 @@ BIB_INLINE void multiply(vec (&acc)[S][V], const real* const (&a)[S], const real
 #pragma GCC unroll 8
       for (int s = 0; s < S; ++s) acc[s][v] += column * row[s];
     }
+  }
+}
+
+/// The same, with ahead(k) before every cache line of A: time to ask for memory that the next tile will read. The
+/// hardware's prefetcher sees streams that are too short for it.
+template <int S, int V, class Ahead>
+BIB_INLINE void multiply(vec (&acc)[S][V], const real* (&a)[S], const real* panel, int depth, Ahead&& ahead) {
+  for (int k = 0; k < depth; k += lanes) {
+    ahead(k);
+    multiply(acc, a, panel + std::ptrdiff_t{k} * V * lanes, depth - k < lanes ? depth - k : lanes);
+    for (int s = 0; s < S; ++s) a[s] += lanes;
   }
 }
 
