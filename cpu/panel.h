@@ -80,8 +80,8 @@ BIB_INLINE void multiply(vec (&acc)[S][V], const real* const (&a)[S], const real
   }
 }
 
-/// The same, with ahead(k) before every cache line of A: time to ask for memory that the next tile will read. The
-/// hardware's prefetcher sees streams that are too short for it.
+/// The same, with ahead(k) before every vector of A's rows: time to ask for memory that the next tile will read, whose
+/// streams are too short for the hardware's prefetcher. Leaves `a` past what was read.
 template <int S, int V, class Ahead>
 BIB_INLINE void multiply(vec (&acc)[S][V], const real* (&a)[S], const real* panel, int depth, Ahead&& ahead) {
   for (int k = 0; k < depth; k += lanes) {

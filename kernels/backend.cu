@@ -71,8 +71,7 @@ DeviceInfo cuda_info(int index) {
     return info;
   }
   cudaDeviceProp properties{};
-  const device::OnDevice here(index);
-  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess || !here.ok() ||
+  if (cudaGetDeviceProperties(&properties, index) != cudaSuccess || device::use_device(index) != cudaSuccess ||
       cudaMemGetInfo(&info.memory_free, &info.memory_total) != cudaSuccess) {
     info.why = cudaGetErrorString(cudaGetLastError());
     return info;
@@ -96,7 +95,7 @@ CudaState* make_cuda_state(int index, Math math) {
   auto state = std::make_unique<CudaState>();
   state->device = index;
   state->math = math;
-  const device::OnDevice here(index);
+  device::check(device::use_device(index), "choosing the device");
   state->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
   state->compute_major = std::min(attribute(cudaDevAttrComputeCapabilityMajor, index), compiled_for() / 10);
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
@@ -124,7 +123,7 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
 
 CrfFault* CudaState::fault() {
   if (!fault_memory) {
-    const device::OnDevice here(device);
+    device::check(device::use_device(device), "choosing the device");
     void* p = nullptr;
     device::check(cudaHostAlloc(&p, sizeof(CrfFault), cudaHostAllocMapped), "allocating page-locked memory");
     fault_memory = new (p) CrfFault;
@@ -139,7 +138,7 @@ void CudaState::raise_fault() {
 
 void destroy_cuda_state(CudaState* state) noexcept {
   if (!state) return;
-  const device::OnDevice here(state->device);
+  device::use_device(state->device);
   state->recorder.reset();
   if (state->handle) device::blas()->destroy(state->handle);
   cudaFree(state->blas_workspace);
@@ -149,7 +148,7 @@ void destroy_cuda_state(CudaState* state) noexcept {
 }
 
 void* cuda_allocate(int device_index, std::size_t bytes) {
-  const device::OnDevice here(device_index);
+  device::check(device::use_device(device_index), "choosing the device");
   void* p = nullptr;
   const cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
   if (status != cudaErrorMemoryAllocation) {
@@ -174,13 +173,13 @@ void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, D
     throw std::logic_error("a download while ops are being recorded: fetch it after together()");
   if (state.recording && kind == cudaMemcpyHostToDevice) from = device::kept_for_graph(state, from, bytes);
   state.note(reinterpret_cast<const void*>(&cuda_copy));
-  const device::OnDevice here(state.device);
+  device::check(device::use_device(state.device), "choosing the device");
   device::check(cudaMemcpyAsync(to, from, bytes, kind, state.stream), "copying");
 }
 
 void cuda_zero(CudaState& state, void* p, std::size_t bytes) {
   state.note(reinterpret_cast<const void*>(&cuda_zero));
-  const device::OnDevice here(state.device);
+  device::check(device::use_device(state.device), "choosing the device");
   device::check(cudaMemsetAsync(p, 0, bytes, state.stream), "zeroing");
 }
 
@@ -193,7 +192,7 @@ void cuda_wait(CudaState& state) {
 std::uint64_t cuda_enqueued(const CudaState& state) { return state.recorded; }
 
 double cuda_seconds(CudaState& state, const std::function<void()>& work) {
-  const device::OnDevice here(state.device);
+  device::check(device::use_device(state.device), "choosing the device");
   struct Event {
     cudaEvent_t event = nullptr;
     Event() { device::check(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event"); }

@@ -133,7 +133,7 @@ __global__ void add_partials(const float* partial, int count, int columns, float
 unsigned cover(std::int64_t n, int size) { return static_cast<unsigned>((n + size - 1) / size); }
 
 void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
-  const OnDevice here(ctx.cuda().device);
+  check(use_device(ctx.cuda().device), "matrix product");
   if (g.bias) repeat_row(ctx, g.bias, g.m, g.n, g.c);
   const float one = 1, beta = g.bias ? 1 : g.beta;
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };

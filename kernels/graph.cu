@@ -158,7 +158,7 @@ bool graphs_wanted() {
 
 bool cuda_begin_recording(CudaState& state, Arena& arena) {
   if (state.recording || !device::graphs_wanted()) return false;
-  const device::OnDevice here(state.device);
+  device::check(device::use_device(state.device), "choosing the device");
   if (!state.recorder) state.recorder = std::make_shared<device::Recorder>();
   // The first time runs as it comes: kernels are loaded, the arena grows to its size.
   if (!std::exchange(state.recorder->warm, true)) return false;
@@ -172,7 +172,7 @@ bool cuda_begin_recording(CudaState& state, Arena& arena) {
 }
 
 void cuda_finish_recording(CudaState& state) {
-  const device::OnDevice here(state.device);
+  device::check(device::use_device(state.device), "choosing the device");
   device::Recorder& r = *state.recorder;
   cudaGraph_t graph = nullptr;
   state.recording = false;
@@ -192,7 +192,7 @@ void cuda_finish_recording(CudaState& state) {
 }
 
 void cuda_cancel_recording(CudaState& state) noexcept {
-  const device::OnDevice here(state.device);
+  device::use_device(state.device);
   cudaGraph_t graph = nullptr;
   state.recording = false;
   if (cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph) cudaGraphDestroy(graph);
@@ -212,7 +212,7 @@ void* cuda_stage(CudaState& state, const void* host, std::size_t bytes) {
 
 CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t bytes) {
   if (state.recording) throw std::logic_error("a fetch while ops are being recorded: make it after together()");
-  const device::OnDevice here(state.device);
+  device::check(device::use_device(state.device), "choosing the device");
   if (!state.recorder) state.recorder = std::make_shared<device::Recorder>();
   auto& idle = state.recorder->fetches;
   std::unique_ptr<CudaFetch> fetch;

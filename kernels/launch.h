@@ -52,27 +52,13 @@ namespace device {
 /// Throws std::runtime_error "what: why" unless the call succeeded.
 void check(cudaError_t status, const char* what);
 
-/// A GPU is the thread's current one as long as this lives: a context works from any thread, whatever device that
-/// thread or another library in it was using, and leaves it at that. Where the GPU has failed, what follows says so.
-class OnDevice {
- public:
-  explicit OnDevice(int index) noexcept {
-    cudaGetDevice(&before_);
-    if (before_ != index) status_ = cudaSetDevice(index);
-    another_ = before_ != index;
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-  ~OnDevice() {
-    if (another_) cudaSetDevice(before_);
-  }
-  bool ok() const { return status_ == cudaSuccess; }
-
- private:
-  int before_ = 0;
-  bool another_;
-  cudaError_t status_ = cudaSuccess;
-};
+/// Makes a GPU the thread's current one, so that a context works from any thread. It stays that: going back to what the
+/// thread had, device 0 by default, would make CUDA set up a context there (cudaSetDevice does since 12.0).
+inline cudaError_t use_device(int index) noexcept {
+  int now = -1;
+  const cudaError_t asked = cudaGetDevice(&now);
+  return asked == cudaSuccess && now == index ? asked : cudaSetDevice(index);
+}
 
 struct Grid {
   dim3 blocks = dim3(1), threads = dim3(256);
@@ -94,7 +80,7 @@ void allow_shared(int device, const void* kernel, std::size_t bytes, const char*
 template <class... P, class... A>
 void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
-  const OnDevice here(ctx.cuda().device);
+  check(use_device(ctx.cuda().device), name.data());
   if (grid.shared > 48 * 1024)
     allow_shared(ctx.cuda().device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
   // A graph's kernels keep their clusters when it is updated.

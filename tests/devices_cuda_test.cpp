@@ -1,5 +1,5 @@
 // Contexts of several GPUs in one process, on real ones or on the emulator's: each works from any thread, whatever
-// device the calling thread was left on.
+// device is that thread's current one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -59,6 +59,20 @@ TEST_F(Devices, a_thread_may_use_several_in_turn) {
   for (int i = 1; i <= 4; ++i)
     for (int device : {0, 1, 1, 0}) EXPECT_THAT(sum_of_squares(on(device), i), ElementsAre(static_cast<real>(i)));
   for (int device : {0, 1, 0}) EXPECT_EQ(product(on(device)), 256);
+}
+
+TEST_F(Devices, a_launch_needs_no_copy_before_it) {
+  View<const real, 1> x[2];
+  View<real, 1> sum[2];
+  for (int device : {0, 1}) {
+    Context& ctx = on(device);
+    sum_of_squares(ctx, 1);  // the arena grows
+    x[device] = upload<real, 1>(ctx, Values(3, real(1)), {3});
+    sum[device] = ctx.arena().make<real, 1>({1});
+    zero(ctx, sum[device]);
+  }
+  for (int device : {0, 1, 0, 1}) run(on(device), NormSquared{.x = x[device], .sum = sum[device]});
+  for (int device : {0, 1}) EXPECT_THAT(download(on(device), sum[device]), ElementsAre(real(6)));
 }
 
 TEST_F(Devices, a_context_works_from_another_thread_than_its_maker) {

@@ -1,5 +1,5 @@
 // Context: what an op needs to run on one device, by one thread at a time; models are const and shared. With a GPU it
-// works from any thread, and leaves CUDA's current device as it finds it.
+// works from any thread, and leaves its own device as that thread's current one in CUDA.
 #pragma once
 #include <memory>
 #include <span>

@@ -36,7 +36,7 @@ using AllOps =
 template <class Op>
 constexpr bool reads_integers() {
   return []<class... V>(std::type_identity<std::tuple<V&...>>) {
-    return (std::is_same_v<typename V::value_type, int> || ...) && (!V::is_output || ...);
+    return ((std::is_same_v<typename V::value_type, int> && !V::is_output) || ...);
   }(std::type_identity<decltype(Op::operands(std::declval<Op&>()))>{});
 }
 
