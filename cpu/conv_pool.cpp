@@ -46,11 +46,17 @@ Packed make_packed(Arena& arena, View<const int, 1> lengths, int W, int C, int p
   return packed;
 }
 
-void pack_sequence(const Packed& packed, View<const real, 3> x, int length, int b) {
+/// Of a forward or a backward op.
+template <class Op>
+void pack_sequence(const Packed& packed, const Op& op, int b) {
+  const int B = op.batch(), C = packed.C;
   real* to = packed.sequence(b);
   real* const end = packed.sequence(b + 1);
-  to = std::fill_n(to, packed.pad * packed.C, real(0));
-  for (int t = 0; t < length; ++t) to = std::copy_n(x[t][b].data, packed.C, to);
+  to = std::fill_n(to, packed.pad * C, real(0));
+  for (int t = 0; t < op.lengths[b]; ++t) {
+    const std::int64_t at = std::int64_t{t} * B + b, row = op.table ? op.ids.data[at] : at;
+    to = row < 0 ? std::fill_n(to, C, real(0)) : std::copy_n((op.table ? op.table.data : op.x.data) + row * C, C, to);
+  }
   std::fill(to, end, real(0));
 }
 
@@ -107,7 +113,7 @@ std::shared_ptr<const ConvPoolPacked> pack_conv_pool(Context& ctx, View<const re
 }
 
 void on_cpu(Context& ctx, const ConvPoolForward& op) {
-  const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
+  const int B = op.batch(), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
   const ConvPoolSimd& loops = simd();
   const int panels = (F + loops.panel - 1) / loops.panel, to_pack = op.packed ? 0 : panels;
   expect(!op.packed || op.packed->shape == op.w.shape, "conv_pool_forward: packed is of filters of another shape");
@@ -118,7 +124,7 @@ void on_cpu(Context& ctx, const ConvPoolForward& op) {
   const auto where = ctx.arena().make<int, 3>({B, panels, loops.panel});
   parallel_for(ctx, to_pack + B, [&](int i) {
     if (i < to_pack) return pack_filters(op.w, i, filters);
-    pack_sequence(packed, op.x, op.lengths[i - to_pack], i - to_pack);
+    pack_sequence(packed, op, i - to_pack);
   });
 
   // All panels of a sequence share the rows that are made for them; they are divided where there are few sequences.
@@ -154,7 +160,7 @@ void on_cpu(Context& ctx, const ConvPoolForward& op) {
 }
 
 void on_cpu(Context& ctx, const ConvPoolBackward& op) {
-  const int T = op.x.dim(0), B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
+  const int T = op.steps(), B = op.batch(), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
   const ConvPoolSimd& loops = simd();
   ArenaScope scratch(ctx.arena());
   const Packed packed = make_packed(ctx.arena(), op.lengths, W, C, op.pad);
@@ -164,7 +170,7 @@ void on_cpu(Context& ctx, const ConvPoolBackward& op) {
   const auto d_w_rows = ctx.arena().make<real, 2>({F, K});
   const int chunks = (F + filters_per_task - 1) / filters_per_task;
   parallel_for(ctx, chunks + B, [&](int i) {
-    if (i >= chunks) return pack_sequence(packed, op.x, op.lengths[i - chunks], i - chunks);
+    if (i >= chunks) return pack_sequence(packed, op, i - chunks);
     const int begin = i * filters_per_task, end = std::min(F, begin + filters_per_task);
     loops.turn(op.w.data + begin, F, K, end - begin, false, w_rows[begin].data, K);
   });

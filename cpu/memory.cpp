@@ -87,6 +87,14 @@ std::string shape_text(const int* shape, int rank) {
   return text + "]";
 }
 
+namespace {
+[[noreturn]] void refuse_value(std::string_view op, std::string_view operand, const std::string& index, int value,
+                               int least, int most) {
+  throw std::invalid_argument(std::string(op) + ": " + std::string(operand) + index + " is " + std::to_string(value) +
+                              ", expected " + std::to_string(least) + ".." + std::to_string(most));
+}
+}  // namespace
+
 void expect_values(std::string_view op, std::string_view operand, const int* values, const int* shape, int rank,
                    int least, int most) {
   std::int64_t n = 1;
@@ -99,9 +107,18 @@ void expect_values(std::string_view op, std::string_view operand, const int* val
   std::int64_t rest = found;
   std::vector<int> index(static_cast<std::size_t>(rank));
   for (int i = rank; i-- > 0; rest /= shape[i]) index[static_cast<std::size_t>(i)] = static_cast<int>(rest % shape[i]);
-  throw std::invalid_argument(std::string(op) + ": " + std::string(operand) + shape_text(index.data(), rank) + " is " +
-                              std::to_string(values[found]) + ", expected " + std::to_string(least) + ".." +
-                              std::to_string(most));
+  refuse_value(op, operand, shape_text(index.data(), rank), values[found], least, most);
+}
+
+void expect_values_within(std::string_view op, std::string_view operand, const int* values, const int* lengths, int T,
+                          int B, int least, int most) {
+  for (int t = 0; t < T; ++t)
+    for (int b = 0; b < B; ++b, ++values) {
+      if (t >= lengths[b] || (*values >= least && *values <= most)) [[likely]]
+        continue;
+      const int index[] = {t, b};
+      refuse_value(op, operand, shape_text(index, 2), *values, least, most);
+    }
 }
 
 }  // namespace bib

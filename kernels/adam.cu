@@ -67,6 +67,16 @@ struct AdamRowsUpdate {
   }
 };
 
+AdamRowsUpdate work_of(const AdamRows& op) {
+  return AdamRowsUpdate{adam_update(op.hyper, op.d_rows.data, op.scale.data, op.value.data, op.m.data, op.v.data),
+                        op.rows.data,
+                        op.last_step.data,
+                        op.hyper.beta1,
+                        op.hyper.beta2,
+                        op.hyper.step,
+                        op.value.dim(1)};
+}
+
 }  // namespace
 }  // namespace device
 
@@ -75,13 +85,6 @@ void on_cuda(Context& ctx, const AdamStep& op) {
                    device::adam_update(op.hyper, op.grad.data, op.scale.data, op.value.data, op.m.data, op.v.data));
 }
 
-void on_cuda(Context& ctx, const AdamRows& op) {
-  const int E = op.value.dim(1);
-  device::for_each_row(
-      ctx, op.name, op.rows.dim(0), E,
-      device::AdamRowsUpdate{
-          device::adam_update(op.hyper, op.d_rows.data, op.scale.data, op.value.data, op.m.data, op.v.data),
-          op.rows.data, op.last_step.data, op.hyper.beta1, op.hyper.beta2, op.hyper.step, E});
-}
+void on_cuda(Context& ctx, std::span<const AdamRows> ops) { device::for_each_row(ctx, ops, device::work_of); }
 
 }  // namespace bib

@@ -2,16 +2,19 @@
 // positions; the input rows of a tile are read once from global memory for all taps, the [P,B,F] activations exist in
 // registers only. In fast math the products are bf16 on tensor cores, summed in fp32. Backward touches the winning
 // positions alone.
-// Order of every sum: taps and channels as they lie in w; filters, then sequences, rising. No atomics.
+// Order of every sum: taps and channels as they lie in w; else by the shape alone. No atomics.
 #include "bib/ops/conv_pool.h"
-#include "kernels/elementwise.h"
+#include "kernels/group.h"
 #include "kernels/mma.h"
+#include "kernels/reduce.h"
 
 namespace bib {
 namespace device {
 namespace {
 
 constexpr int tile = 64, channels = 16, threads = 256, side = 16;
+
+__host__ __device__ constexpr int cover(int n, int size) { return (n + size - 1) / size; }
 
 /// Best of the positions seen so far; ties go to the earlier one.
 struct Best {
@@ -22,13 +25,32 @@ struct Best {
   }
 };
 
+/// Rows of channels: an array [T,B,C], or those of a table that ids [T,B] name.
+struct Input {
+  const float* rows;
+  const int* ids;  // null: no table
+  int B, C;
+  /// Null for an id of -1: zeros.
+  __device__ const float* row(int t, int b) const {
+    std::int64_t row = static_cast<std::int64_t>(t) * B + b;
+    if (ids) row = ids[row];
+    return row < 0 ? nullptr : rows + row * C;
+  }
+};
+
+template <class Op>
+Input input_of(const Op& op) {
+  return {op.table ? op.table.data : op.x.data, op.table ? op.ids.data : nullptr, op.batch(), op.channels()};
+}
+
 struct Forward {
-  const float* x;
+  Input x;
   const int* lengths;
   const float *w, *b;
   float* y;
   int* where;
   int B, C, W, F, Y, pad, column;
+  unsigned blocks;  // one per sequence and `tile` filters
   __device__ void write(int sequence, int filter, const Best& winner) const {
     const float v = winner.value + b[filter];
     const bool cut = v <= 0;
@@ -41,8 +63,8 @@ struct Forward {
 __device__ void load_rows(const Forward& a, int b, int length, int first, int c, int rows, float* to, int stride) {
   for (int i = static_cast<int>(threadIdx.x); i < rows * channels; i += threads) {
     const int t = first + i / channels, k = c + i % channels;
-    const bool there = t >= 0 && t < length && k < a.C;
-    to[i % channels * stride + i / channels] = there ? a.x[(static_cast<std::int64_t>(t) * a.B + b) * a.C + k] : 0.0f;
+    const float* row = t >= 0 && t < length ? a.x.row(t, b) : nullptr;
+    to[i % channels * stride + i / channels] = row && k < a.C ? row[k] : 0.0f;
   }
 }
 
@@ -54,13 +76,14 @@ __device__ void load_filters(const Forward& a, int tap, int c, int f, float (*to
 }
 
 /// Thread (x, y) of 16 x 16 owns filters 4x..4x+3 and positions y, y+16, y+32, y+48 of every tile.
-__global__ void __launch_bounds__(threads, 2) best_positions(Forward a) {
+__global__ void __launch_bounds__(threads, 2) best_positions(Group<Forward> group) {
   DYN_SHARED(float, rows);  // [channels][stride]: tile + W - 1 rows of the input
   SHARED(float, filters, [channels][tile]);
   SHARED(float, best_value, [side][tile]);
   SHARED(int, best_at, [side][tile]);
-  const int stride = tile + a.W;
-  const int f = static_cast<int>(blockIdx.x) * tile, b = static_cast<int>(blockIdx.y);
+  const auto [a, block] = group.mine();
+  const int stride = tile + a.W, tiles = cover(a.F, tile);
+  const int f = block % tiles * tile, b = block / tiles;
   const int x = static_cast<int>(threadIdx.x) % side, y = static_cast<int>(threadIdx.x) / side;
   const int length = a.lengths[b], positions = max(1, length + 2 * a.pad - a.W + 1);
   Best best[4];
@@ -118,9 +141,8 @@ constexpr int filter_tiles = tile / filter_warps / 8;
 __device__ void load_pairs(const Forward& a, int b, int length, int first, int c, int rows, unsigned* to) {
   for (int i = static_cast<int>(threadIdx.x); i < rows * (depth / 2); i += threads) {
     const int r = i / (depth / 2), word = i % (depth / 2), t = first + r, k = c + 2 * word;
-    const bool there = t >= 0 && t < length;
-    const float* x = a.x + (static_cast<std::int64_t>(there ? t : 0) * a.B + b) * a.C + k;
-    to[r * row_words + word] = pack_bf16(there && k < a.C ? x[0] : 0.0f, there && k + 1 < a.C ? x[1] : 0.0f);
+    const float* x = t >= 0 && t < length ? a.x.row(t, b) : nullptr;
+    to[r * row_words + word] = pack_bf16(x && k < a.C ? x[k] : 0.0f, x && k + 1 < a.C ? x[k + 1] : 0.0f);
   }
 }
 
@@ -137,14 +159,15 @@ __device__ void load_filter_pairs(const Forward& a, int c, int f, unsigned* to) 
 #endif
 
 /// Warp w takes positions 16 (w % 4) .. and filters 32 (w / 4) .. of every tile; lanes as in mma.h.
-__global__ void __launch_bounds__(threads, 2) best_positions_fast(Forward a) {
+__global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Forward> group) {
 #ifdef BIB_TENSOR_CORES
   DYN_SHARED(unsigned, words);  // the rows of a tile, then the filters of all taps
   SHARED(float, best_value, [row_warps][tile]);
   SHARED(int, best_at, [row_warps][tile]);
-  const int rows = tile + a.W - 1;
+  const auto [a, block] = group.mine();
+  const int rows = tile + a.W - 1, tiles = cover(a.F, tile);
   unsigned* const filters = words + rows * row_words;
-  const int f = static_cast<int>(blockIdx.x) * tile, b = static_cast<int>(blockIdx.y);
+  const int f = block % tiles * tile, b = block / tiles;
   const int row = 16 * (warp_id() % row_warps), column = tile / filter_warps * (warp_id() / row_warps);
   const int g = lane_id() / 4, q = lane_id() % 4;
   const int length = a.lengths[b], positions = max(1, length + 2 * a.pad - a.W + 1);
@@ -200,125 +223,190 @@ __global__ void __launch_bounds__(threads, 2) best_positions_fast(Forward a) {
 }
 
 struct Backward {
-  const float* x;
+  Input x;
   const int *lengths, *where;
   const float *w, *d_y;
   float *d_x, *d_w, *d_b;
+  float* turned;  // w with the channels of a filter side by side: [F,W,C]
   int T, B, C, W, F, Y, pad, column;
   bool add_d_x;
+  RowThreads threads;  // along the channels
+  unsigned blocks;     // one per filter and tap
 };
 
-/// One block per filter and tap: threads along the channels sum over the sequences.
-__global__ void filter_gradients(Backward a) {
-  const int f = static_cast<int>(blockIdx.x), tap = static_cast<int>(blockIdx.y);
-  for (int c = static_cast<int>(threadIdx.x); c < a.C; c += static_cast<int>(blockDim.x)) {
-    float sum = 0;
-    for (int b = 0; b < a.B; ++b) {
+/// What the sequences add to a filter's tap, whose winning rows are found for 256 sequences at a time; then the rows of
+/// threads are slices of these, added in their order.
+__global__ void __launch_bounds__(RowThreads::all) filter_gradients(Group<Backward> group) {
+  SHARED(const float*, row, [RowThreads::all]);
+  SHARED(float, factor, [RowThreads::all]);
+  SHARED(float, sums, [RowThreads::all]);
+  const auto [a, block] = group.mine();
+  const int f = block % a.F, tap = block / a.F, thread = static_cast<int>(threadIdx.x);
+  const int x = a.threads.along(), y = a.threads.row(), width = a.threads.width(), slices = a.threads.rows();
+  float bias = 0;
+  for (int first = 0; first < a.B; first += static_cast<int>(RowThreads::all)) {
+    const int b = first + thread, count = min(static_cast<int>(RowThreads::all), a.B - first);
+    if (b < a.B) {
       const int p = a.where[static_cast<std::int64_t>(b) * a.F + f], t = p + tap - a.pad;
-      if (p < 0 || t < 0 || t >= a.lengths[b]) continue;
-      sum += a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f] *
-             a.x[(static_cast<std::int64_t>(t) * a.B + b) * a.C + c];
+      const float d = p < 0 ? 0.0f : a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f];
+      const float* from = p >= 0 && t >= 0 && t < a.lengths[b] ? a.x.row(t, b) : nullptr;
+      row[thread] = from;
+      factor[thread] = from ? d : 0.0f;
+      bias += d;
     }
-    a.d_w[(static_cast<std::int64_t>(tap) * a.C + c) * a.F + f] += sum;
+    __syncthreads();
+    for (int begin = 0; begin < a.C; begin += width) {
+      const int c = begin + x;
+      float sum = 0;
+      if (c < a.C) {
+#pragma unroll 8
+        for (int j = y; j < count; j += slices) sum += factor[j] * (row[j] ? row[j][c] : 0.0f);
+      }
+      sums[y * width + x] = sum;
+      __syncthreads();
+      if (y == 0 && c < a.C) {
+        for (int i = 1; i < slices; ++i) sum += sums[i * width + x];
+        a.d_w[(static_cast<std::int64_t>(tap) * a.C + c) * a.F + f] += sum;
+      }
+      __syncthreads();
+    }
   }
-  if (tap != 0 || threadIdx.x != 0) return;
-  float sum = 0;
-  for (int b = 0; b < a.B; ++b)
-    if (a.where[static_cast<std::int64_t>(b) * a.F + f] >= 0)
-      sum += a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f];
-  a.d_b[f] += sum;
+  for (int c = thread; c < a.C; c += static_cast<int>(RowThreads::all))
+    a.turned[(static_cast<std::int64_t>(f) * a.W + tap) * a.C + c] =
+        a.w[(static_cast<std::int64_t>(tap) * a.C + c) * a.F + f];
+  if (tap != 0) return;
+  bias = block_sum(bias);
+  if (thread == 0) a.d_b[f] += bias;
 }
 
-/// w[k,f] -> turned[f,k], so that the channels of a filter lie side by side.
-struct Turn {
-  const float* w;
-  float* turned;
-  int F, K;
-  __device__ void operator()(std::int64_t i) const { turned[i] = w[i % K * F + i / K]; }
-};
+constexpr int filters_in_turn = 16;  // that a warp takes before the next one's
 
-/// One warp per sequence and 32 channels: each lane adds the winners of its channel, filter by filter, to its column of
-/// a tile of all steps, in shared memory where it fits, else in d_x itself.
+/// For ops that share d_x, a block per sequence and 32 channels, a lane for each. The warps take the filters of all ops
+/// in turns and add what each gives to the steps where it won: every warp to a tile of all steps in shared memory,
+/// added up in the end; or one warp to d_x itself.
 template <bool in_shared>
-__global__ void input_gradients(Backward a, const float* turned) {
-  DYN_SHARED(float, sums);  // [T][32]
-  const int b = static_cast<int>(blockIdx.y), c = static_cast<int>(blockIdx.x) * warp_lanes + lane_id();
-  const bool mine = c < a.C;
-  const std::int64_t step = static_cast<std::int64_t>(a.B) * a.C;
-  float* d_x = a.d_x + static_cast<std::int64_t>(b) * a.C + c;
-  const auto at = [&](int t) { return in_shared ? sums + t * warp_lanes + lane_id() : d_x + t * step; };
-  if (!mine) return;  // lanes never meet in this kernel
-  const bool keep = !in_shared && a.add_d_x;
-  for (int t = 0; t < a.T; ++t)
-    if (!keep) *at(t) = 0;
-  for (int f = 0; f < a.F; ++f) {
-    const int p = a.where[static_cast<std::int64_t>(b) * a.F + f];
-    if (p < 0) continue;
-    const float d = a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f];
-    const float* w = turned + static_cast<std::int64_t>(f) * a.W * a.C + c;
-    const int first = p - a.pad;
-    for (int tap = max(0, -first); tap < min(a.W, a.lengths[b] - first); ++tap) *at(first + tap) += d * w[tap * a.C];
+__global__ void input_gradients(Group<Backward> group) {
+  DYN_SHARED(float, sums);  // [warps][T][32]
+  const Backward& shared = group.of[0];
+  const int tiles = cover(shared.C, warp_lanes), warps = static_cast<int>(blockDim.x) / warp_lanes;
+  const int block = static_cast<int>(blockIdx.x), b = block / tiles, c = block % tiles * warp_lanes + lane_id();
+  const bool mine = c < shared.C, keep = !in_shared && shared.add_d_x;
+  const std::int64_t step = static_cast<std::int64_t>(shared.B) * shared.C;
+  float* d_x = shared.d_x + static_cast<std::int64_t>(b) * shared.C + c;
+  float* const column = sums + warp_id() * shared.T * warp_lanes + lane_id();
+  const auto at = [&](int t) { return in_shared ? column + t * warp_lanes : d_x + t * step; };
+  for (int t = 0; t < shared.T; ++t)
+    if (mine && !keep) *at(t) = 0;
+  int turn = 0;
+  for (int k = 0; k < group.count; ++k) {
+    const Backward& a = group.of[k];
+    const int length = a.lengths[b];
+    for (int first = 0; first < a.F; first += filters_in_turn, ++turn) {
+      if (turn % warps != warp_id()) continue;
+      const int count = min(filters_in_turn, a.F - first), f = first + min(lane_id(), count - 1);
+      const int position = a.where[static_cast<std::int64_t>(b) * a.F + f];
+      const float factor = a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f];
+      for (int i = 0; i < count; ++i) {
+        const int p = __shfl_sync(all_lanes, position, i), from = p - a.pad;
+        const float d = __shfl_sync(all_lanes, factor, i);
+        if (p < 0 || !mine) continue;
+        const float* w = a.turned + static_cast<std::int64_t>(first + i) * a.W * a.C + c;
+        for (int tap = max(0, -from); tap < min(a.W, length - from); ++tap) *at(from + tap) += d * w[tap * a.C];
+      }
+    }
   }
-  if constexpr (in_shared)
-    for (int t = 0; t < a.T; ++t) d_x[t * step] = (a.add_d_x ? d_x[t * step] : 0.0f) + *at(t);
+  if constexpr (in_shared) {
+    __syncthreads();
+    if (!mine) return;
+    for (int t = warp_id(); t < shared.T; t += warps) {
+      float sum = 0;
+      for (int w = 0; w < warps; ++w) sum += sums[(w * shared.T + t) * warp_lanes + lane_id()];
+      d_x[t * step] = (shared.add_d_x ? d_x[t * step] : 0.0f) + sum;
+    }
+  }
 }
-
-unsigned cover(int n, int size) { return static_cast<unsigned>((n + size - 1) / size); }
 
 }  // namespace
 }  // namespace device
 
-void on_cuda(Context& ctx, const ConvPoolForward& op) {
-  const int B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
-  const device::Forward a{op.x.data, op.lengths.data, op.w.data, op.b.data, op.y.data, op.where.data, B, C, W,
-                          F,         op.y.dim(1),     op.pad,    op.column};
-  const dim3 blocks(device::cover(F, device::tile), static_cast<unsigned>(B));
-  const auto rows = static_cast<std::size_t>(device::tile + W);
-  const std::size_t pairs =
-      sizeof(unsigned) * device::row_words * (rows - 1 + static_cast<std::size_t>(device::tile * W));
-  const CudaState& state = ctx.cuda();
-  if (state.math == Math::fast && state.compute_major >= 8 && pairs <= device::most_pairs) {
-    return device::launch(ctx, op.name, device::best_positions_fast,
-                          {.blocks = blocks, .threads = device::threads, .shared = pairs}, a);
+void on_cuda(Context& ctx, std::span<const ConvPoolForward> ops) {
+  const bool tensor_cores = ctx.cuda().math == Math::fast && ctx.cuda().compute_major >= 8;
+  std::vector<device::Forward> fast, strict;
+  device::Grid of_fast{.threads = device::threads}, of_strict = of_fast;
+  for (const ConvPoolForward& op : ops) {
+    const int B = op.batch(), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
+    const auto rows = static_cast<std::size_t>(device::tile + W);
+    const std::size_t pairs =
+        sizeof(unsigned) * device::row_words * (rows - 1 + static_cast<std::size_t>(device::tile * W));
+    const bool is_fast = tensor_cores && pairs <= device::most_pairs;
+    device::Grid& grid = is_fast ? of_fast : of_strict;
+    grid.shared = std::max(grid.shared, is_fast ? pairs : sizeof(float) * device::channels * rows);
+    (is_fast ? fast : strict)
+        .push_back({.x = device::input_of(op),
+                    .lengths = op.lengths.data,
+                    .w = op.w.data,
+                    .b = op.b.data,
+                    .y = op.y.data,
+                    .where = op.where.data,
+                    .B = B,
+                    .C = C,
+                    .W = W,
+                    .F = F,
+                    .Y = op.y.dim(1),
+                    .pad = op.pad,
+                    .column = op.column,
+                    .blocks = static_cast<unsigned>(B * device::cover(F, device::tile))});
   }
-  device::launch(ctx, op.name, device::best_positions,
-                 {.blocks = blocks, .threads = device::threads, .shared = sizeof(float) * device::channels * rows}, a);
+  constexpr std::string_view name = ConvPoolForward::name;
+  device::launch_all(ctx, name, device::best_positions_fast, std::span<const device::Forward>(fast), of_fast);
+  device::launch_all(ctx, name, device::best_positions, std::span<const device::Forward>(strict), of_strict);
 }
 
-void on_cuda(Context& ctx, const ConvPoolBackward& op) {
-  const int T = op.x.dim(0), B = op.x.dim(1), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2), K = W * C;
-  const device::Backward a{.x = op.x.data,
-                           .lengths = op.lengths.data,
-                           .where = op.where.data,
-                           .w = op.w.data,
-                           .d_y = op.d_y.data,
-                           .d_x = op.d_x.data,
-                           .d_w = op.d_w.data,
-                           .d_b = op.d_b.data,
-                           .T = T,
-                           .B = B,
-                           .C = C,
-                           .W = W,
-                           .F = F,
-                           .Y = op.d_y.dim(1),
-                           .pad = op.pad,
-                           .column = op.column,
-                           .add_d_x = op.add_d_x};
-  device::launch(ctx, op.name, device::filter_gradients,
-                 {.blocks = dim3(static_cast<unsigned>(F), static_cast<unsigned>(W)), .threads = 128}, a);
-  if (!op.d_x) return;
+void on_cuda(Context& ctx, std::span<const ConvPoolBackward> ops) {
   ArenaScope scratch(ctx.arena());
-  float* turned = ctx.arena().make<float, 2>({F, K}).data;
-  device::for_each(ctx, op.name, op.w.size(), device::Turn{op.w.data, turned, F, K});
-  constexpr std::size_t most_shared = 96 * 1024;  // two blocks per multiprocessor
-  const std::size_t shared = sizeof(float) * device::warp_lanes * static_cast<std::size_t>(T);
-  const dim3 blocks(device::cover(C, device::warp_lanes), static_cast<unsigned>(B));
-  if (shared <= most_shared) {
-    device::launch(ctx, op.name, device::input_gradients<true>,
-                   {.blocks = blocks, .threads = device::warp_lanes, .shared = shared}, a, turned);
-  } else {
-    device::launch(ctx, op.name, device::input_gradients<false>, {.blocks = blocks, .threads = device::warp_lanes}, a,
-                   turned);
+  std::vector<device::Backward> jobs;
+  for (const ConvPoolBackward& op : ops) {
+    const int W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
+    jobs.push_back({.x = device::input_of(op),
+                    .lengths = op.lengths.data,
+                    .where = op.where.data,
+                    .w = op.w.data,
+                    .d_y = op.d_y.data,
+                    .d_x = op.d_x.data,
+                    .d_w = op.d_w.data,
+                    .d_b = op.d_b.data,
+                    .turned = ctx.arena().make<float, 3>({F, W, C}).data,
+                    .T = op.steps(),
+                    .B = op.batch(),
+                    .C = C,
+                    .W = W,
+                    .F = F,
+                    .Y = op.d_y.dim(1),
+                    .pad = op.pad,
+                    .column = op.column,
+                    .add_d_x = op.add_d_x,
+                    .threads = device::row_threads(C, 8),
+                    .blocks = static_cast<unsigned>(F * W)});
+  }
+  constexpr std::string_view name = ConvPoolBackward::name;
+  const std::span<const device::Backward> all(jobs);
+  device::launch_all(ctx, name, device::filter_gradients, all);
+  for (std::size_t begin = 0, end; begin < all.size(); begin = end) {
+    const device::Backward& a = all[begin];
+    for (end = begin + 1; end < all.size() && all[end].d_x == a.d_x && all[end].add_d_x; ++end) continue;
+    if (!a.d_x) continue;
+    const auto sharing = all.subspan(begin, end - begin);
+    int turns = 0;
+    for (const device::Backward& job : sharing) turns += device::cover(job.F, device::filters_in_turn);
+    constexpr int most_shared = 96 * 1024;  // two blocks per multiprocessor
+    const int bytes = static_cast<int>(sizeof(float)) * device::warp_lanes * a.T;
+    const bool in_shared = bytes <= most_shared;
+    const int warps = in_shared ? std::clamp(most_shared / std::max(1, bytes), 1, std::clamp(turns, 1, 8)) : 1;
+    device::launch_through(ctx, name, in_shared ? device::input_gradients<true> : device::input_gradients<false>,
+                           sharing,
+                           {.blocks = static_cast<unsigned>(a.B * device::cover(a.C, device::warp_lanes)),
+                            .threads = static_cast<unsigned>(warps * device::warp_lanes),
+                            .shared = in_shared ? static_cast<std::size_t>(warps * bytes) : 0});
   }
 }
 

@@ -1,7 +1,6 @@
 // Kernels that do the same to every element of some arrays.
 #pragma once
-#include "kernels/device.h"
-#include "kernels/launch.h"
+#include "kernels/group.h"
 
 namespace bib::device {
 
@@ -17,29 +16,37 @@ void for_each(Context& ctx, std::string_view name, std::int64_t n, const F& f) {
   launch(ctx, name, for_each_kernel<F>, grid_for(ctx.cuda(), n), f, n);
 }
 
-/// Rows of a table, one per y index of the block: f(u, e) for elements e of row u, after f.open(u) by one thread of the
-/// row, whose result every thread of the row is given.
+/// The rows of a table that one op touches: f(u, e) for elements e of row u, after f.open(u) by one thread of the row,
+/// whose result every thread of the row is given.
 template <class F>
-__global__ void for_each_row_kernel(F f, int rows, int columns) {
-  SHARED(typename F::Row, row, [32]);
-  const int u = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
-  if (u < rows && threadIdx.x == 0) row[threadIdx.y] = f.open(u);
+struct RowsJob {
+  F f;
+  int rows, columns;
+  RowThreads threads;
+  unsigned blocks;
+};
+
+template <class F>
+__global__ void for_each_row_kernel(Group<RowsJob<F>> group) {
+  SHARED(typename F::Row, opened, [32]);
+  const auto [job, block] = group.mine();
+  const int row = job.threads.row(), u = block * job.threads.rows() + row;
+  if (u < job.rows && job.threads.along() == 0) opened[row] = job.f.open(u);
   __syncthreads();
-  if (u >= rows) return;
-  for (int e = static_cast<int>(threadIdx.x); e < columns; e += static_cast<int>(blockDim.x)) f(row[threadIdx.y], u, e);
+  if (u >= job.rows) return;
+  for (int e = job.threads.along(); e < job.columns; e += job.threads.width()) job.f(opened[row], u, e);
 }
 
-/// Blocks of 256 threads: x covers a row of `width` items as far as it goes, y further rows.
-inline Grid rows_of(int width, std::int64_t rows) {
-  unsigned x = 8;
-  while (x < 128 && static_cast<int>(x) < width) x *= 2;
-  const unsigned y = 256 / x;
-  return {.blocks = dim3(static_cast<unsigned>((rows + y - 1) / y)), .threads = dim3(x, y)};
-}
-
-template <class F>
-void for_each_row(Context& ctx, std::string_view name, int rows, int columns, const F& f) {
-  launch(ctx, name, for_each_row_kernel<F>, rows_of(columns, rows), f, rows, columns);
+/// `work_of(op)` is what to do to the rows of each op, which has `rows` and a table `value`.
+template <class Work, class Op>
+void for_each_row(Context& ctx, std::span<const Op> ops, Work (*work_of)(const Op&)) {
+  std::vector<RowsJob<Work>> jobs;
+  for (const Op& op : ops) {
+    const int rows = op.rows.dim(0), columns = op.value.dim(1);
+    const RowThreads threads = row_threads(columns);
+    jobs.push_back({work_of(op), rows, columns, threads, threads.blocks_for(rows)});
+  }
+  launch_all(ctx, Op::name, for_each_row_kernel<Work>, std::span<const RowsJob<Work>>(jobs));
 }
 
 }  // namespace bib::device

@@ -44,6 +44,11 @@ struct EmaRowsUpdate {
   }
 };
 
+EmaRowsUpdate work_of(const EmaRows& op) {
+  return EmaRowsUpdate{op.rows.data, op.value.data, op.average.data, op.averaged_step.data,
+                       op.decay,     op.step,       op.value.dim(1)};
+}
+
 }  // namespace
 }  // namespace device
 
@@ -54,10 +59,6 @@ void on_cuda(Context& ctx, const EmaStep& op) {
       device::EmaUpdate{static_cast<float>(decay), static_cast<float>(1 - decay), op.value.data, op.average.data});
 }
 
-void on_cuda(Context& ctx, const EmaRows& op) {
-  device::for_each_row(ctx, op.name, op.rows.dim(0), op.value.dim(1),
-                       device::EmaRowsUpdate{op.rows.data, op.value.data, op.average.data, op.averaged_step.data,
-                                             op.decay, op.step, op.value.dim(1)});
-}
+void on_cuda(Context& ctx, std::span<const EmaRows> ops) { device::for_each_row(ctx, ops, device::work_of); }
 
 }  // namespace bib

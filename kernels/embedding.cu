@@ -12,20 +12,24 @@ struct Lookup {
   const int* ids;
   const float* table;
   float* y;
+  std::int64_t lookups;
   int E, Y, column;
+  bool wide;  // rows may be read and written four at a time
+  RowThreads threads;
+  unsigned blocks;
 };
 
-/// Thread (x, y): element x (or elements 4x..4x+3) of lookup y.
-template <bool wide>
-__global__ void look_up(Lookup a, std::int64_t lookups) {
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
-  if (i >= lookups) return;
+/// A row of threads per lookup, each for an element (or four) at a time.
+__global__ void look_up(Group<Lookup> group) {
+  const auto [a, block] = group.mine();
+  const std::int64_t i = static_cast<std::int64_t>(block) * a.threads.rows() + a.threads.row();
+  if (i >= a.lookups) return;
   const int id = a.ids[i];
   const float* from = a.table + static_cast<std::int64_t>(id < 0 ? 0 : id) * a.E;
   float* to = a.y + i * a.Y + a.column;
-  constexpr int step = wide ? 4 : 1;
-  for (int e = static_cast<int>(threadIdx.x) * step; e < a.E; e += static_cast<int>(blockDim.x) * step) {
-    if constexpr (wide) {
+  const int step = a.wide ? 4 : 1;
+  for (int e = a.threads.along() * step; e < a.E; e += a.threads.width() * step) {
+    if (a.wide) {
       store4(to + e, id < 0 ? make_float4(0, 0, 0, 0) : load4(from + e));
     } else {
       to[e] = id < 0 ? 0.0f : from[e];
@@ -33,21 +37,21 @@ __global__ void look_up(Lookup a, std::int64_t lookups) {
   }
 }
 
-constexpr unsigned summing_threads = 256;
-
 struct RowSum {
   const int *offsets, *positions;
   const float* d_y;
   float* d_rows;
   int E, Y, column;
+  RowThreads threads;
+  unsigned blocks;
 };
 
-/// Thread (x, y): element x of slice y of unique row blockIdx.x.
-__global__ void __launch_bounds__(summing_threads) sum_rows(RowSum a) {
-  SHARED(float, sums, [summing_threads]);
-  const int u = static_cast<int>(blockIdx.x), begin = a.offsets[u], end = a.offsets[u + 1];
-  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y), width = static_cast<int>(blockDim.x),
-            slices = static_cast<int>(blockDim.y);
+/// A block per unique row, its rows of threads are the slices.
+__global__ void sum_rows(Group<RowSum> group) {
+  SHARED(float, sums, [RowThreads::all]);
+  const auto [a, u] = group.mine();
+  const int begin = a.offsets[u], end = a.offsets[u + 1];
+  const int x = a.threads.along(), y = a.threads.row(), width = a.threads.width(), slices = a.threads.rows();
   for (int first = 0; first < a.E; first += width) {  // a row of more than one round is one slice: `sums` is free again
     const int e = first + x;
     float sum = 0;
@@ -70,27 +74,25 @@ bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 ==
 }  // namespace
 }  // namespace device
 
-void on_cuda(Context& ctx, const EmbeddingForward& op) {
-  const int E = op.table.dim(1), Y = op.y.dim(2);
-  const device::Lookup a{op.ids.data, op.table.data, op.y.data, E, Y, op.column};
-  const bool wide =
-      E % 4 == 0 && Y % 4 == 0 && op.column % 4 == 0 && device::aligned(op.table.data) && device::aligned(op.y.data);
-  const std::int64_t lookups = op.ids.size();
-  if (wide) {
-    device::launch(ctx, op.name, device::look_up<true>, device::rows_of(E / 4, lookups), a, lookups);
-  } else {
-    device::launch(ctx, op.name, device::look_up<false>, device::rows_of(E, lookups), a, lookups);
-  }
+void on_cuda(Context& ctx, std::span<const EmbeddingForward> ops) {
+  device::launch_all(ctx, device::look_up, ops, [](const EmbeddingForward& op) {
+    const int E = op.table.dim(1), Y = op.y.dim(2);
+    const bool wide =
+        E % 4 == 0 && Y % 4 == 0 && op.column % 4 == 0 && device::aligned(op.table.data) && device::aligned(op.y.data);
+    const std::int64_t lookups = op.ids.size();
+    const device::RowThreads threads = device::row_threads(wide ? E / 4 : E);
+    return device::Lookup{op.ids.data, op.table.data, op.y.data, lookups, E,
+                          Y,           op.column,     wide,      threads, threads.blocks_for(lookups)};
+  });
 }
 
-void on_cuda(Context& ctx, const EmbeddingBackward& op) {
-  const int E = op.d_rows.dim(1), U = op.d_rows.dim(0);
-  const device::RowSum a{op.offsets.data, op.positions.data, op.d_y.data, op.d_rows.data, E, op.d_y.dim(2), op.column};
-  unsigned width = 8;
-  while (width < device::summing_threads && static_cast<int>(width) < E) width *= 2;
-  device::launch(ctx, op.name, device::sum_rows,
-                 {.blocks = dim3(static_cast<unsigned>(U)), .threads = dim3(width, device::summing_threads / width)},
-                 a);
+void on_cuda(Context& ctx, std::span<const EmbeddingBackward> ops) {
+  device::launch_all(ctx, device::sum_rows, ops, [](const EmbeddingBackward& op) {
+    const int U = op.d_rows.dim(0), E = op.d_rows.dim(1);
+    return device::RowSum{
+        op.offsets.data,           op.positions.data,       op.d_y.data, op.d_rows.data, E, op.d_y.dim(2), op.column,
+        device::row_threads(E, 8), static_cast<unsigned>(U)};
+  });
 }
 
 }  // namespace bib

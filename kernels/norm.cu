@@ -9,19 +9,37 @@ namespace {
 
 constexpr int chunk = 16384, threads = 256;
 
-__global__ void squares_of_chunks(const float* x, std::int64_t n, float* partial) {
-  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * chunk, end = min(n, begin + chunk);
+struct Squares {
+  const float* x;
+  std::int64_t n;
+  float* partial;  // one per chunk
+  unsigned blocks;
+};
+
+__global__ void squares_of_chunks(Group<Squares> group) {
+  const auto [a, block] = group.mine();
+  const std::int64_t begin = static_cast<std::int64_t>(block) * chunk, end = min(a.n, begin + chunk);
   float sum = 0;
-  for (std::int64_t i = begin + threadIdx.x; i < end; i += threads) sum += x[i] * x[i];
+  for (std::int64_t i = begin + threadIdx.x; i < end; i += threads) sum += a.x[i] * a.x[i];
   sum = block_sum(sum);
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  if (threadIdx.x == 0) a.partial[block] = sum;
 }
 
-__global__ void add_chunks(const float* partial, int count, float* to) {
-  double sum = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += threads) sum += partial[i];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) to[0] = static_cast<float>(to[0] + sum);
+struct Addition {
+  const float* partial;
+  int count;
+  float* to;
+  unsigned blocks;
+};
+
+__global__ void add_chunks(Group<Addition> group) {
+  for (int k = 0; k < group.count; ++k) {
+    const Addition& a = group.of[k];
+    double sum = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < a.count; i += threads) sum += a.partial[i];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) a.to[0] = static_cast<float>(a.to[0] + sum);
+  }
 }
 
 struct ClipOf {
@@ -37,15 +55,20 @@ struct ClipOf {
 }  // namespace
 }  // namespace device
 
-void on_cuda(Context& ctx, const NormSquared& op) {
-  const std::int64_t n = op.x.size();
-  const int chunks = static_cast<int>((n + device::chunk - 1) / device::chunk);
-  if (chunks == 0) return;
+void on_cuda(Context& ctx, std::span<const NormSquared> ops) {
   ArenaScope scratch(ctx.arena());
-  float* partial = ctx.arena().make<float, 1>({chunks}).data;
-  device::launch(ctx, op.name, device::squares_of_chunks,
-                 {.blocks = dim3(static_cast<unsigned>(chunks)), .threads = device::threads}, op.x.data, n, partial);
-  device::launch(ctx, op.name, device::add_chunks, {.threads = device::threads}, partial, chunks, op.sum.data);
+  std::vector<device::Squares> squares;
+  std::vector<device::Addition> additions;
+  for (const NormSquared& op : ops) {
+    const std::int64_t n = op.x.size();
+    const int chunks = static_cast<int>((n + device::chunk - 1) / device::chunk);
+    if (chunks == 0) continue;
+    float* partial = ctx.arena().make<float, 1>({chunks}).data;
+    squares.push_back({op.x.data, n, partial, static_cast<unsigned>(chunks)});
+    additions.push_back({partial, chunks, op.sum.data, 1});
+  }
+  device::launch_all(ctx, NormSquared::name, device::squares_of_chunks, std::span<const device::Squares>(squares));
+  device::launch_through(ctx, NormSquared::name, device::add_chunks, std::span<const device::Addition>(additions));
 }
 
 void on_cuda(Context& ctx, const ClipScale& op) {

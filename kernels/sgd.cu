@@ -31,6 +31,11 @@ struct SgdRowsUpdate {
   }
 };
 
+SgdRowsUpdate work_of(const SgdRows& op) {
+  const SgdUpdate all{op.hyper, op.d_rows.data, op.scale.data, op.value.data, op.velocity.data};
+  return SgdRowsUpdate{all, op.rows.data, op.value.dim(1)};
+}
+
 }  // namespace
 }  // namespace device
 
@@ -39,10 +44,6 @@ void on_cuda(Context& ctx, const SgdStep& op) {
                    device::SgdUpdate{op.hyper, op.grad.data, op.scale.data, op.value.data, op.velocity.data});
 }
 
-void on_cuda(Context& ctx, const SgdRows& op) {
-  const device::SgdUpdate all{op.hyper, op.d_rows.data, op.scale.data, op.value.data, op.velocity.data};
-  device::for_each_row(ctx, op.name, op.rows.dim(0), op.value.dim(1),
-                       device::SgdRowsUpdate{all, op.rows.data, op.value.dim(1)});
-}
+void on_cuda(Context& ctx, std::span<const SgdRows> ops) { device::for_each_row(ctx, ops, device::work_of); }
 
 }  // namespace bib

@@ -29,18 +29,19 @@ FeatureEmbedding FeatureEmbedding::add(Parameters& p, const Config& config, cons
 FeatureEmbedding::Saved FeatureEmbedding::forward(Context& ctx, const DeviceBatch& batch, bool train) const {
   Saved s;
   s.x = ctx.arena().make<real, 3>({batch.T, batch.B, columns});
+  std::vector<EmbeddingForward> lookups;
   int column = 0;
   for (std::size_t c = 0; c < tables.size(); ++c) {
-    run(ctx, EmbeddingForward{.ids = batch.ids[c], .table = tables[c].value(), .y = s.x, .column = column});
+    lookups.push_back({.ids = batch.ids[c], .table = tables[c].value(), .y = s.x, .column = column});
     column += dims[c];
   }
+  run_all(ctx, lookups);
   if (filter_count == 0) return s;
-  const int W = batch.character_ids.dim(1), E = characters.value().dim(1);
-  s.characters = ctx.arena().make<real, 3>({batch.character_ids.dim(0), W, E});
-  run(ctx, EmbeddingForward{.ids = batch.character_ids, .table = characters.value(), .y = s.characters});
+  const int W = batch.character_ids.dim(1);
   const View<real, 2> words = ctx.arena().make<real, 2>({W, filter_count});
   if (train) s.where = ctx.arena().make<int, 2>({W, filter_count});
-  run(ctx, ConvPoolForward{.x = s.characters,
+  run(ctx, ConvPoolForward{.ids = batch.character_ids,
+                           .table = characters.value(),
                            .lengths = batch.character_lengths,
                            .w = filters.value(),
                            .b = filter_bias.value(),
@@ -54,33 +55,39 @@ FeatureEmbedding::Saved FeatureEmbedding::forward(Context& ctx, const DeviceBatc
 
 void FeatureEmbedding::backward(Context& ctx, const DeviceBatch& batch, const Saved& s, View<const real, 3> d_x,
                                 TableGradients& out) const {
-  const auto rows_of = [&](const DeviceRows& index, int dim, View<const real, 3> d_y, int column) {
-    const View<real, 2> d_rows = ctx.arena().make<real, 2>({index.rows.dim(0), dim});
-    run(ctx,
-        EmbeddingBackward{
-            .offsets = index.offsets, .positions = index.positions, .d_y = d_y, .d_rows = d_rows, .column = column});
-    return d_rows;
+  const auto gradient_of = [&](const DeviceRows& index, int dim, View<const real, 3> d_y, int column) {
+    return EmbeddingBackward{.offsets = index.offsets,
+                             .positions = index.positions,
+                             .d_y = d_y,
+                             .d_rows = ctx.arena().make<real, 2>({index.rows.dim(0), dim}),
+                             .column = column};
   };
+  std::vector<EmbeddingBackward> gradients;
   int column = 0;
   for (std::size_t c = 0; c < tables.size(); ++c) {
-    const DeviceRows& index = batch.rows[c];
-    out.push_back({tables[c], index.rows, rows_of(index, dims[c], d_x, column)});
+    gradients.push_back(gradient_of(batch.rows[c], dims[c], d_x, column));
+    out.push_back({tables[c], batch.rows[c].rows, gradients.back().d_rows});
     column += dims[c];
   }
+  if (filter_count > 0) gradients.push_back(gradient_of(batch.word_rows, filter_count, d_x, column));
+  run_all(ctx, gradients);
   if (filter_count == 0) return;
-  const View<real, 2> d_words = rows_of(batch.word_rows, filter_count, d_x, column);
-  const View<real, 3> d_characters = ctx.arena().make<real, 3>(s.characters.shape);
-  run(ctx, ConvPoolBackward{.x = s.characters,
+  const View<const int, 2> ids = batch.character_ids;
+  const int E = characters.value().dim(1);
+  const View<real, 3> d_characters = ctx.arena().make<real, 3>({ids.dim(0), ids.dim(1), E});
+  run(ctx, ConvPoolBackward{.ids = ids,
+                            .table = characters.value(),
                             .lengths = batch.character_lengths,
                             .w = filters.value(),
                             .where = s.where,
-                            .d_y = d_words,
+                            .d_y = gradients.back().d_rows,
                             .d_x = d_characters,
                             .d_w = filters.grad(),
                             .d_b = filter_bias.grad(),
                             .pad = pad});
-  const DeviceRows& index = batch.character_rows;
-  out.push_back({characters, index.rows, rows_of(index, s.characters.dim(2), d_characters, 0)});
+  const EmbeddingBackward of_characters = gradient_of(batch.character_rows, E, d_characters, 0);
+  run(ctx, of_characters);
+  out.push_back({characters, batch.character_rows.rows, of_characters.d_rows});
 }
 
 Linear Linear::add(Parameters& p, const std::string& name, int inputs, int outputs) {
@@ -164,41 +171,50 @@ ConvPools ConvPools::add(Parameters& p, const std::string& name, int inputs, con
   return c;
 }
 
-ConvPools::Saved ConvPools::forward(Context& ctx, View<const real, 3> x, View<const int, 1> lengths, bool train) const {
-  const int B = x.dim(1);
+ConvPools::Saved ConvPools::forward(Context& ctx, const ConvInput& in, View<const int, 1> lengths, bool train) const {
+  const int B = lengths.dim(0);
   Saved s;
   s.y = ctx.arena().make<real, 2>({B, filters * static_cast<int>(windows.size())});
+  std::vector<ConvPoolForward> ops;
   for (std::size_t i = 0; i < windows.size(); ++i) {
     s.where.push_back(train ? ctx.arena().make<int, 2>({B, filters}) : View<int, 2>{});
-    run(ctx, ConvPoolForward{.x = x,
-                             .lengths = lengths,
-                             .w = w[i].value(),
-                             .b = b[i].value(),
-                             .y = s.y,
-                             .where = s.where[i],
-                             .pad = windows[i] / 2,
-                             .column = static_cast<int>(i) * filters,
-                             .packed = packed.empty() ? nullptr : packed[i].get()});
+    ops.push_back({.x = in.x,
+                   .ids = in.ids,
+                   .table = in.table,
+                   .lengths = lengths,
+                   .w = w[i].value(),
+                   .b = b[i].value(),
+                   .y = s.y,
+                   .where = s.where[i],
+                   .pad = windows[i] / 2,
+                   .column = static_cast<int>(i) * filters,
+                   .packed = packed.empty() ? nullptr : packed[i].get()});
   }
+  run_all(ctx, ops);
   return s;
 }
 
-View<real, 3> ConvPools::backward(Context& ctx, const Saved& s, View<const real, 3> x, View<const int, 1> lengths,
+View<real, 3> ConvPools::backward(Context& ctx, const Saved& s, const ConvInput& in, View<const int, 1> lengths,
                                   View<const real, 2> d_y) const {
-  const View<real, 3> d_x = ctx.arena().make<real, 3>(x.shape);
+  const auto [T, B, C] = in.table ? std::array{in.ids.dim(0), in.ids.dim(1), in.table.dim(1)} : in.x.shape;
+  const View<real, 3> d_x = ctx.arena().make<real, 3>({T, B, C});
+  std::vector<ConvPoolBackward> ops;
   for (std::size_t i = 0; i < windows.size(); ++i) {
-    run(ctx, ConvPoolBackward{.x = x,
-                              .lengths = lengths,
-                              .w = w[i].value(),
-                              .where = s.where[i],
-                              .d_y = d_y,
-                              .d_x = d_x,
-                              .d_w = w[i].grad(),
-                              .d_b = b[i].grad(),
-                              .pad = windows[i] / 2,
-                              .column = static_cast<int>(i) * filters,
-                              .add_d_x = i > 0});
+    ops.push_back({.x = in.x,
+                   .ids = in.ids,
+                   .table = in.table,
+                   .lengths = lengths,
+                   .w = w[i].value(),
+                   .where = s.where[i],
+                   .d_y = d_y,
+                   .d_x = d_x,
+                   .d_w = w[i].grad(),
+                   .d_b = b[i].grad(),
+                   .pad = windows[i] / 2,
+                   .column = static_cast<int>(i) * filters,
+                   .add_d_x = i > 0});
   }
+  run_all(ctx, ops);
   return d_x;
 }
 

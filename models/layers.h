@@ -19,12 +19,18 @@ struct TableGradient {
 };
 using TableGradients = std::vector<TableGradient>;
 
+/// What a convolution reads: rows [T,B,C], or the lookup of them, which it then does itself (ops/conv_pool.h).
+struct ConvInput {
+  View<const real, 3> x;
+  View<const int, 2> ids;
+  View<const real, 2> table;
+};
+
 /// Every channel's embedding side by side, then the character convolution of each word: x [T,B,columns].
 struct FeatureEmbedding {
   struct Saved {
-    View<real, 3> x;           // [T,B,columns]
-    View<real, 3> characters;  // [character_T,W,E]
-    View<int, 2> where;        // [W,F]
+    View<real, 3> x;     // [T,B,columns]
+    View<int, 2> where;  // [W,F]
   };
   std::vector<Table> tables;  // per channel
   std::vector<int> dims;
@@ -42,6 +48,9 @@ struct FeatureEmbedding {
   }
   Saved forward(Context&, const DeviceBatch& batch, bool train) const;
   void backward(Context&, const DeviceBatch& batch, const Saved&, View<const real, 3> d_x, TableGradients& out) const;
+  /// Whether one lookup is all there is, so that a convolution may do it.
+  bool is_lookup() const { return tables.size() == 1 && filter_count == 0; }
+  ConvInput lookup(const DeviceBatch& batch) const { return {.ids = batch.ids[0], .table = tables[0].value()}; }
 };
 
 struct Linear {
@@ -90,8 +99,8 @@ struct ConvPools {
   void pack(Context& ctx) {
     for (const Param<3>& filter : w) packed.push_back(pack_conv_pool(ctx, filter.value()));
   }
-  Saved forward(Context&, View<const real, 3> x, View<const int, 1> lengths, bool train) const;
-  View<real, 3> backward(Context&, const Saved&, View<const real, 3> x, View<const int, 1> lengths,
+  Saved forward(Context&, const ConvInput& in, View<const int, 1> lengths, bool train) const;
+  View<real, 3> backward(Context&, const Saved&, const ConvInput& in, View<const int, 1> lengths,
                          View<const real, 2> d_y) const;  // d_x
 };
 

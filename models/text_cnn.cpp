@@ -27,9 +27,14 @@ TextCnn TextCnn::add(Parameters& p, const Config& config, const Features& featur
 
 TextCnn::Saved TextCnn::scores(Context& ctx, const DeviceBatch& batch, bool train, RandomKey key) const {
   Saved s;
-  s.features = features.forward(ctx, batch, train);
-  if (train) dropout_in_place(ctx, s.features.x, dropout_input, false, with_stream(key, input_stream));
-  s.pools = pools.forward(ctx, s.features.x, batch.lengths, train);
+  if (features.is_lookup() && !(train && dropout_input > 0)) {
+    s.input = features.lookup(batch);
+  } else {
+    s.features = features.forward(ctx, batch, train);
+    if (train) dropout_in_place(ctx, s.features.x, dropout_input, false, with_stream(key, input_stream));
+    s.input = {.x = s.features.x};
+  }
+  s.pools = pools.forward(ctx, s.input, batch.lengths, train);
   if (train) dropout_in_place(ctx, one_step(s.pools.y), dropout_output, false, with_stream(key, output_stream));
   s.scores = project.forward(ctx, s.pools.y);
   return s;
@@ -53,7 +58,7 @@ View<real, 1> TextCnn::loss(Context& ctx, const DeviceBatch& batch, const Gold& 
   }
   const View<real, 2> d_y = project.backward(ctx, s.pools.y, d_scores);
   dropout_in_place(ctx, one_step(d_y), dropout_output, false, with_stream(key, output_stream));
-  const View<real, 3> d_x = pools.backward(ctx, s.pools, s.features.x, batch.lengths, d_y);
+  const View<real, 3> d_x = pools.backward(ctx, s.pools, s.input, batch.lengths, d_y);
   dropout_in_place(ctx, d_x, dropout_input, false, with_stream(key, input_stream));
   features.backward(ctx, batch, s.features, d_x, table_gradients);
   return loss;

@@ -7,6 +7,7 @@ namespace bib {
 struct TextCnn {
   struct Saved {
     FeatureEmbedding::Saved features;
+    ConvInput input;
     ConvPools::Saved pools;
     View<real, 2> scores;  // [B,K]
   };

@@ -12,7 +12,9 @@ double activation(const ConvPoolForward& op, int b, int f, int p) {
   for (int w = 0; w < op.w.dim(0); ++w) {
     const int t = p + w - op.pad;
     if (t < 0 || t >= op.lengths[b]) continue;
-    for (int c = 0; c < op.w.dim(1); ++c) sum += double(op.x[t][b][c]) * double(op.w[w][c][f]);
+    const int id = op.table ? op.ids[t][b] : 0;
+    for (int c = 0; c < op.w.dim(1) && id >= 0; ++c)
+      sum += double(op.table ? op.table[id][c] : op.x[t][b][c]) * double(op.w[w][c][f]);
   }
   return sum;
 }
@@ -126,6 +128,16 @@ TEST(ConvPool, equals_conv1d_relu_and_max_pool_forward_and_backward) {
   EXPECT_EQ(download(m.cpu(), fused_back.d_x), download(m.cpu(), conv_back.d_x));
   EXPECT_EQ(download(m.cpu(), fused_back.d_w), download(m.cpu(), conv_back.d_w));
   EXPECT_EQ(download(m.cpu(), fused_back.d_b), download(m.cpu(), conv_back.d_b));
+}
+
+TEST(ConvPool, takes_x_or_a_table) {
+  Maker m;
+  ConvPoolForward op = full_length(m, 9, 2, 3, 2, 5, 0);
+  op.table = m.uniform({4, 3});
+  op.ids = m.ints({9, 2}, 0, 3);
+  EXPECT_THROW(m.run(op), std::invalid_argument);
+  op.x = {};
+  m.run(op);
 }
 
 TEST(ConvPool, ties_go_to_the_earliest_position) {

@@ -70,26 +70,30 @@ View<real, 2> Updater::table(const Buffer& buffer, int index) const {
   return t;
 }
 
+EmaRows Updater::average_of(int table, View<const int, 1> rows, int step) const {
+  const TableState& t = tables_[static_cast<std::size_t>(table)];
+  return {.rows = rows,
+          .value = parameters_.table(table),
+          .average = t.average,
+          .averaged_step = t.averaged_step,
+          .decay = config_.ema,
+          .step = step};
+}
+
 void Updater::step(Context& ctx, const TableGradients& gradients, int step, float lr) {
   const View<real, 1> sum = ctx.arena().make<real, 1>({1}), scale = ctx.arena().make<real, 1>({1});
   zero(ctx, sum);
-  run(ctx, NormSquared{.x = parameters_.grads(), .sum = sum});
-  for (const TableGradient& g : gradients) {
-    run(ctx, NormSquared{.x = g.d_rows.reshaped<1>({static_cast<int>(g.d_rows.size())}), .sum = sum});
-  }
+  std::vector<NormSquared> norms{{.x = parameters_.grads(), .sum = sum}};
+  for (const TableGradient& g : gradients)
+    norms.push_back({.x = g.d_rows.reshaped<1>({static_cast<int>(g.d_rows.size())}), .sum = sum});
+  run_all(ctx, norms);
   run(ctx, ClipScale{.sum = sum, .scale = scale, .max_norm = config_.clip});
 
   // A row's average must be complete before its value changes.
   if (averaging()) {
-    for (const TableGradient& g : gradients) {
-      const TableState& t = tables_[static_cast<std::size_t>(g.table.index())];
-      run(ctx, EmaRows{.rows = g.rows,
-                       .value = parameters_.table(g.table.index()),
-                       .average = t.average,
-                       .averaged_step = t.averaged_step,
-                       .decay = config_.ema,
-                       .step = step - 1});
-    }
+    std::vector<EmaRows> averages;
+    for (const TableGradient& g : gradients) averages.push_back(average_of(g.table.index(), g.rows, step - 1));
+    run_all(ctx, averages);
   }
   if (config_.optimizer == Optimizer::adam) {
     const AdamHyper hyper{.lr = lr, .weight_decay = config_.weight_decay, .step = step};
@@ -99,17 +103,19 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
                       .m = dense(m_),
                       .v = dense(v_),
                       .hyper = hyper});
+    std::vector<AdamRows> rows;
     for (const TableGradient& g : gradients) {
       const TableState& t = tables_[static_cast<std::size_t>(g.table.index())];
-      run(ctx, AdamRows{.rows = g.rows,
-                        .d_rows = g.d_rows,
-                        .scale = scale,
-                        .value = parameters_.table(g.table.index()),
-                        .m = t.m,
-                        .v = t.v,
-                        .last_step = t.last_step,
-                        .hyper = hyper});
+      rows.push_back({.rows = g.rows,
+                      .d_rows = g.d_rows,
+                      .scale = scale,
+                      .value = parameters_.table(g.table.index()),
+                      .m = t.m,
+                      .v = t.v,
+                      .last_step = t.last_step,
+                      .hyper = hyper});
     }
+    run_all(ctx, rows);
   } else {
     const SgdHyper hyper{.lr = lr, .momentum = config_.momentum, .weight_decay = config_.weight_decay};
     run(ctx, SgdStep{.grad = parameters_.grads(),
@@ -117,14 +123,16 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
                      .value = parameters_.values(),
                      .velocity = dense(m_),
                      .hyper = hyper});
+    std::vector<SgdRows> rows;
     for (const TableGradient& g : gradients) {
-      run(ctx, SgdRows{.rows = g.rows,
-                       .d_rows = g.d_rows,
-                       .scale = scale,
-                       .value = parameters_.table(g.table.index()),
-                       .velocity = tables_[static_cast<std::size_t>(g.table.index())].m,
-                       .hyper = hyper});
+      rows.push_back({.rows = g.rows,
+                      .d_rows = g.d_rows,
+                      .scale = scale,
+                      .value = parameters_.table(g.table.index()),
+                      .velocity = tables_[static_cast<std::size_t>(g.table.index())].m,
+                      .hyper = hyper});
     }
+    run_all(ctx, rows);
   }
   if (averaging()) {
     run(ctx, EmaStep{.value = parameters_.values(), .average = dense(average_), .decay = config_.ema});
@@ -146,15 +154,10 @@ void Updater::start_average(Context& ctx, int step) {
 }
 
 void Updater::swap_in_average(Context& ctx, int step) {
-  for (int i = 0; i < static_cast<int>(tables_.size()); ++i) {
-    const TableState& t = tables_[static_cast<std::size_t>(i)];
-    run(ctx, EmaRows{.rows = t.all_rows,
-                     .value = parameters_.table(i),
-                     .average = t.average,
-                     .averaged_step = t.averaged_step,
-                     .decay = config_.ema,
-                     .step = step});
-  }
+  std::vector<EmaRows> averages;
+  for (std::size_t i = 0; i < tables_.size(); ++i)
+    averages.push_back(average_of(static_cast<int>(i), tables_[i].all_rows, step));
+  run_all(ctx, averages);
   copy<real, 1>(ctx, backup_.all, parameters_.everything());
   copy<real, 1>(ctx, parameters_.everything(), average_.all);
 }

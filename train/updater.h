@@ -44,6 +44,7 @@ class Updater {
   Buffer make_buffer(Context& ctx) const;
   View<real, 1> dense(const Buffer& buffer) const;
   View<real, 2> table(const Buffer& buffer, int index) const;
+  EmaRows average_of(int table, View<const int, 1> rows, int step) const;
   template <class Self, class F>
   static void each_tensor(Self& self, F&& f);
 

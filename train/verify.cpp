@@ -131,7 +131,8 @@ struct TcSubject {
     const TextCnn::Saved s = model.network.scores(ctx, batch, false);
     const int widest = *std::max_element(model.config.windows.begin(), model.config.windows.end());
     Pass pass;
-    pass.layers.push_back({"features", download(ctx, s.features.x), columns, model.config.characters + 1});
+    if (s.features.x)  // else the convolution does the lookup
+      pass.layers.push_back({"features", download(ctx, s.features.x), columns, model.config.characters + 1});
     pass.layers.push_back({"convolution", download(ctx, s.pools.y), s.pools.y.dim(1), widest * columns});
     pass.layers.push_back({"emissions", download(ctx, s.scores), K, s.pools.y.dim(1)});
     const View<real, 2> probability = ctx.arena().make<real, 2>(s.scores.shape);

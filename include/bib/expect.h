@@ -33,6 +33,15 @@ void expect_values(std::string_view op, std::string_view operand, const V& view,
   expect_values(op, operand, view.data, view.shape.data(), V::rank, least, most);
 }
 
+/// The same for values [T,B], of which the steps from lengths[b] on may hold anything.
+void expect_values_within(std::string_view op, std::string_view operand, const int* values, const int* lengths, int T,
+                          int B, int least, int most);
+template <class V, class L>
+void expect_values_within(std::string_view op, std::string_view operand, const V& view, const L& lengths, int least,
+                          int most) {
+  expect_values_within(op, operand, view.data, lengths.data, view.dim(0), view.dim(1), least, most);
+}
+
 /// As expect_shape, for an operand that may be left out: an empty View (data == nullptr) passes.
 template <class V>
 void expect_shape_or_none(std::string_view op, std::string_view operand, const V& view,

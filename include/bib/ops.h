@@ -1,7 +1,9 @@
 // Every operation, and run(): the only dispatch there is. To add an op, see docs/add_a_layer.md.
 #pragma once
+#include <span>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 #include "bib/context.h"
 #include "bib/ops/adam.h"
@@ -55,12 +57,15 @@ void check_values_from(Context& ctx, Op op) {
   op.check_values();
 }
 
-/// Checks the operands and runs the op on the context's device.
-/// Throws std::invalid_argument when shapes or devices disagree, std::runtime_error when the device fails. Lengths,
-/// indices and labels out of range throw std::invalid_argument too; on a GPU, whose memory is not waited for, only with
-/// BIB_CAREFUL=1, else they are undefined behaviour there.
+/// Whether the op's CUDA kernels take several ops of its kind at once.
 template <class Op>
-void run(Context& ctx, const Op& op) {
+constexpr bool grouped = requires(Context& ctx, std::span<const Op> ops) {
+  on_cuda(ctx, ops);
+};
+
+/// Throws what run() throws for wrong operands.
+template <class Op>
+void check_operands(Context& ctx, const Op& op) {
   static_assert(AllOps::has<Op>, "list it in include/bib/ops.h: that is what makes it tested and timed");
   op.check();
   std::apply([&](const auto&... v) { (expect(!v || v.device == ctx.device(), Op::name), ...); }, Op::operands(op));
@@ -71,12 +76,35 @@ void run(Context& ctx, const Op& op) {
       check_values_from(ctx, op);
     }
   }
+}
+
+/// Runs ops of one kind, in turn or as if in turn: on a GPU, those that models have several of take few launches for
+/// all of them. What one writes no other may read or write, unless the op says so. Throws as run() does, and before any
+/// of them has run where it is for their operands.
+template <class Op>
+void run_all(Context& ctx, std::span<const Op> ops) {
+  for (const Op& op : ops) check_operands(ctx, op);
   if (ctx.device() == Device::cpu) {
-    on_cpu(ctx, op);
+    for (const Op& op : ops) on_cpu(ctx, op);
+  } else if constexpr (has_cuda && grouped<Op>) {
+    on_cuda(ctx, ops);
   } else if constexpr (has_cuda) {
-    on_cuda(ctx, op);
+    for (const Op& op : ops) on_cuda(ctx, op);
   }
   if (ctx.careful()) ctx.wait();
+}
+template <class Op>
+void run_all(Context& ctx, const std::vector<Op>& ops) {
+  run_all(ctx, std::span<const Op>(ops));
+}
+
+/// Checks the operands and runs the op on the context's device.
+/// Throws std::invalid_argument when shapes or devices disagree, std::runtime_error when the device fails. Lengths,
+/// indices and labels out of range throw std::invalid_argument too; on a GPU, whose memory is not waited for, only with
+/// BIB_CAREFUL=1, else they are undefined behaviour there.
+template <class Op>
+void run(Context& ctx, const Op& op) {
+  run_all(ctx, std::span<const Op>(&op, 1));
 }
 
 }  // namespace bib

@@ -7,6 +7,7 @@ struct ConvPoolShape {
   std::string_view name;
   int T, B, C, W, F, pad, Y, column;
   bool add_d_x = false;
+  int V = 0;  // rows of a table; 0: x as it is
 };
 
 template <>
@@ -19,16 +20,22 @@ struct Samples<ConvPoolForward> {
                                              {"full_padding", 6, 4, 3, 4, 9, 3, 9, 0},
                                              {"several_panels", 19, 6, 8, 2, 150, 0, 160, 7},
                                              {"two_tiles", 70, 3, 40, 4, 70, 2, 75, 3},
-                                             {"classification", 24, 10, 32, 3, 48, 1, 144, 48, true}};
+                                             {"classification", 24, 10, 32, 3, 48, 1, 144, 48, true},
+                                             {"looked_up_odd", 9, 6, 5, 3, 7, 1, 9, 1, false, 11},
+                                             {"characters_of_300_words", 8, 300, 30, 3, 50, 1, 50, 0, true, 60}};
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
                                             {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},
                                             {"tc_56x64_128to128_W5", 56, 64, 128, 5, 128, 2, 128, 0},
-                                            {"one_sentence_56x1_128to128_W3", 56, 1, 128, 3, 128, 1, 128, 0}};
+                                            {"one_sentence_56x1_128to128_W3", 56, 1, 128, 3, 128, 1, 128, 0},
+                                            {"characters_12x500_30to50_W3", 12, 500, 30, 3, 50, 1, 50, 0, false, 80}};
   static constexpr bool exact = true;
-  static constexpr std::string_view layout[] = {"TBC", "B", "", "", "BY", "BF"};
+  static constexpr std::string_view layout[] = {"TBC", "TB", "", "B", "", "", "BY", "BF"};
 
   static ConvPoolForward make(Maker& m, const ConvPoolShape& s) {
-    return {.x = m.uniform({s.T, s.B, s.C}),
+    const bool lookup = s.V > 0;
+    return {.x = lookup ? View<real, 3>{} : m.uniform({s.T, s.B, s.C}),
+            .ids = lookup ? m.ints({s.T, s.B}, -1, s.V - 1) : View<int, 2>{},
+            .table = lookup ? m.uniform({s.V, s.C}) : View<real, 2>{},
             .lengths = m.lengths(s.B, s.T),
             .w = m.uniform({s.W, s.C, s.F}),
             .b = m.uniform({s.F}),
@@ -54,16 +61,18 @@ struct Samples<ConvPoolBackward> {
   static constexpr auto& shapes = Samples<ConvPoolForward>::shapes;
   static constexpr auto& timed = Samples<ConvPoolForward>::timed;
   static constexpr bool exact = true;
-  static constexpr std::string_view layout[] = {"TBC", "B", "", "BF", "BY", "TBC", "", ""};
+  static constexpr std::string_view layout[] = {"TBC", "TB", "", "B", "", "BF", "BY", "TBC", "", ""};
 
   static ConvPoolBackward make(Maker& m, const ConvPoolShape& s) {
     const ConvPoolForward f = m.run(Samples<ConvPoolForward>::make(m, s));
     return {.x = f.x,
+            .ids = f.ids,
+            .table = f.table,
             .lengths = f.lengths,
             .w = f.w,
             .where = f.where,
             .d_y = m.uniform(f.y.shape),
-            .d_x = m.output(f.x.shape),
+            .d_x = m.output({s.T, s.B, s.C}),
             .d_w = m.output(f.w.shape),
             .d_b = m.output(f.b.shape),
             .pad = s.pad,
@@ -83,21 +92,28 @@ struct Samples<ConvPoolBackward> {
 
 template <>
 struct Gradient<ConvPoolForward> {
-  static auto inputs(auto& f) { return std::tie(f.x, f.w, f.b); }
+  static auto inputs(auto& f) { return std::tie(f.x, f.table, f.w, f.b); }
   static auto outputs(auto& f) { return std::tie(f.y); }
   static auto gradients(Maker& m, const ConvPoolForward& f, View<const real, 2> d_y) {
     const ConvPoolBackward g{.x = f.x,
+                             .ids = f.ids,
+                             .table = f.table,
                              .lengths = f.lengths,
                              .w = f.w,
                              .where = f.where,
                              .d_y = d_y,
-                             .d_x = m.output(f.x.shape),
+                             .d_x = m.output({f.steps(), f.batch(), f.channels()}),
                              .d_w = m.zeros(f.w.shape),
                              .d_b = m.zeros(f.b.shape),
                              .pad = f.pad,
                              .column = f.column};
     m.run(g);
-    return std::tuple{g.d_x, g.d_w, g.d_b};
+    if (!f.table) return std::tuple{g.d_x, View<real, 2>{}, g.d_w, g.d_b};
+    const auto d_table = m.zeros(f.table.shape);
+    for (std::int64_t i = 0; i < f.ids.size(); ++i)
+      for (int c = 0; c < f.channels() && f.ids.data[i] >= 0; ++c)
+        d_table[f.ids.data[i]][c] += g.d_x.data[i * f.channels() + c];
+    return std::tuple{View<real, 3>{}, d_table, g.d_w, g.d_b};
   }
 };
 

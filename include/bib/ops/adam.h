@@ -2,6 +2,7 @@
 //   g = scale[0] * grad;   m = beta1 m + (1-beta1) g;   v = beta2 v + (1-beta2) g^2
 //   value -= lr ( m/(1-beta1^step) / (sqrt(v/(1-beta2^step)) + epsilon) + weight_decay value )
 #pragma once
+#include <span>
 #include <tuple>
 
 #include "bib/context.h"
@@ -55,6 +56,6 @@ struct AdamRows {
 void on_cpu(Context&, const AdamStep&);
 void on_cuda(Context&, const AdamStep&);
 void on_cpu(Context&, const AdamRows&);
-void on_cuda(Context&, const AdamRows&);
+void on_cuda(Context&, std::span<const AdamRows>);
 
 }  // namespace bib

@@ -1,5 +1,6 @@
 // Exponential moving average of the weights (Polyak & Juditsky 1992):  average = decay average + (1-decay) value
 #pragma once
+#include <span>
 #include <tuple>
 
 #include "bib/context.h"
@@ -39,6 +40,6 @@ struct EmaRows {
 void on_cpu(Context&, const EmaStep&);
 void on_cuda(Context&, const EmaStep&);
 void on_cpu(Context&, const EmaRows&);
-void on_cuda(Context&, const EmaRows&);
+void on_cuda(Context&, std::span<const EmaRows>);
 
 }  // namespace bib

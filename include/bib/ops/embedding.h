@@ -3,6 +3,7 @@
 // Backward produces the gradient by unique row, in the order of `positions`: no atomics, so bitwise repeatable, and no
 // dense [V,E] gradient is ever written. The row index (rows, offsets, positions) is built where the batch is built.
 #pragma once
+#include <span>
 #include <tuple>
 
 #include "bib/context.h"
@@ -42,8 +43,8 @@ struct EmbeddingBackward {
 };
 
 void on_cpu(Context&, const EmbeddingForward&);
-void on_cuda(Context&, const EmbeddingForward&);
+void on_cuda(Context&, std::span<const EmbeddingForward>);
 void on_cpu(Context&, const EmbeddingBackward&);
-void on_cuda(Context&, const EmbeddingBackward&);
+void on_cuda(Context&, std::span<const EmbeddingBackward>);
 
 }  // namespace bib

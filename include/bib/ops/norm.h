@@ -1,12 +1,13 @@
 // Gradient norm clipping without a round trip to the host (Pascanu et al. 2013).
 #pragma once
+#include <span>
 #include <tuple>
 
 #include "bib/context.h"
 
 namespace bib {
 
-/// sum[0] += sum_i x_i^2, reduced in an order that depends on N alone.
+/// sum[0] += sum_i x_i^2, reduced in an order that depends on N alone. With run_all(), ops may share sum.
 struct NormSquared {
   static constexpr std::string_view name = "norm_squared";
   View<const real, 1> x;  // [N]
@@ -30,7 +31,7 @@ struct ClipScale {
 };
 
 void on_cpu(Context&, const NormSquared&);
-void on_cuda(Context&, const NormSquared&);
+void on_cuda(Context&, std::span<const NormSquared>);
 void on_cpu(Context&, const ClipScale&);
 void on_cuda(Context&, const ClipScale&);
 

@@ -1,6 +1,7 @@
 // Stochastic gradient descent with classical momentum and weight decay.
 //   g = scale[0] * grad + weight_decay value;   velocity = momentum velocity + g;   value -= lr velocity
 #pragma once
+#include <span>
 #include <tuple>
 
 #include "bib/context.h"
@@ -45,6 +46,6 @@ struct SgdRows {
 void on_cpu(Context&, const SgdStep&);
 void on_cuda(Context&, const SgdStep&);
 void on_cpu(Context&, const SgdRows&);
-void on_cuda(Context&, const SgdRows&);
+void on_cuda(Context&, std::span<const SgdRows>);
 
 }  // namespace bib
