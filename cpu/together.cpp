@@ -5,7 +5,7 @@
 namespace bib {
 
 Recording::Recording(Context& ctx)
-    : ctx_(ctx), on_(ctx.device() == Device::cuda && !ctx.careful() && cuda_begin_recording(ctx.cuda(), ctx.arena())) {}
+    : ctx_(ctx), on_(ctx.device() == Device::cuda && !ctx.careful() && cuda_begin_recording(ctx.cuda())) {}
 
 Recording::~Recording() {
   if (on_) cuda_cancel_recording(ctx_.cuda());

@@ -1,9 +1,9 @@
 // Steps as CUDA graphs. A step's ops are captured anew every time, as their arguments change (step number, learning
 // rate, shapes), and put into the graph that was instantiated for the same kernels before, by cudaGraphExecUpdate: one
 // launch instead of one per op, and no gaps between them. Small uploads are gathered in a page-locked block, which goes
-// ahead of the graph as one copy; others become nodes of the graph. There are two such blocks, so that the host fills
-// one while the device may still have to read the other: no more than two steps are ever under way. Downloads go to
-// page-locked memory too, with an event of their own to wait for.
+// ahead of the graph as one copy, on a stream of its own, so that it is there when the step before has ended; others
+// become nodes of the graph. No more than two steps are ever under way. There are three blocks, as a step may read what
+// the one before it uploaded. Downloads go to page-locked memory too, with an event of their own to wait for.
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -38,6 +38,24 @@ class Pinned {
   std::size_t size_;
 };
 
+class OnDevice {
+ public:
+  explicit OnDevice(std::size_t bytes = 0) {
+    if (bytes) check(cudaMalloc(&p_, bytes), "allocating room for a batch");
+  }
+  OnDevice& operator=(OnDevice&& o) noexcept {
+    std::swap(p_, o.p_);
+    return *this;
+  }
+  ~OnDevice() {
+    if (p_) cudaFree(p_);
+  }
+  char* data() const { return static_cast<char*>(p_); }
+
+ private:
+  void* p_ = nullptr;
+};
+
 class Event {
  public:
   Event() { device::check(cudaEventCreateWithFlags(&e_, cudaEventDisableTiming), "making an event"); }
@@ -46,6 +64,8 @@ class Event {
   ~Event() { cudaEventDestroy(e_); }
   void record(cudaStream_t stream) { device::check(cudaEventRecord(e_, stream), "recording an event"); }
   void wait() { device::check(cudaEventSynchronize(e_), "waiting for the device"); }
+  /// What is enqueued on the stream from now on waits for what was recorded.
+  void hold(cudaStream_t stream) { device::check(cudaStreamWaitEvent(stream, e_, 0), "waiting for an event"); }
 
  private:
   cudaEvent_t e_ = nullptr;
@@ -68,8 +88,10 @@ struct Recorder {
   /// What one recording has on the host.
   struct Slot {
     Pinned block;              // the uploads that go as one
+    OnDevice place;            // where they go
     std::vector<Pinned> more;  // sources of copies within the graph
-    Event done;                // the graph has run
+    Event copied;              // the block is in its place
+    Event before, done;        // all that was enqueued before the graph has run; the graph too
     bool used = false;
   };
   struct Kept {
@@ -78,31 +100,47 @@ struct Recorder {
     std::uint64_t last_use;
   };
 
-  Slot slots[2];
+  static constexpr int slot_count = 3;
+  Slot slots[slot_count];
   int now = 0;
+  cudaStream_t copies = nullptr;
   bool warm = false;
-  char* staged = nullptr;                            // the block's place on the device
   std::size_t room = 1 << 16, used = 0, wanted = 0;  // of the block; what this recording would have liked
   std::vector<Kept> graphs;
   std::uint64_t uses = 0;
   std::vector<std::unique_ptr<CudaFetch>> fetches;  // not in use
 
-  Recorder() = default;
+  Recorder() { check(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking), "making a stream"); }
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
   ~Recorder() {
+    cudaStreamDestroy(copies);
     for (const Kept& k : graphs) cudaGraphExecDestroy(k.exec);
   }
 
-  Slot& slot() { return slots[now]; }
+  /// That of the recording so many before this one.
+  Slot& slot(int back = 0) { return slots[(now + slot_count - back) % slot_count]; }
 
-  void begin(Arena& arena) {
-    now ^= 1;
-    if (slot().used) slot().done.wait();
+  void begin() {
+    now = (now + 1) % slot_count;
+    if (slot(2).used) slot(2).done.wait();
     slot().more.clear();
-    if (slot().block.size() < room) slot().block = Pinned(room);
-    staged = arena.make<char, 1>({static_cast<int>(room)}).data;
+    if (slot().block.size() < room) {
+      slot().block = Pinned(room);
+      slot().place = OnDevice(room);
+    }
     used = wanted = 0;
+  }
+
+  /// Copies the block while the step before computes. Its place may still be read by what was enqueued before that.
+  void send(cudaStream_t stream) {
+    slot().before.record(stream);
+    if (used == 0) return;
+    if (slot(1).used) slot(1).before.hold(copies);
+    check(cudaMemcpyAsync(slot().place.data(), slot().block.data(), used, cudaMemcpyHostToDevice, copies),
+          "copying a batch");
+    slot().copied.record(copies);
+    slot().copied.hold(stream);
   }
 
   /// Places for the next recording: as many as this one wanted, and some more, as batches differ.
@@ -156,14 +194,14 @@ bool graphs_wanted() {
 }  // namespace
 }  // namespace device
 
-bool cuda_begin_recording(CudaState& state, Arena& arena) {
+bool cuda_begin_recording(CudaState& state) {
   if (state.recording || !device::graphs_wanted()) return false;
   device::check(device::use_device(state.device), "choosing the device");
   if (!state.recorder) state.recorder = std::make_shared<device::Recorder>();
   // The first time runs as it comes: kernels are loaded, the arena grows to its size.
   if (!std::exchange(state.recorder->warm, true)) return false;
   if (const device::Blas* blas = device::blas()) state.blas_handle(*blas);
-  state.recorder->begin(arena);
+  state.recorder->begin();
   // Relaxed: allocating memory is no part of the graph, and allowed.
   device::check(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeRelaxed), "recording a graph");
   state.recording = true;
@@ -179,10 +217,7 @@ void cuda_finish_recording(CudaState& state) {
   const cudaError_t ended = cudaStreamEndCapture(state.stream, &graph);
   device::check(ended, "recording a graph (BIB_GRAPHS=0 does without)");
   const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)> owner(graph, cudaGraphDestroy);
-  if (r.used > 0) {
-    device::check(cudaMemcpyAsync(r.staged, r.slot().block.data(), r.used, cudaMemcpyHostToDevice, state.stream),
-                  "copying a batch");
-  }
+  r.send(state.stream);
   if (state.recorded != 0)
     device::check(cudaGraphLaunch(r.executable(graph, state.recorded, state.stream), state.stream),
                   "launching a graph");
@@ -207,7 +242,7 @@ void* cuda_stage(CudaState& state, const void* host, std::size_t bytes) {
   if (at + size > r.room) return nullptr;
   r.used += size;
   std::memcpy(r.slot().block.data() + at, host, bytes);
-  return r.staged + at;
+  return r.slot().place.data() + at;
 }
 
 CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t bytes) {

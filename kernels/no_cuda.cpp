@@ -18,7 +18,7 @@ void cuda_zero(CudaState&, void*, std::size_t) { no_cuda(); }
 void cuda_wait(CudaState&) { no_cuda(); }
 std::uint64_t cuda_enqueued(const CudaState&) { no_cuda(); }
 double cuda_seconds(CudaState&, const std::function<void()>&) { no_cuda(); }
-bool cuda_begin_recording(CudaState&, Arena&) { no_cuda(); }
+bool cuda_begin_recording(CudaState&) { no_cuda(); }
 void cuda_finish_recording(CudaState&) { no_cuda(); }
 void cuda_cancel_recording(CudaState&) noexcept {}
 void* cuda_stage(CudaState&, const void*, std::size_t) { no_cuda(); }

@@ -44,6 +44,27 @@ TEST_F(Together, the_same_ops_again_take_new_data_and_new_sizes) {
   }
 }
 
+TEST_F(Together, what_was_uploaded_lives_until_the_second_call_after) {
+  std::vector<View<real, 1>> uploaded;
+  std::vector<Fetched<real>> sums;
+  for (int i = 0; i < 7; ++i) {
+    const auto value = static_cast<real>(i);
+    const View<real, 1> sum = together(*ctx_, [&] {
+      const View<real, 1> s = ctx_->arena().make<real, 1>({1});
+      zero(*ctx_, s);
+      uploaded.push_back(upload<real, 1>(*ctx_, Values{value, value}, {2}));
+      for (std::size_t back = 0; back < std::min<std::size_t>(2, uploaded.size()); ++back)  // and the one before
+        run(*ctx_, NormSquared{.x = uploaded[uploaded.size() - 1 - back], .sum = s});
+      return s;
+    });
+    if (i > 0) run(*ctx_, NormSquared{.x = uploaded[uploaded.size() - 2], .sum = sum});  // not recorded, still before
+    sums.emplace_back(*ctx_, sum);
+  }
+  for (int i = 0; i < 7; ++i)
+    EXPECT_THAT(sums[static_cast<std::size_t>(i)].values(),
+                ElementsAre(static_cast<real>(2 * i * i + (i > 0 ? 4 * (i - 1) * (i - 1) : 0))));
+}
+
 TEST_F(Together, events_time_what_the_device_does) {
   const Values large(1 << 16, real(1));
   const double seconds = cuda_seconds(ctx_->cuda(), [&] { ops(large); });

@@ -109,11 +109,11 @@ void copy(Context& ctx, View<T, R> to, View<const T, R> from) {
   copy_bytes(ctx, to.data, to.device, from.data, from.device, sizeof(T) * static_cast<std::size_t>(to.size()));
 }
 
-/// A place on the device, in the arena, that will hold these bytes before any op that is recorded (bib/together.h)
-/// runs; null where nothing is being recorded, or there is no room.
+/// A place on the device that will hold these bytes before any op that is recorded (bib/together.h) runs; null where
+/// nothing is being recorded, or there is no room.
 void* stage_bytes(Context& ctx, const void* host, std::size_t bytes);
 
-/// Host values as a tensor on the context's device, in its arena.
+/// Host values as a tensor on the context's device: in its arena, or for as long as bib/together.h says.
 template <class T, int R>
 View<T, R> upload(Context& ctx, std::span<const T> host, std::array<int, R> shape) {
   View<T, R> v{.data = static_cast<T*>(stage_bytes(ctx, host.data(), host.size_bytes())),

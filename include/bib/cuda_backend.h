@@ -22,7 +22,7 @@ double cuda_seconds(CudaState& state, const std::function<void()>& work);
 
 // What bib/together.h is made of.
 struct CudaFetch;
-bool cuda_begin_recording(CudaState& state, Arena& arena);  // false: what follows runs as it comes
+bool cuda_begin_recording(CudaState& state);  // false: what follows runs as it comes
 void cuda_finish_recording(CudaState& state);
 void cuda_cancel_recording(CudaState& state) noexcept;
 void* cuda_stage(CudaState& state, const void* host, std::size_t bytes);

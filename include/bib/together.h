@@ -25,9 +25,9 @@ class Recording {
 };
 
 /// Calls f(), which runs ops, uploads and zeroes, but neither downloads nor waits. On a GPU the ops are launched at
-/// once, as one graph that is kept for the next time, and small uploads travel before them as one copy. Memory that f
-/// took from the arena, and what it uploaded, lives on. Returns what f returns. Throws std::runtime_error when the
-/// device refuses.
+/// once, as one graph that is kept for the next time, and small uploads travel as one copy, while what was enqueued
+/// before still computes. Memory that f took from the arena lives on, what it uploaded until the second call after this
+/// one. Returns what f returns. Throws std::runtime_error when the device refuses.
 template <class F>
 auto together(Context& ctx, F&& f) {
   Recording recording(ctx);

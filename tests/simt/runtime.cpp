@@ -1,62 +1,25 @@
-// The CUDA runtime as far as bib uses it, with NVIDIA's signatures. What is not here does not link: nothing is
-// silently ignored. Streams run in the order of the calls, at once; a stream that is being captured keeps closures.
+// The CUDA runtime as far as bib uses it, with NVIDIA's signatures: devices, memory, launches; streams.cpp has the
+// rest. What is not here does not link: nothing is silently ignored.
 #include "tests/simt/runtime.h"
 
 #include <cuda_runtime_api.h>
 
-#include <chrono>
 #include <cstring>
-#include <functional>
 #include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
 
 #include "tests/simt/engine.h"
 
-struct CUstream_st {
-  int device = 0;
-  std::unique_ptr<CUgraph_st> captured;  // being captured
-};
-struct CUgraph_st {
-  std::vector<std::function<cudaError_t()>> nodes;
-};
-struct CUgraphExec_st {
-  std::vector<std::function<cudaError_t()>> nodes;
-};
-struct CUevent_st {
-  int device = 0;
-  std::optional<std::chrono::steady_clock::time_point> recorded;
-};
-
 namespace simt {
-namespace {
 
 std::recursive_mutex one_at_a_time;
+thread_local int current_device = 0;
+
+namespace {
+
 std::string last_report;
 thread_local cudaError_t pending = cudaSuccess;
-thread_local int current_device = 0;
 std::map<std::pair<int, const void*>, std::size_t> dynamic_limits;  // by device and kernel
 std::map<const char*, std::size_t> page_locked;
-cudaError_t keep(cudaError_t e) {
-  if (e != cudaSuccess) pending = e;
-  return e;
-}
-
-cudaError_t fail(cudaError_t e, const std::string& why) {
-  last_report = why;
-  return keep(e);
-}
-
-CUstream_st& stream_of(cudaStream_t s) {
-  static std::vector<CUstream_st> default_streams = [] {
-    std::vector<CUstream_st> all(static_cast<std::size_t>(device_count()));
-    for (std::size_t d = 0; d < all.size(); ++d) all[d].device = static_cast<int>(d);
-    return all;
-  }();
-  return s ? *s : default_streams[static_cast<std::size_t>(current_device)];
-}
-
 /// The GPU that is played: SIMT_DEVICE=90 (a few multiprocessors of an H100) or 75 (no clusters, 64 KiB a block).
 bool old_device() {
   static const char* const device = std::getenv("SIMT_DEVICE");
@@ -106,20 +69,20 @@ cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, d
 
 }  // namespace
 
-cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
-  const std::lock_guard lock(one_at_a_time);
-  CUstream_st& s = stream_of(stream);
-  if (!s.captured) return keep(work());
-  s.captured->nodes.push_back(std::move(work));
-  return cudaSuccess;
+cudaError_t keep(cudaError_t e) {
+  if (e != cudaSuccess) pending = e;
+  return e;
+}
+
+cudaError_t fail(cudaError_t e, const std::string& why) {
+  last_report = why;
+  return keep(e);
 }
 
 void host_wrote_matrix(float* p, int m, int n, int ld) {
   for (int j = 0; j < n; ++j)
     check::host_wrote(p + std::ptrdiff_t{j} * ld, sizeof(float) * static_cast<std::size_t>(m));
 }
-
-bool host_may_not(cudaStream_t stream) { return stream_of(stream).captured != nullptr; }
 
 cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   dim3 cluster(1, 1, 1);
@@ -132,7 +95,7 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   }
   const std::string no = refusal(config, reinterpret_cast<const void*>(call.kernel), cluster, cooperative);
   if (!no.empty()) return fail(cudaErrorInvalidConfiguration, no);
-  const int device = stream_of(config.stream).device;
+  const int device = device_of(config.stream);
   if (device != current_device)
     return fail(cudaErrorInvalidResourceHandle, "a launch into a stream of another device than the current one");
   cudaLaunchConfig_t plain = config;
@@ -225,6 +188,7 @@ cudaError_t cudaMalloc(void** p, std::size_t bytes) {
 
 cudaError_t cudaFree(void* p) {
   const std::lock_guard lock(one_at_a_time);
+  catch_up_all();
   return !p || heap_free(p) ? cudaSuccess : fail(cudaErrorInvalidValue, "cudaFree of what cudaMalloc did not give");
 }
 
@@ -234,7 +198,9 @@ cudaError_t cudaMallocAsync(void** p, std::size_t bytes, cudaStream_t stream) {
 }
 
 cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
-  return enqueue(stream, [p] { return cudaFree(p); });
+  return enqueue(stream, [p] {
+    return heap_free(p) ? cudaSuccess : fail(cudaErrorInvalidValue, "cudaFreeAsync of what cudaMalloc did not give");
+  });
 }
 
 cudaError_t cudaMallocHost(void** p, std::size_t bytes) {
@@ -253,6 +219,7 @@ cudaError_t cudaHostAlloc(void** p, std::size_t bytes, unsigned flags) {
 }
 cudaError_t cudaFreeHost(void* p) {
   const std::lock_guard lock(one_at_a_time);
+  catch_up_all();
   if (heap_free(p)) return cudaSuccess;
   if (page_locked.erase(static_cast<const char*>(p)) == 0)
     return fail(cudaErrorInvalidValue, "cudaFreeHost of what cudaMallocHost did not give");
@@ -263,6 +230,17 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   if (!direction_ok(to, from, kind)) return fail(cudaErrorInvalidValue, "cudaMemcpy against its direction");
   if (host_may_not(stream) && !(lasting(to, bytes) && lasting(from, bytes)))
     return fail(cudaErrorStreamCaptureUnsupported, "a copy of pageable host memory while capturing");
+  if (is_late(stream)) {  // ordinary memory is read or written before this returns
+    if (!lasting(to, bytes)) {
+      const cudaError_t before = catch_up(stream);
+      return before == cudaSuccess ? keep(copy_now(to, from, bytes)) : before;
+    }
+    if (!lasting(from, bytes)) {
+      const auto* begin = static_cast<const char*>(from);
+      return enqueue(stream,
+                     [=, copy = std::vector<char>(begin, begin + bytes)] { return copy_now(to, copy.data(), bytes); });
+    }
+  }
   return enqueue(stream, [=] { return copy_now(to, from, bytes); });
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
@@ -271,69 +249,6 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
   return enqueue(stream, [=] { return fill(p, value, bytes); });
 }
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
-  return *s = new CUstream_st{current_device, nullptr}, cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t s) { return delete s, cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t s) {
-  if (host_may_not(s)) return fail(cudaErrorStreamCaptureUnsupported, "waits for a stream that is being captured");
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) {
-  return *e = new CUevent_st{current_device, {}}, cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
-  if (e->device != stream_of(s).device)
-    return fail(cudaErrorInvalidResourceHandle, "an event of another device than the stream's");
-  e->recorded = std::chrono::steady_clock::now();
-  return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  if (!begin->recorded || !end->recorded)
-    return fail(cudaErrorInvalidResourceHandle, "an event that was never recorded");
-  *milliseconds = std::chrono::duration<float, std::milli>(*end->recorded - *begin->recorded).count();
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
-  if (!s || s->captured) return fail(cudaErrorIllegalState, "this stream cannot be captured now");
-  s->captured = std::make_unique<CUgraph_st>();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph) {
-  if (!s || !s->captured) return fail(cudaErrorIllegalState, "this stream is not being captured");
-  *graph = s->captured.release();
-  return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
-  *exec = new CUgraphExec_st{graph->nodes};
-  return cudaSuccess;
-}
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* n) {
-  if (nodes) return fail(cudaErrorInvalidValue, "the nodes of a graph are not emulated, only their number");
-  return *n = graph->nodes.size(), cudaSuccess;
-}
-cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
-  const bool same = exec->nodes.size() == graph->nodes.size();
-  info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
-  if (!same) return fail(cudaErrorGraphExecUpdateFailure, "the graph has another number of nodes");
-  exec->nodes = graph->nodes;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  return enqueue(stream, [exec] {
-    for (const auto& node : exec->nodes)
-      if (const cudaError_t e = node(); e != cudaSuccess) return e;
-    return cudaSuccess;
-  });
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t g) { return delete g, cudaSuccess; }
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSuccess; }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void*) {
   *to = {};

@@ -1,12 +1,28 @@
-// For parts of the emulator that stand for other libraries: work in stream order.
+// What the parts of the emulated runtime, and parts that stand for other libraries, share.
 #pragma once
 #include <cuda_runtime_api.h>
 
 #include <functional>
+#include <mutex>
+#include <string>
 
 namespace simt {
-/// Runs the work now, or keeps it where the stream is being captured.
+extern std::recursive_mutex one_at_a_time;
+extern thread_local int current_device;
+
+/// Remembers an error for cudaGetLastError, with the reason for cudaGetErrorString.
+cudaError_t keep(cudaError_t e);
+cudaError_t fail(cudaError_t e, const std::string& why);
+
+/// Runs the work now, or keeps it where the stream is being captured or late.
 cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
+/// Runs what late streams hold. The first error is the answer.
+cudaError_t catch_up(cudaStream_t stream);
+cudaError_t catch_up_all();
+int device_of(cudaStream_t stream);
+bool host_may_not(cudaStream_t stream);  // it is being captured
+bool is_late(cudaStream_t stream);       // and not being captured
+
 /// Tells the checker that columns of `m` floats, `ld` apart, were written.
 void host_wrote_matrix(float* p, int m, int n, int ld);
 }  // namespace simt
