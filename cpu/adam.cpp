@@ -7,6 +7,7 @@
 #include "cpu/adam.simd.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/rows.h"
 
 namespace bib {
 
@@ -44,7 +45,8 @@ void on_cpu(Context& ctx, const AdamRows& op) {
   const AdamFactors common = factors(op.hyper, op.scale[0]);
   parallel_chunks(ctx, op.rows.dim(0), std::max<std::int64_t>(1, grain / std::max(1, E)),
                   [&](std::int64_t begin, std::int64_t end) {
-                    for (std::int64_t u = begin; u < end; ++u) {
+                    std::vector<real> room;
+                    for (int u = static_cast<int>(begin); u < end; ++u) {
                       const int row = op.rows[u];
                       const int slept = std::max(0, op.hyper.step - 1 - op.last_step[row]);
                       AdamFactors a = common;
@@ -52,7 +54,8 @@ void on_cpu(Context& ctx, const AdamRows& op) {
                         a.keep_m = static_cast<real>(std::pow(double{op.hyper.beta1}, slept + 1));
                         a.keep_v = static_cast<real>(std::pow(double{op.hyper.beta2}, slept + 1));
                       }
-                      simd().update(a, E, op.d_rows[u].data, op.value[row].data, op.m[row].data, op.v[row].data);
+                      simd().update(a, E, row_gradient(op, u, room), op.value[row].data, op.m[row].data,
+                                    op.v[row].data);
                       op.last_step[row] = op.hyper.step;
                     }
                   });

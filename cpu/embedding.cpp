@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cpu/parallel.h"
+#include "cpu/rows.h"
 
 namespace bib {
 
@@ -27,15 +28,9 @@ void on_cpu(Context& ctx, const EmbeddingForward& op) {
 }
 
 void on_cpu(Context& ctx, const EmbeddingBackward& op) {
-  const int E = op.d_rows.dim(1), Y = op.d_y.dim(2);
   parallel_chunks(ctx, op.d_rows.dim(0), rows_per_task, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t u = begin; u < end; ++u) {
-      real* sum = op.d_rows[u].data;
-      std::fill_n(sum, E, real(0));
-      for (int i = op.offsets[u]; i < op.offsets[u + 1]; ++i) {
-        const real* d_y = op.d_y.data + std::int64_t{op.positions[i]} * Y + op.column;
-        for (int e = 0; e < E; ++e) sum[e] += d_y[e];
-      }
+      sum_lookups(op.offsets, op.positions, op.d_y, op.column, static_cast<int>(u), op.d_rows[u]);
     }
   });
 }

@@ -5,6 +5,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/rows.h"
 #include "cpu/sgd.simd.h"
 
 namespace bib {
@@ -33,9 +34,10 @@ void on_cpu(Context& ctx, const SgdRows& op) {
   const SgdFactors a = factors(op.hyper, op.scale[0]);
   parallel_chunks(ctx, op.rows.dim(0), std::max<std::int64_t>(1, grain / std::max(1, E)),
                   [&](std::int64_t begin, std::int64_t end) {
-                    for (std::int64_t u = begin; u < end; ++u) {
+                    std::vector<real> room;
+                    for (int u = static_cast<int>(begin); u < end; ++u) {
                       const int row = op.rows[u];
-                      simd().update(a, E, op.d_rows[u].data, op.value[row].data, op.velocity[row].data);
+                      simd().update(a, E, row_gradient(op, u, room), op.value[row].data, op.velocity[row].data);
                     }
                   });
 }

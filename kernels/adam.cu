@@ -3,6 +3,7 @@
 
 #include "bib/ops/adam.h"
 #include "kernels/elementwise.h"
+#include "kernels/row_gradient.h"
 
 namespace bib {
 namespace device {
@@ -10,24 +11,28 @@ namespace {
 
 struct AdamUpdate {
   float keep_m, add_m, keep_v, add_v, keep_value, rate, root, epsilon;
-  const float *grad, *scale;
+  const float* scale;
   float *value, *m, *v;
 
   /// A parameter at -inf with gradient 0 stays there: it meets no 0 * value and no difference of values.
-  __device__ void update(std::int64_t from, std::int64_t i, float decay_m, float decay_v) const {
-    const float g = scale[0] * grad[from];
+  __device__ void update(float grad, std::int64_t i, float decay_m, float decay_v) const {
+    const float g = scale[0] * grad;
     const float m_new = decay_m * m[i] + add_m * g;
     const float v_new = decay_v * v[i] + add_v * (g * g);
     m[i] = m_new;
     v[i] = v_new;
     value[i] = keep_value * value[i] - rate * m_new / (root * sqrtf(v_new) + epsilon);
   }
-  __device__ void operator()(std::int64_t i) const { update(i, i, keep_m, keep_v); }
+};
+
+struct AdamAll {
+  AdamUpdate all;
+  const float* grad;
+  __device__ void operator()(std::int64_t i) const { all.update(grad[i], i, all.keep_m, all.keep_v); }
 };
 
 /// Powers in double: beta2^step is within 1e-3 of 1 at first, where float would lose the correction's digits.
-AdamUpdate adam_update(const AdamHyper& hyper, const float* grad, const float* scale, float* value, float* m,
-                       float* v) {
+AdamUpdate adam_update(const AdamHyper& hyper, const float* scale, float* value, float* m, float* v) {
   const double beta1 = hyper.beta1, beta2 = hyper.beta2, lr = hyper.lr;
   return {.keep_m = static_cast<float>(beta1),
           .add_m = static_cast<float>(1 - beta1),
@@ -37,7 +42,6 @@ AdamUpdate adam_update(const AdamHyper& hyper, const float* grad, const float* s
           .rate = static_cast<float>(lr / (1 - std::pow(beta1, hyper.step))),
           .root = static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, hyper.step))),
           .epsilon = hyper.epsilon,
-          .grad = grad,
           .scale = scale,
           .value = value,
           .m = m,
@@ -46,6 +50,7 @@ AdamUpdate adam_update(const AdamHyper& hyper, const float* grad, const float* s
 
 struct AdamRowsUpdate {
   AdamUpdate all;
+  RowGradient gradient;
   const int* rows;
   int* last_step;
   double beta1, beta2;
@@ -63,12 +68,13 @@ struct AdamRowsUpdate {
     return {first, static_cast<float>(pow(beta1, slept + 1.0)), static_cast<float>(pow(beta2, slept + 1.0))};
   }
   __device__ void operator()(const Row& row, int u, int e) const {
-    all.update(static_cast<std::int64_t>(u) * E + e, row.first + e, row.decay_m, row.decay_v);
+    all.update(gradient.at(u, e), row.first + e, row.decay_m, row.decay_v);
   }
 };
 
 AdamRowsUpdate work_of(const AdamRows& op) {
-  return AdamRowsUpdate{adam_update(op.hyper, op.d_rows.data, op.scale.data, op.value.data, op.m.data, op.v.data),
+  return AdamRowsUpdate{adam_update(op.hyper, op.scale.data, op.value.data, op.m.data, op.v.data),
+                        row_gradient_of(op),
                         op.rows.data,
                         op.last_step.data,
                         op.hyper.beta1,
@@ -81,8 +87,9 @@ AdamRowsUpdate work_of(const AdamRows& op) {
 }  // namespace device
 
 void on_cuda(Context& ctx, const AdamStep& op) {
-  device::for_each(ctx, op.name, op.grad.size(),
-                   device::adam_update(op.hyper, op.grad.data, op.scale.data, op.value.data, op.m.data, op.v.data));
+  device::for_each(
+      ctx, op.name, op.grad.size(),
+      device::AdamAll{device::adam_update(op.hyper, op.scale.data, op.value.data, op.m.data, op.v.data), op.grad.data});
 }
 
 void on_cuda(Context& ctx, std::span<const AdamRows> ops) { device::for_each_row(ctx, ops, device::work_of); }

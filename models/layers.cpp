@@ -4,6 +4,15 @@
 
 namespace bib {
 
+EmbeddingBackward TableGradient::by_row(Context& ctx) const {
+  const int U = index.rows.dim(0), E = table.value().dim(1);
+  return {.offsets = index.offsets,
+          .positions = index.positions,
+          .d_y = d_y,
+          .d_rows = ctx.arena().make<real, 2>({U, E}),
+          .column = column};
+}
+
 FeatureEmbedding FeatureEmbedding::add(Parameters& p, const Config& config, const Features& features) {
   FeatureEmbedding e;
   for (const Features::Channel& channel : features.channels()) {
@@ -55,39 +64,31 @@ FeatureEmbedding::Saved FeatureEmbedding::forward(Context& ctx, const DeviceBatc
 
 void FeatureEmbedding::backward(Context& ctx, const DeviceBatch& batch, const Saved& s, View<const real, 3> d_x,
                                 TableGradients& out) const {
-  const auto gradient_of = [&](const DeviceRows& index, int dim, View<const real, 3> d_y, int column) {
-    return EmbeddingBackward{.offsets = index.offsets,
-                             .positions = index.positions,
-                             .d_y = d_y,
-                             .d_rows = ctx.arena().make<real, 2>({index.rows.dim(0), dim}),
-                             .column = column};
-  };
-  std::vector<EmbeddingBackward> gradients;
   int column = 0;
   for (std::size_t c = 0; c < tables.size(); ++c) {
-    gradients.push_back(gradient_of(batch.rows[c], dims[c], d_x, column));
-    out.push_back({tables[c], batch.rows[c].rows, gradients.back().d_rows});
+    out.push_back({tables[c], batch.rows[c], d_x, column});
     column += dims[c];
   }
-  if (filter_count > 0) gradients.push_back(gradient_of(batch.word_rows, filter_count, d_x, column));
-  run_all(ctx, gradients);
   if (filter_count == 0) return;
+  const View<real, 2> d_words = ctx.arena().make<real, 2>({batch.word_rows.rows.dim(0), filter_count});
+  run(ctx, EmbeddingBackward{.offsets = batch.word_rows.offsets,
+                             .positions = batch.word_rows.positions,
+                             .d_y = d_x,
+                             .d_rows = d_words,
+                             .column = column});
   const View<const int, 2> ids = batch.character_ids;
-  const int E = characters.value().dim(1);
-  const View<real, 3> d_characters = ctx.arena().make<real, 3>({ids.dim(0), ids.dim(1), E});
+  const View<real, 3> d_characters = ctx.arena().make<real, 3>({ids.dim(0), ids.dim(1), characters.value().dim(1)});
   run(ctx, ConvPoolBackward{.ids = ids,
                             .table = characters.value(),
                             .lengths = batch.character_lengths,
                             .w = filters.value(),
                             .where = s.where,
-                            .d_y = gradients.back().d_rows,
+                            .d_y = d_words,
                             .d_x = d_characters,
                             .d_w = filters.grad(),
                             .d_b = filter_bias.grad(),
                             .pad = pad});
-  const EmbeddingBackward of_characters = gradient_of(batch.character_rows, E, d_characters, 0);
-  run(ctx, of_characters);
-  out.push_back({characters, batch.character_rows.rows, of_characters.d_rows});
+  out.push_back({characters, batch.character_rows, d_characters});
 }
 
 Linear Linear::add(Parameters& p, const std::string& name, int inputs, int outputs) {

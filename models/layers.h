@@ -11,11 +11,13 @@
 
 namespace bib {
 
-/// The gradient of the rows of a table that a batch used.
+/// The gradient of a table, as a lookup's: what EmbeddingBackward makes of it, or an optimiser takes as it is.
 struct TableGradient {
   Table table;
-  View<const int, 1> rows;  // [U]
-  View<real, 2> d_rows;     // [U,E]
+  DeviceRows index;
+  View<const real, 3> d_y;  // [T,B,Y]
+  int column = 0;
+  EmbeddingBackward by_row(Context&) const;  // with new d_rows
 };
 using TableGradients = std::vector<TableGradient>;
 

@@ -43,7 +43,7 @@ TEST(AdamRows, equals_its_formula_after_decaying_the_moments_of_rows_that_slept)
       for (int e = 0; e < E; ++e) {
         const auto i = static_cast<std::size_t>(row) * E + e;
         Weight w{value[i], m[i] * std::pow(op.hyper.beta1, slept), v[i] * std::pow(op.hyper.beta2, slept)};
-        w.step(op.hyper, double(op.scale[0]) * double(op.d_rows[u][e]));
+        w.step(op.hyper, double(op.scale[0]) * row_gradient(op, u, e));
         value[i] = w.value, m[i] = w.m, v[i] = w.v;
       }
       EXPECT_EQ(op.last_step[row], op.hyper.step);
@@ -68,7 +68,14 @@ TEST(AdamRows, moments_equal_those_of_dense_adam_with_gradient_zero_in_between) 
     const auto grad = m.zeros({V * E});
     for (int u = 0; u < U; ++u) std::copy_n(d_rows[u].data, E, grad.data + rows[u] * E);
     const AdamHyper hyper{.beta1 = 0.7f, .beta2 = 0.9f, .step = step};
-    m.run(AdamRows{rows, d_rows, one, value, m1, v1, last_step, hyper});
+    m.run(AdamRows{.rows = rows,
+                   .d_rows = d_rows,
+                   .scale = one,
+                   .value = value,
+                   .m = m1,
+                   .v = v1,
+                   .last_step = last_step,
+                   .hyper = hyper});
     m.run(
         AdamStep{grad, one, dense_value.reshaped<1>({V * E}), m2.reshaped<1>({V * E}), v2.reshaped<1>({V * E}), hyper});
   }

@@ -35,7 +35,7 @@ TEST(SgdRows, equals_its_formula_at_the_rows) {
       for (int e = 0; e < E; ++e) {
         const auto i = static_cast<std::size_t>(op.rows[u]) * E + e;
         Weight w{value[i], double(before.velocity.data[i])};
-        w.step(op.hyper, double(op.scale[0]) * double(op.d_rows[u][e]));
+        w.step(op.hyper, double(op.scale[0]) * row_gradient(op, u, e));
         value[i] = w.value;
       }
     expect_near(op.value, value, tolerance, "value");

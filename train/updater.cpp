@@ -80,19 +80,41 @@ EmaRows Updater::average_of(int table, View<const int, 1> rows, int step) const 
           .step = step};
 }
 
+/// What the row optimisers read: sums by row, or for a large table, whose rows occur once or twice, what they are the
+/// sums of. The norm needs the sums.
+std::vector<Updater::RowSource> Updater::sum_rows(Context& ctx, const TableGradients& gradients) const {
+  constexpr int large = 4096;  // rows
+  std::vector<RowSource> sources;
+  std::vector<EmbeddingBackward> sums;
+  for (const TableGradient& g : gradients) {
+    RowSource& s = sources.emplace_back(RowSource{.table = g.table.index(), .rows = g.index.rows});
+    if (config_.clip == 0 && g.table.value().dim(0) >= large) {
+      s.offsets = g.index.offsets, s.positions = g.index.positions;
+      s.d_y = g.d_y, s.column = g.column;
+    } else {
+      s.d_rows = sums.emplace_back(g.by_row(ctx)).d_rows;
+    }
+  }
+  run_all(ctx, sums);
+  return sources;
+}
+
 void Updater::step(Context& ctx, const TableGradients& gradients, int step, float lr) {
+  const std::vector<RowSource> sources = sum_rows(ctx, gradients);
   const View<real, 1> sum = ctx.arena().make<real, 1>({1}), scale = ctx.arena().make<real, 1>({1});
   zero(ctx, sum);
-  std::vector<NormSquared> norms{{.x = parameters_.grads(), .sum = sum}};
-  for (const TableGradient& g : gradients)
-    norms.push_back({.x = g.d_rows.reshaped<1>({static_cast<int>(g.d_rows.size())}), .sum = sum});
-  run_all(ctx, norms);
+  if (config_.clip > 0) {
+    std::vector<NormSquared> norms{{.x = parameters_.grads(), .sum = sum}};
+    for (const RowSource& s : sources)
+      norms.push_back({.x = s.d_rows.reshaped<1>({static_cast<int>(s.d_rows.size())}), .sum = sum});
+    run_all(ctx, norms);
+  }
   run(ctx, ClipScale{.sum = sum, .scale = scale, .max_norm = config_.clip});
 
   // A row's average must be complete before its value changes.
   if (averaging()) {
     std::vector<EmaRows> averages;
-    for (const TableGradient& g : gradients) averages.push_back(average_of(g.table.index(), g.rows, step - 1));
+    for (const TableGradient& g : gradients) averages.push_back(average_of(g.table.index(), g.index.rows, step - 1));
     run_all(ctx, averages);
   }
   if (config_.optimizer == Optimizer::adam) {
@@ -104,16 +126,20 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
                       .v = dense(v_),
                       .hyper = hyper});
     std::vector<AdamRows> rows;
-    for (const TableGradient& g : gradients) {
-      const TableState& t = tables_[static_cast<std::size_t>(g.table.index())];
-      rows.push_back({.rows = g.rows,
-                      .d_rows = g.d_rows,
+    for (const RowSource& s : sources) {
+      const TableState& t = tables_[static_cast<std::size_t>(s.table)];
+      rows.push_back({.rows = s.rows,
+                      .d_rows = s.d_rows,
+                      .offsets = s.offsets,
+                      .positions = s.positions,
+                      .d_y = s.d_y,
                       .scale = scale,
-                      .value = parameters_.table(g.table.index()),
+                      .value = parameters_.table(s.table),
                       .m = t.m,
                       .v = t.v,
                       .last_step = t.last_step,
-                      .hyper = hyper});
+                      .hyper = hyper,
+                      .column = s.column});
     }
     run_all(ctx, rows);
   } else {
@@ -124,13 +150,17 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
                      .velocity = dense(m_),
                      .hyper = hyper});
     std::vector<SgdRows> rows;
-    for (const TableGradient& g : gradients) {
-      rows.push_back({.rows = g.rows,
-                      .d_rows = g.d_rows,
+    for (const RowSource& s : sources) {
+      rows.push_back({.rows = s.rows,
+                      .d_rows = s.d_rows,
+                      .offsets = s.offsets,
+                      .positions = s.positions,
+                      .d_y = s.d_y,
                       .scale = scale,
-                      .value = parameters_.table(g.table.index()),
-                      .velocity = tables_[static_cast<std::size_t>(g.table.index())].m,
-                      .hyper = hyper});
+                      .value = parameters_.table(s.table),
+                      .velocity = tables_[static_cast<std::size_t>(s.table)].m,
+                      .hyper = hyper,
+                      .column = s.column});
     }
     run_all(ctx, rows);
   }

@@ -41,6 +41,16 @@ class Updater {
     View<const int, 1> all_rows;
     std::shared_ptr<int> memory;
   };
+  /// A table's gradient as AdamRows and SgdRows take it.
+  struct RowSource {
+    int table = 0;
+    View<const int, 1> rows;
+    View<const real, 2> d_rows;
+    View<const int, 1> offsets, positions;
+    View<const real, 3> d_y;
+    int column = 0;
+  };
+  std::vector<RowSource> sum_rows(Context& ctx, const TableGradients& gradients) const;
   Buffer make_buffer(Context& ctx) const;
   View<real, 1> dense(const Buffer& buffer) const;
   View<real, 2> table(const Buffer& buffer, int index) const;

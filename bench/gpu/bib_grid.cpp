@@ -73,7 +73,6 @@ Run embedding_adam(Operands& m) {
     positions.insert(positions.end(), at.begin(), at.end());
     offsets.push_back(static_cast<int>(positions.size()));
   }
-  const int U = static_cast<int>(rows.size());
   const auto values = [&](const std::vector<int>& v) {
     return m.ints({static_cast<int>(v.size())}, [&](int i) { return v[static_cast<std::size_t>(i)]; });
   };
@@ -81,12 +80,10 @@ Run embedding_adam(Operands& m) {
   const EmbeddingForward forward{.ids = m.ints({N, 1}, [&](int i) { return ids[static_cast<std::size_t>(i)]; }),
                                  .table = table,
                                  .y = m.zeros({N, 1, E})};
-  const EmbeddingBackward backward{.offsets = values(offsets),
-                                   .positions = values(positions),
-                                   .d_y = m.uniform({N, 1, E}, 1),
-                                   .d_rows = m.zeros({U, E})};
   AdamRows adam{.rows = values(rows),
-                .d_rows = backward.d_rows,
+                .offsets = values(offsets),
+                .positions = values(positions),
+                .d_y = m.uniform({N, 1, E}, 1),
                 .scale = m.uniform({1}, 1),
                 .value = table,
                 .m = m.zeros({V, E}),
@@ -96,7 +93,6 @@ Run embedding_adam(Operands& m) {
   return [=, step = 0](Context& ctx) mutable {
     adam.hyper.step = ++step;
     run(ctx, forward);
-    run(ctx, backward);
     run(ctx, adam);
   };
 }

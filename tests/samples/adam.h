@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 
-#include "tests/harness.h"
+#include "tests/samples/embedding.h"
 
 namespace bib::test {
 
@@ -36,6 +36,7 @@ struct AdamRowsShape {
   std::string_view name;
   int U, V, E;
   AdamHyper hyper;
+  int T = 0, Y = 0, column = 0;  // T > 0: rows are looked up by U sequences of T steps
 };
 
 template <>
@@ -43,26 +44,38 @@ struct Samples<AdamRows> {
   static constexpr AdamRowsShape shapes[] = {{"one", 1, 1, 1, {}},
                                              {"no_rows", 0, 4, 3, {.step = 2}},
                                              {"all_rows_odd", 7, 7, 13, {.weight_decay = 0.01f, .step = 5}},
-                                             {"some_rows", 60, 300, 40, {.lr = 0.01f, .step = 400}}};
+                                             {"some_rows", 60, 300, 40, {.lr = 0.01f, .step = 400}},
+                                             {"looked_up", 5, 30, 13, {.step = 3}, 9, 20, 4},
+                                             {"looked_up_wide", 3, 7, 300, {.step = 9}, 8, 300, 0}};
   static constexpr AdamRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.step = 50}}};
 
   static AdamRows make(Maker& m, const AdamRowsShape& s) {
-    return {.rows = m.unique(s.U, s.V),
-            .d_rows = m.uniform({s.U, s.E}),
-            .scale = m.values<real>({1}, {0.5}),
-            .value = m.uniform({s.V, s.E}),
-            .m = m.uniform({s.V, s.E}),
-            .v = m.uniform({s.V, s.E}, 0, 1),
-            .last_step = m.ints({s.V}, 0, s.hyper.step - 1),
-            .hyper = s.hyper};
+    AdamRows op{.scale = m.values<real>({1}, {0.5}),
+                .value = m.uniform({s.V, s.E}),
+                .m = m.uniform({s.V, s.E}),
+                .v = m.uniform({s.V, s.E}, 0, 1),
+                .last_step = m.ints({s.V}, 0, s.hyper.step - 1),
+                .hyper = s.hyper,
+                .column = s.column};
+    if (s.T == 0) {
+      op.rows = m.unique(s.U, s.V);
+      op.d_rows = m.uniform({s.U, s.E});
+    } else {
+      const RowIndex index = row_index(m.ints({s.T, s.U}, -1, s.V - 1));
+      op.rows = on_host(m, index.rows);
+      op.offsets = on_host(m, index.offsets);
+      op.positions = on_host(m, index.positions);
+      op.d_y = m.uniform({s.T, s.U, s.Y});
+    }
+    return op;
   }
   static Writes writes(const AdamRows& op, const void* output, std::int64_t i) {
     const int row = static_cast<int>(output == op.last_step.data ? i : i / op.value.dim(1));
     const int *begin = op.rows.data, *end = begin + op.rows.dim(0);
     return std::binary_search(begin, end, row) ? Writes::update : Writes::keep;
   }
-  static int reduction(const AdamRowsShape&) { return 2; }
-  static double bytes(const AdamRows& op) { return 7.0 * sizeof(real) * static_cast<double>(op.d_rows.size()); }
+  static int reduction(const AdamRowsShape& s) { return 2 + s.T * s.U; }
+  static double bytes(const AdamRows& op) { return 7.0 * sizeof(real) * op.rows.dim(0) * op.value.dim(1); }
 };
 
 }  // namespace bib::test

@@ -1,7 +1,7 @@
 #pragma once
 #include <algorithm>
 
-#include "tests/harness.h"
+#include "tests/samples/embedding.h"
 
 namespace bib::test {
 
@@ -35,6 +35,7 @@ struct SgdRowsShape {
   std::string_view name;
   int U, V, E;
   SgdHyper hyper;
+  int T = 0, Y = 0, column = 0;  // T > 0: rows are looked up by U sequences of T steps
 };
 
 template <>
@@ -42,23 +43,35 @@ struct Samples<SgdRows> {
   static constexpr SgdRowsShape shapes[] = {{"one", 1, 1, 1, {}},
                                             {"no_rows", 0, 4, 3, {}},
                                             {"all_rows_odd", 7, 7, 13, {.momentum = 0.9f, .weight_decay = 0.01f}},
-                                            {"some_rows", 60, 300, 40, {.momentum = 0.9f}}};
+                                            {"some_rows", 60, 300, 40, {.momentum = 0.9f}},
+                                            {"looked_up", 5, 30, 13, {.momentum = 0.9f}, 9, 20, 4},
+                                            {"looked_up_wide", 3, 7, 300, {}, 8, 300, 0}};
   static constexpr SgdRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.momentum = 0.9f}}};
 
   static SgdRows make(Maker& m, const SgdRowsShape& s) {
-    return {.rows = m.unique(s.U, s.V),
-            .d_rows = m.uniform({s.U, s.E}),
-            .scale = m.values<real>({1}, {0.5}),
-            .value = m.uniform({s.V, s.E}),
-            .velocity = m.uniform({s.V, s.E}),
-            .hyper = s.hyper};
+    SgdRows op{.scale = m.values<real>({1}, {0.5}),
+               .value = m.uniform({s.V, s.E}),
+               .velocity = m.uniform({s.V, s.E}),
+               .hyper = s.hyper,
+               .column = s.column};
+    if (s.T == 0) {
+      op.rows = m.unique(s.U, s.V);
+      op.d_rows = m.uniform({s.U, s.E});
+    } else {
+      const RowIndex index = row_index(m.ints({s.T, s.U}, -1, s.V - 1));
+      op.rows = on_host(m, index.rows);
+      op.offsets = on_host(m, index.offsets);
+      op.positions = on_host(m, index.positions);
+      op.d_y = m.uniform({s.T, s.U, s.Y});
+    }
+    return op;
   }
   static Writes writes(const SgdRows& op, const void*, std::int64_t i) {
     const int *begin = op.rows.data, *end = begin + op.rows.dim(0);
     return std::binary_search(begin, end, static_cast<int>(i / op.value.dim(1))) ? Writes::update : Writes::keep;
   }
-  static int reduction(const SgdRowsShape&) { return 2; }
-  static double bytes(const SgdRows& op) { return 5.0 * sizeof(real) * static_cast<double>(op.d_rows.size()); }
+  static int reduction(const SgdRowsShape& s) { return 2 + s.T * s.U; }
+  static double bytes(const SgdRows& op) { return 5.0 * sizeof(real) * op.rows.dim(0) * op.value.dim(1); }
 };
 
 }  // namespace bib::test

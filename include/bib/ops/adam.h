@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "bib/context.h"
+#include "bib/ops/row_gradient.h"
 
 namespace bib {
 
@@ -32,25 +33,31 @@ struct AdamStep {
 
 /// Adam on the rows of a table that this step touched. The moments of a row that slept k steps are first decayed by
 /// beta^k (lazy Adam without it misses the dense optimiser's accuracy); weight decay likewise acts on touched rows
-/// only.
+/// only. The gradient is d_rows, or summed here from d_y.
 struct AdamRows {
   static constexpr std::string_view name = "adam_rows";
-  View<const int, 1> rows;     // [U]    unique
-  View<const real, 2> d_rows;  // [U,E]
-  View<const real, 1> scale;   // [1]
-  View<real, 2> value, m, v;   // [V,E]  updated in place at `rows`
-  View<int, 1> last_step;      // [V]    step that last touched the row, 0 at first
+  View<const int, 1> rows;       // [U]      unique
+  View<const real, 2> d_rows;    // [U,E]    left out with d_y
+  View<const int, 1> offsets;    // [U+1]    as EmbeddingBackward's, only with d_y
+  View<const int, 1> positions;  // [N]
+  View<const real, 3> d_y;       // [T,B,Y]  may be left out; reads columns column..column+E-1
+  View<const real, 1> scale;     // [1]
+  View<real, 2> value, m, v;     // [V,E]    updated in place at `rows`
+  View<int, 1> last_step;        // [V]      step that last touched the row, 0 at first
   AdamHyper hyper;
-  static auto operands(auto& o) { return std::tie(o.rows, o.d_rows, o.scale, o.value, o.m, o.v, o.last_step); }
+  int column = 0;
+  static auto operands(auto& o) {
+    return std::tie(o.rows, o.d_rows, o.offsets, o.positions, o.d_y, o.scale, o.value, o.m, o.v, o.last_step);
+  }
   void check() const {
-    expect_shape(name, "d_rows", d_rows, {rows.dim(0), value.dim(1)});
+    check_row_gradient(*this);
     expect_shape(name, "scale", scale, {1});
     expect_shape(name, "m", m, value.shape);
     expect_shape(name, "v", v, value.shape);
     expect_shape(name, "last_step", last_step, {value.dim(0)});
     expect(hyper.step >= 1, "adam_rows: step counts from 1");
   }
-  void check_values() const { expect_values(name, "rows", rows, 0, value.dim(0) - 1); }
+  void check_values() const { check_row_gradient_values(*this); }
 };
 
 void on_cpu(Context&, const AdamStep&);

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "bib/context.h"
+#include "bib/ops/row_gradient.h"
 
 namespace bib {
 
@@ -26,21 +27,28 @@ struct SgdStep {
   }
 };
 
-/// The same on the rows of a table that this step touched; rows not touched rest, velocity included.
+/// The same on the rows of a table that this step touched; rows not touched rest, velocity included. The
+/// gradient is d_rows, or summed here from d_y.
 struct SgdRows {
   static constexpr std::string_view name = "sgd_rows";
-  View<const int, 1> rows;        // [U]    unique
-  View<const real, 2> d_rows;     // [U,E]
+  View<const int, 1> rows;        // [U]      unique
+  View<const real, 2> d_rows;     // [U,E]    left out with d_y
+  View<const int, 1> offsets;     // [U+1]    as EmbeddingBackward's, only with d_y
+  View<const int, 1> positions;   // [N]
+  View<const real, 3> d_y;        // [T,B,Y]  may be left out; reads columns column..column+E-1
   View<const real, 1> scale;      // [1]
-  View<real, 2> value, velocity;  // [V,E]  updated in place at `rows`
+  View<real, 2> value, velocity;  // [V,E]    updated in place at `rows`
   SgdHyper hyper;
-  static auto operands(auto& o) { return std::tie(o.rows, o.d_rows, o.scale, o.value, o.velocity); }
+  int column = 0;
+  static auto operands(auto& o) {
+    return std::tie(o.rows, o.d_rows, o.offsets, o.positions, o.d_y, o.scale, o.value, o.velocity);
+  }
   void check() const {
-    expect_shape(name, "d_rows", d_rows, {rows.dim(0), value.dim(1)});
+    check_row_gradient(*this);
     expect_shape(name, "scale", scale, {1});
     expect_shape(name, "velocity", velocity, value.shape);
   }
-  void check_values() const { expect_values(name, "rows", rows, 0, value.dim(0) - 1); }
+  void check_values() const { check_row_gradient_values(*this); }
 };
 
 void on_cpu(Context&, const SgdStep&);
