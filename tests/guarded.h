@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "bib/context.h"
@@ -12,8 +13,8 @@ class Guarded {
  public:
   Guarded(Context& ctx, std::size_t bytes) : ctx_(ctx), bytes_(bytes) {
     base_ = static_cast<std::byte*>(allocate_bytes(ctx, bytes + 2 * guard));
-    const std::vector<std::byte> all(bytes + 2 * guard, pattern);
-    copy_bytes(ctx_, base_, ctx_.device(), all.data(), Device::cpu, all.size());
+    const std::vector<std::uint32_t> all((bytes + 2 * guard) / sizeof pattern, pattern);
+    copy_bytes(ctx_, base_, ctx_.device(), all.data(), Device::cpu, all.size() * sizeof pattern);
     ctx_.wait();
   }
   Guarded(const Guarded&) = delete;
@@ -23,16 +24,16 @@ class Guarded {
   void* data() const { return base_ + guard; }
 
   bool intact() const {
-    std::vector<std::byte> sides(2 * guard);
+    std::vector<std::uint32_t> sides(2 * guard / sizeof pattern);
     copy_bytes(ctx_, sides.data(), Device::cpu, base_, ctx_.device(), guard);
-    copy_bytes(ctx_, sides.data() + guard, Device::cpu, base_ + guard + bytes_, ctx_.device(), guard);
+    copy_bytes(ctx_, sides.data() + sides.size() / 2, Device::cpu, base_ + guard + bytes_, ctx_.device(), guard);
     ctx_.wait();
-    return std::all_of(sides.begin(), sides.end(), [](std::byte b) { return b == pattern; });
+    return std::all_of(sides.begin(), sides.end(), [](std::uint32_t word) { return word == pattern; });
   }
 
  private:
-  static constexpr std::size_t guard = 256;         // keeps the data aligned as allocate_bytes aligns
-  static constexpr auto pattern = std::byte{0xA5};  // neither 0 nor a plausible float
+  static constexpr std::size_t guard = 256;             // keeps the data aligned as allocate_bytes aligns
+  static constexpr std::uint32_t pattern = 0x7FF5A5A5;  // NaN as float and as double, and no plausible index
   Context& ctx_;
   std::size_t bytes_;
   std::byte* base_;

@@ -51,6 +51,7 @@ struct Samples<EmbeddingForward> {
                                               {"middle_columns_odd", 7, 3, 11, 5, 13, 6},
                                               {"few_rows_many_lookups", 40, 17, 3, 8, 8, 0},
                                               {"wider_than_a_block", 3, 4, 5, 300, 300, 0},
+                                              {"three_rounds_odd", 2, 4, 3, 301, 304, 3},
                                               {"last_columns", 9, 4, 200, 64, 96, 32}};
   static constexpr EmbeddingShape timed[] = {{"syllables_64x32_E64_of_128", 64, 32, 8000, 64, 128, 64},
                                              {"bigrams_56x64_E128", 56, 64, 100000, 128, 128, 0}};
