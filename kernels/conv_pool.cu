@@ -398,7 +398,7 @@ void on_cuda(Context& ctx, std::span<const ConvPoolBackward> ops) {
     const auto sharing = all.subspan(begin, end - begin);
     int turns = 0;
     for (const device::Backward& job : sharing) turns += device::cover(job.F, device::filters_in_turn);
-    constexpr int most_shared = 96 * 1024;  // two blocks per multiprocessor
+    constexpr int most_shared = 64 * 1024;  // what a block of sm_75 may have, so that sums are cut alike everywhere
     const int bytes = static_cast<int>(sizeof(float)) * device::warp_lanes * a.T;
     const bool in_shared = bytes <= most_shared;
     const int warps = in_shared ? std::clamp(most_shared / std::max(1, bytes), 1, std::clamp(turns, 1, 8)) : 1;

@@ -40,16 +40,13 @@ class Pinned {
 
 class OnDevice {
  public:
-  explicit OnDevice(std::size_t bytes = 0) {
-    if (bytes) check(cudaMalloc(&p_, bytes), "allocating room for a batch");
-  }
+  OnDevice() = default;
+  OnDevice(int device, std::size_t bytes) : p_(cuda_allocate(device, bytes)) {}
   OnDevice& operator=(OnDevice&& o) noexcept {
     std::swap(p_, o.p_);
     return *this;
   }
-  ~OnDevice() {
-    if (p_) cudaFree(p_);
-  }
+  ~OnDevice() { cuda_free(p_); }
   char* data() const { return static_cast<char*>(p_); }
 
  private:
@@ -121,13 +118,13 @@ struct Recorder {
   /// That of the recording so many before this one.
   Slot& slot(int back = 0) { return slots[(now + slot_count - back) % slot_count]; }
 
-  void begin() {
+  void begin(int device) {
     now = (now + 1) % slot_count;
     if (slot(2).used) slot(2).done.wait();
     slot().more.clear();
     if (slot().block.size() < room) {
       slot().block = Pinned(room);
-      slot().place = OnDevice(room);
+      slot().place = OnDevice(device, room);
     }
     used = wanted = 0;
   }
@@ -201,7 +198,7 @@ bool cuda_begin_recording(CudaState& state) {
   // The first time runs as it comes: kernels are loaded, the arena grows to its size.
   if (!std::exchange(state.recorder->warm, true)) return false;
   if (const device::Blas* blas = device::blas()) state.blas_handle(*blas);
-  state.recorder->begin();
+  state.recorder->begin(state.device);
   // Relaxed: allocating memory is no part of the graph, and allowed.
   device::check(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeRelaxed), "recording a graph");
   state.recording = true;

@@ -68,7 +68,7 @@ TEST(RunAllShared, norm_squared_adds_to_one_sum) {
 /// What several windows give their common input: each op's part on its own, added up.
 TEST(RunAllShared, conv_pool_backward_adds_to_one_gradient) {
   for (const Device device : devices()) {
-    for (const int T : {9, 100, 800}) {  // tiles in shared memory for eight warps, for seven, and too large for it
+    for (const int T : {9, 100, 800}) {  // tiles in shared memory for eight warps, for five, and too large for it
       SCOPED_TRACE(T);
       Context ctx({.device = device}), cpu;
       Maker m(test_seed(), true);
