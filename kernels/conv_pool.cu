@@ -131,7 +131,12 @@ __global__ void __launch_bounds__(threads, 2) best_positions(Group<Forward> grou
 
 constexpr int depth = 32;                      // channels at a time
 constexpr int row_words = depth / 2 + 4;       // of pairs: eight rows meet no bank twice
-constexpr std::size_t most_pairs = 96 * 1024;  // two blocks per multiprocessor; wider windows take the other way
+constexpr std::size_t most_pairs = 92 * 1024;  // two blocks per multiprocessor; wider windows take the other way
+constexpr int most_sequences = 2;              // of a block
+
+constexpr std::size_t pair_bytes(int W, int sequences) {
+  return sizeof(unsigned) * row_words * static_cast<std::size_t>(sequences * (tile + W - 1) + tile * W);
+}
 
 #ifdef BIB_TENSOR_CORES
 constexpr int row_warps = 4, filter_warps = 2;  // of a block: 16 positions and 32 filters each
@@ -158,67 +163,87 @@ __device__ void load_filter_pairs(const Forward& a, int c, int f, unsigned* to) 
 }
 #endif
 
-/// Warp w takes positions 16 (w % 4) .. and filters 32 (w / 4) .. of every tile; lanes as in mma.h.
+/// A block takes `Sequences` of them, so that these share the filters it loads. Warp w takes positions 16 (w % 4) ..
+/// and filters 32 (w / 4) .. of every tile; lanes as in mma.h.
+template <int Sequences>
 __global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Forward> group) {
 #ifdef BIB_TENSOR_CORES
-  DYN_SHARED(unsigned, words);  // the rows of a tile, then the filters of all taps
-  SHARED(float, best_value, [row_warps][tile]);
-  SHARED(int, best_at, [row_warps][tile]);
+  DYN_SHARED(unsigned, words);  // the rows of a tile of each sequence, then the filters of all taps
+  SHARED(float, best_value, [Sequences][row_warps][tile]);
+  SHARED(int, best_at, [Sequences][row_warps][tile]);
   const auto [a, block] = group.mine();
   const int rows = tile + a.W - 1, tiles = cover(a.F, tile);
-  unsigned* const filters = words + rows * row_words;
-  const int f = block % tiles * tile, b = block / tiles;
+  unsigned* const filters = words + Sequences * rows * row_words;
+  const int f = block % tiles * tile, b = block / tiles * Sequences;
   const int row = 16 * (warp_id() % row_warps), column = tile / filter_warps * (warp_id() / row_warps);
   const int g = lane_id() / 4, q = lane_id() % 4;
-  const int length = a.lengths[b], positions = max(1, length + 2 * a.pad - a.W + 1);
-  Best best[filter_tiles][2];
-  for (auto& pair : best)
-    for (auto& it : pair) it = {-INFINITY, 0x7FFFFFFF};
-  for (int p = 0; p < positions; p += tile) {
-    float sum[filter_tiles][4] = {};
+  int length[Sequences], positions[Sequences], most = 0;
+#pragma unroll
+  for (int s = 0; s < Sequences; ++s) {
+    length[s] = b + s < a.B ? a.lengths[b + s] : 0;
+    positions[s] = b + s < a.B ? max(1, length[s] + 2 * a.pad - a.W + 1) : 0;
+    most = max(most, positions[s]);
+  }
+  Best best[Sequences][filter_tiles][2];
+  for (auto& of_sequence : best)
+    for (auto& pair : of_sequence)
+      for (auto& it : pair) it = {-INFINITY, 0x7FFFFFFF};
+  for (int p = 0; p < most; p += tile) {
+    float sum[Sequences][filter_tiles][4] = {};
     for (int c = 0; c < a.C; c += depth) {
       __syncthreads();
-      load_pairs(a, b, length, p - a.pad, c, rows, words);
+#pragma unroll
+      for (int s = 0; s < Sequences; ++s)
+        load_pairs(a, b + s, length[s], p - a.pad, c, rows, words + s * rows * row_words);
       load_filter_pairs(a, c, f, filters);
       __syncthreads();
       for (int tap = 0; tap < a.W; ++tap)
 #pragma unroll
         for (int k = 0; k < depth / 2; k += 8) {
-          const unsigned* x = words + (row + g + tap) * row_words + k + q;
-          const uint4 left = make_uint4(x[0], x[8 * row_words], x[4], x[8 * row_words + 4]);
+          uint4 left[Sequences];
+#pragma unroll
+          for (int s = 0; s < Sequences; ++s) {
+            const unsigned* x = words + (s * rows + row + g + tap) * row_words + k + q;
+            left[s] = make_uint4(x[0], x[8 * row_words], x[4], x[8 * row_words + 4]);
+          }
 #pragma unroll
           for (int n = 0; n < filter_tiles; ++n) {
             const unsigned* w = filters + (tap * tile + column + 8 * n + g) * row_words + k + q;
-            mma_bf16(sum[n], left, w[0], w[4]);
+#pragma unroll
+            for (int s = 0; s < Sequences; ++s) mma_bf16(sum[s][n], left[s], w[0], w[4]);
           }
         }
     }
-    for (int half = 0; half < 2; ++half) {
-      const int at = p + row + g + 8 * half;
-      if (at >= positions) break;
-      for (int n = 0; n < filter_tiles; ++n)
-        for (int j = 0; j < 2; ++j) best[n][j].take(sum[n][2 * half + j], at);
-    }
+#pragma unroll
+    for (int s = 0; s < Sequences; ++s)
+      for (int half = 0; half < 2; ++half) {
+        const int at = p + row + g + 8 * half;
+        if (at < positions[s])
+          for (int n = 0; n < filter_tiles; ++n)
+            for (int j = 0; j < 2; ++j) best[s][n][j].take(sum[s][n][2 * half + j], at);
+      }
   }
-  for (int n = 0; n < filter_tiles; ++n)
-    for (int j = 0; j < 2; ++j) {
-      Best& mine = best[n][j];
-      for (int bits = 4; bits < warp_lanes; bits *= 2) {  // the lanes with the same q hold other positions
-        const float value = __shfl_xor_sync(all_lanes, mine.value, bits);
-        const int at = __shfl_xor_sync(all_lanes, mine.at, bits);
-        mine.take(value, at);
+#pragma unroll
+  for (int s = 0; s < Sequences; ++s)
+    for (int n = 0; n < filter_tiles; ++n)
+      for (int j = 0; j < 2; ++j) {
+        Best& mine = best[s][n][j];
+        for (int bits = 4; bits < warp_lanes; bits *= 2) {  // the lanes with the same q hold other positions
+          const float value = __shfl_xor_sync(all_lanes, mine.value, bits);
+          const int at = __shfl_xor_sync(all_lanes, mine.at, bits);
+          mine.take(value, at);
+        }
+        if (g == 0) {
+          best_value[s][warp_id() % row_warps][column + 8 * n + 2 * q + j] = mine.value;
+          best_at[s][warp_id() % row_warps][column + 8 * n + 2 * q + j] = mine.at;
+        }
       }
-      if (g == 0) {
-        best_value[warp_id() % row_warps][column + 8 * n + 2 * q + j] = mine.value;
-        best_at[warp_id() % row_warps][column + 8 * n + 2 * q + j] = mine.at;
-      }
-    }
   __syncthreads();
-  const int filter = static_cast<int>(threadIdx.x);
-  if (filter >= tile || f + filter >= a.F) return;
-  Best winner{best_value[0][filter], best_at[0][filter]};
-  for (int i = 1; i < row_warps; ++i) winner.take(best_value[i][filter], best_at[i][filter]);
-  a.write(b, f + filter, winner);
+  const int filter = static_cast<int>(threadIdx.x) % tile, s = static_cast<int>(threadIdx.x) / tile;
+  if (s >= Sequences || b + s >= a.B || f + filter >= a.F) return;
+  Best winner{best_value[s][0][filter], best_at[s][0][filter]};
+  for (int i = 1; i < row_warps; ++i) winner.take(best_value[s][i][filter], best_at[s][i][filter]);
+  a.write(b + s, f + filter, winner);
 #endif
 }
 
@@ -332,34 +357,43 @@ __global__ void input_gradients(Group<Backward> group) {
 void on_cuda(Context& ctx, std::span<const ConvPoolForward> ops) {
   const bool tensor_cores = ctx.cuda().math == Math::fast && ctx.cuda().compute_major >= 8;
   std::vector<device::Forward> fast, strict;
-  device::Grid of_fast{.threads = device::threads}, of_strict = of_fast;
+  int fast_blocks = 0, widest = 0;
+  device::Grid grid{.threads = device::threads};
   for (const ConvPoolForward& op : ops) {
     const int B = op.batch(), W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
-    const auto rows = static_cast<std::size_t>(device::tile + W);
-    const std::size_t pairs =
-        sizeof(unsigned) * device::row_words * (rows - 1 + static_cast<std::size_t>(device::tile * W));
-    const bool is_fast = tensor_cores && pairs <= device::most_pairs;
-    device::Grid& grid = is_fast ? of_fast : of_strict;
-    grid.shared = std::max(grid.shared, is_fast ? pairs : sizeof(float) * device::channels * rows);
-    (is_fast ? fast : strict)
-        .push_back({.x = device::input_of(op),
-                    .lengths = op.lengths.data,
-                    .w = op.w.data,
-                    .b = op.b.data,
-                    .y = op.y.data,
-                    .where = op.where.data,
-                    .B = B,
-                    .C = C,
-                    .W = W,
-                    .F = F,
-                    .Y = op.y.dim(1),
-                    .pad = op.pad,
-                    .column = op.column,
-                    .blocks = static_cast<unsigned>(B * device::cover(F, device::tile))});
+    const device::Forward job{.x = device::input_of(op),
+                              .lengths = op.lengths.data,
+                              .w = op.w.data,
+                              .b = op.b.data,
+                              .y = op.y.data,
+                              .where = op.where.data,
+                              .B = B,
+                              .C = C,
+                              .W = W,
+                              .F = F,
+                              .Y = op.y.dim(1),
+                              .pad = op.pad,
+                              .column = op.column,
+                              .blocks = static_cast<unsigned>(B * device::cover(F, device::tile))};
+    if (tensor_cores && device::pair_bytes(W, device::most_sequences) <= device::most_pairs) {
+      fast.push_back(job);
+      fast_blocks += static_cast<int>(job.blocks);
+      widest = std::max(widest, W);
+    } else {
+      strict.push_back(job);
+      grid.shared =
+          std::max(grid.shared, sizeof(float) * device::channels * static_cast<std::size_t>(device::tile + W));
+    }
   }
   constexpr std::string_view name = ConvPoolForward::name;
-  device::launch_all(ctx, name, device::best_positions_fast, std::span<const device::Forward>(fast), of_fast);
-  device::launch_all(ctx, name, device::best_positions, std::span<const device::Forward>(strict), of_strict);
+  device::launch_all(ctx, name, device::best_positions, std::span<const device::Forward>(strict), grid);
+  // Two sequences to a block where there are more of them than run at once.
+  const int sequences = fast_blocks > 2 * ctx.cuda().multiprocessors ? device::most_sequences : 1;
+  for (device::Forward& job : fast)
+    job.blocks = static_cast<unsigned>(device::cover(job.B, sequences) * device::cover(job.F, device::tile));
+  grid.shared = device::pair_bytes(widest, sequences);
+  device::launch_all(ctx, name, sequences == 1 ? device::best_positions_fast<1> : device::best_positions_fast<2>,
+                     std::span<const device::Forward>(fast), grid);
 }
 
 void on_cuda(Context& ctx, std::span<const ConvPoolBackward> ops) {

@@ -20,8 +20,11 @@ std::vector<Op> many(Maker& m) {
 }
 
 TYPED_TEST(RunAll, gives_each_op_the_bits_that_it_has_alone) {
-  for (const Device device : devices()) {
-    Context ctx({.device = device});
+  std::vector<ContextOptions> all;
+  for (const Device device : devices()) all.push_back({.device = device});
+  if (cuda_at_hand()) all.push_back({.device = Device::cuda, .math = Math::fast});
+  for (const ContextOptions& options : all) {
+    Context ctx(options);
     Maker m;
     std::deque<Placed<TypeParam>> together;
     std::vector<TypeParam> ops;

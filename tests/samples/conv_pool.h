@@ -22,7 +22,7 @@ struct Samples<ConvPoolForward> {
                                              {"two_tiles", 70, 3, 40, 4, 70, 2, 75, 3},
                                              {"classification", 24, 10, 32, 3, 48, 1, 144, 48, true},
                                              {"looked_up_odd", 9, 6, 5, 3, 7, 1, 9, 1, false, 11},
-                                             {"characters_of_300_words", 8, 300, 30, 3, 50, 1, 50, 0, true, 60}};
+                                             {"characters_of_301_words", 8, 301, 30, 3, 50, 1, 50, 0, true, 60}};
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
                                             {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},
                                             {"tc_56x64_128to128_W5", 56, 64, 128, 5, 128, 2, 128, 0},
