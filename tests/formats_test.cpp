@@ -169,6 +169,11 @@ TEST(Json, OffsetsInOtherUnits) {
   EXPECT_THAT(error_of(R"({"text":"가나","label":[[3,5,"A"]]})", bytes), HasSubstr("cuts a character in two"));
 }
 
+TEST(Json, AnEmptyLabelIsRefused) {
+  EXPECT_THAT(error_of(R"({"text":"가나","spans":[{"start":0,"end":1,"label":""}]})"),
+              HasSubstr("t:1: error: span 0..1 has an empty label"));
+}
+
 TEST(Json, WhatIsLeftOutIsCounted) {
   const Corpus corpus = read(
       "{\"text\":\"a\",\"label\":\"x\",\"answer\":\"reject\"}\n{\"text\":\"b\",\"label\":\"x\",\"answer\":\"ignore\"}\n"

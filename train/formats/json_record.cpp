@@ -156,10 +156,11 @@ void RecordReader::add_span(Spot& spot, double begin, double end, std::string la
       return std::floor(x) == x ? json(static_cast<std::int64_t>(x)).dump() : json(x).dump();
     };
     source_.report(severity, spot.document.line, 0,
-                   "span " + number(begin) + ".." + number(end) + " " + label + " " + why);
+                   "span " + number(begin) + ".." + number(end) + (label.empty() ? "" : " " + label) + " " + why);
     if (severity == Severity::error) spot.bad = true;
   };
   const double length = static_cast<double>(spot.map().length());
+  if (label.empty()) return fail(Severity::error, "has an empty label");
   if (!(begin >= 0 && begin <= end && end <= 9e15)) return fail(Severity::error, "is no range");
   if (begin == end) return fail(Severity::warning, "is empty: left out");
   if (end > length)
