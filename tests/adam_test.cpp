@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include "tests/reference.h"
 
 namespace bib::test {
@@ -82,6 +84,18 @@ TEST(AdamRows, moments_equal_those_of_dense_adam_with_gradient_zero_in_between) 
   const double tolerance = 30 * static_cast<double>(std::numeric_limits<real>::epsilon());
   expect_near(m1, std::vector<double>(m2.data, m2.data + m2.size()), tolerance, "m");
   expect_near(v1, std::vector<double>(v2.data, v2.data + v2.size()), tolerance, "v");
+}
+
+TEST(AdamRows, takes_the_gradient_or_what_it_is_the_sum_of) {
+  Maker m;
+  AdamRows op = Samples<AdamRows>::make(m, Samples<AdamRows>::shapes[4]);
+  const auto refused = [&](const std::string& why) {
+    EXPECT_THAT([&] { m.run(op); }, testing::ThrowsMessage<std::invalid_argument>(why));
+  };
+  op.column = 8;  // 13 columns from there are one more than there are
+  refused("adam_rows: column block exceeds d_y");
+  op.d_rows = m.uniform({op.rows.dim(0), op.value.dim(1)});
+  refused("adam_rows: d_rows and d_y cannot both be given");
 }
 
 TEST(AdamStep, forbidden_weight_stays_at_minus_infinity) {

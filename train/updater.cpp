@@ -128,18 +128,12 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
     std::vector<AdamRows> rows;
     for (const RowSource& s : sources) {
       const TableState& t = tables_[static_cast<std::size_t>(s.table)];
-      rows.push_back({.rows = s.rows,
-                      .d_rows = s.d_rows,
-                      .offsets = s.offsets,
-                      .positions = s.positions,
-                      .d_y = s.d_y,
-                      .scale = scale,
-                      .value = parameters_.table(s.table),
-                      .m = t.m,
-                      .v = t.v,
-                      .last_step = t.last_step,
-                      .hyper = hyper,
-                      .column = s.column});
+      rows.push_back(s.read_by(AdamRows{.scale = scale,
+                                        .value = parameters_.table(s.table),
+                                        .m = t.m,
+                                        .v = t.v,
+                                        .last_step = t.last_step,
+                                        .hyper = hyper}));
     }
     run_all(ctx, rows);
   } else {
@@ -151,16 +145,10 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
                      .hyper = hyper});
     std::vector<SgdRows> rows;
     for (const RowSource& s : sources) {
-      rows.push_back({.rows = s.rows,
-                      .d_rows = s.d_rows,
-                      .offsets = s.offsets,
-                      .positions = s.positions,
-                      .d_y = s.d_y,
-                      .scale = scale,
-                      .value = parameters_.table(s.table),
-                      .velocity = tables_[static_cast<std::size_t>(s.table)].m,
-                      .hyper = hyper,
-                      .column = s.column});
+      rows.push_back(s.read_by(SgdRows{.scale = scale,
+                                       .value = parameters_.table(s.table),
+                                       .velocity = tables_[static_cast<std::size_t>(s.table)].m,
+                                       .hyper = hyper}));
     }
     run_all(ctx, rows);
   }

@@ -49,6 +49,14 @@ class Updater {
     View<const int, 1> offsets, positions;
     View<const real, 3> d_y;
     int column = 0;
+
+    template <class Op>
+    Op read_by(Op op) const {
+      op.rows = rows, op.d_rows = d_rows;
+      op.offsets = offsets, op.positions = positions;
+      op.d_y = d_y, op.column = column;
+      return op;
+    }
   };
   std::vector<RowSource> sum_rows(Context& ctx, const TableGradients& gradients) const;
   Buffer make_buffer(Context& ctx) const;

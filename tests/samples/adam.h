@@ -57,16 +57,7 @@ struct Samples<AdamRows> {
                 .last_step = m.ints({s.V}, 0, s.hyper.step - 1),
                 .hyper = s.hyper,
                 .column = s.column};
-    if (s.T == 0) {
-      op.rows = m.unique(s.U, s.V);
-      op.d_rows = m.uniform({s.U, s.E});
-    } else {
-      const RowIndex index = row_index(m.ints({s.T, s.U}, -1, s.V - 1));
-      op.rows = on_host(m, index.rows);
-      op.offsets = on_host(m, index.offsets);
-      op.positions = on_host(m, index.positions);
-      op.d_y = m.uniform({s.T, s.U, s.Y});
-    }
+    make_row_gradient(m, s, op);
     return op;
   }
   static Writes writes(const AdamRows& op, const void* output, std::int64_t i) {

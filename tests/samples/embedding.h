@@ -34,6 +34,21 @@ inline View<int, 1> on_host(Maker& m, const std::vector<int>& list) {
   return m.values(std::array{static_cast<int>(list.size())}, std::span<const int>(list));
 }
 
+/// Rows with their gradient, or with what it is the sum of, for a row optimiser.
+template <class Op, class Shape>
+void make_row_gradient(Maker& m, const Shape& s, Op& op) {
+  if (s.T == 0) {
+    op.rows = m.unique(s.U, s.V);
+    op.d_rows = m.uniform({s.U, s.E});
+  } else {
+    const RowIndex index = row_index(m.ints({s.T, s.U}, -1, s.V - 1));
+    op.rows = on_host(m, index.rows);
+    op.offsets = on_host(m, index.offsets);
+    op.positions = on_host(m, index.positions);
+    op.d_y = m.uniform({s.T, s.U, s.Y});
+  }
+}
+
 /// The gradient of element e of unique row u that a row optimiser is given, by its definition.
 template <class Op>
 double row_gradient(const Op& op, int u, int e) {

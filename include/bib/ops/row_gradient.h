@@ -5,16 +5,18 @@
 
 namespace bib {
 
-/// Of an op with rows, d_rows, offsets, positions, d_y, column and value.
+/// Throws std::invalid_argument unless the shapes agree: of an op with rows, d_rows, offsets, positions, d_y, column
+/// and value.
 template <class Op>
 void check_row_gradient(const Op& op) {
   const int U = op.rows.dim(0), E = op.value.dim(1);
-  expect(!op.d_y || !op.d_rows, "d_rows and d_y cannot both be given");
+  expect(!op.d_y || !op.d_rows, std::string(Op::name) + ": d_rows and d_y cannot both be given");
   if (!op.d_y) return expect_shape(Op::name, "d_rows", op.d_rows, {U, E});
   expect_shape(Op::name, "offsets", op.offsets, {U + 1});
-  expect(op.column >= 0 && op.column + E <= op.d_y.dim(2), "column block exceeds d_y");
+  expect(op.column >= 0 && op.column + E <= op.d_y.dim(2), std::string(Op::name) + ": column block exceeds d_y");
 }
 
+/// The same for the ranges of what the op reads as an index; the integers are on the host.
 template <class Op>
 void check_row_gradient_values(const Op& op) {
   expect_values(Op::name, "rows", op.rows, 0, op.value.dim(0) - 1);
