@@ -20,6 +20,7 @@ constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
                                    {"ner_15_types", 12, 35, 31, true},
                                    {"ner_15_types_partial", 12, 7, 31, true, true},
                                    {"past_two_registers", 5, 3, 61},
+                                   {"groups_of_several", 2, 150, 33},
                                    {"long", 150, 2, 5, true},
                                    {"scores_for_log_space", 40, 5, 6, true, true, 100},
                                    {"over_a_thousand_tags", 2, 2, 1030}};
