@@ -1,7 +1,8 @@
-// Gradient norm: sums of fixed chunks, added up in double in their order.
+// Gradient norm: sums of fixed chunks, or of a block's rows, added up in double in their order.
 #include "bib/ops/norm.h"
 #include "kernels/elementwise.h"
 #include "kernels/reduce.h"
+#include "kernels/row_gradient.h"
 
 namespace bib {
 namespace device {
@@ -10,18 +11,36 @@ namespace {
 constexpr int chunk = 16384, threads = 256;
 
 struct Squares {
-  const float* x;
+  const float* x;  // null: of the rows
   std::int64_t n;
-  float* partial;  // one per chunk
+  RowGradient gradient;
+  int rows;
+  RowThreads row_threads;
+  float* partial;  // one per block
   unsigned blocks;
 };
 
-__global__ void squares_of_chunks(Group<Squares> group) {
-  const auto [a, block] = group.mine();
+__device__ float squares_of_chunk(const Squares& a, int block) {
   const std::int64_t begin = static_cast<std::int64_t>(block) * chunk, end = min(a.n, begin + chunk);
   float sum = 0;
   for (std::int64_t i = begin + threadIdx.x; i < end; i += threads) sum += a.x[i] * a.x[i];
-  sum = block_sum(sum);
+  return sum;
+}
+
+__device__ float squares_of_row(const Squares& a, int block) {
+  const int u = block * a.row_threads.rows() + a.row_threads.row();
+  if (u >= a.rows) return 0;
+  float sum = 0;
+  for (int e = a.row_threads.along(); e < a.gradient.E; e += a.row_threads.width()) {
+    const float g = a.gradient.at(u, e);
+    sum += g * g;
+  }
+  return sum;
+}
+
+__global__ void squares(Group<Squares> group) {
+  const auto [a, block] = group.mine();
+  const float sum = block_sum(a.x ? squares_of_chunk(a, block) : squares_of_row(a, block));
   if (threadIdx.x == 0) a.partial[block] = sum;
 }
 
@@ -60,14 +79,20 @@ void on_cuda(Context& ctx, std::span<const NormSquared> ops) {
   std::vector<device::Squares> squares;
   std::vector<device::Addition> additions;
   for (const NormSquared& op : ops) {
-    const std::int64_t n = op.x.size();
-    const int chunks = static_cast<int>((n + device::chunk - 1) / device::chunk);
-    if (chunks == 0) continue;
-    float* partial = ctx.arena().make<float, 1>({chunks}).data;
-    squares.push_back({op.x.data, n, partial, static_cast<unsigned>(chunks)});
-    additions.push_back({partial, chunks, op.sum.data, 1});
+    device::Squares s{.x = op.x.data, .n = op.x.size()};
+    if (op.d_y) {
+      s.gradient = device::row_gradient_of(op, op.E), s.rows = op.rows(), s.row_threads = device::row_threads(op.E);
+      s.blocks = s.row_threads.blocks_for(s.rows);
+    } else {
+      s.blocks = static_cast<unsigned>((s.n + device::chunk - 1) / device::chunk);
+    }
+    if (s.blocks == 0) continue;
+    const int count = static_cast<int>(s.blocks);
+    s.partial = ctx.arena().make<float, 1>({count}).data;
+    squares.push_back(s);
+    additions.push_back({s.partial, count, op.sum.data, 1});
   }
-  device::launch_all(ctx, NormSquared::name, device::squares_of_chunks, std::span<const device::Squares>(squares));
+  device::launch_all(ctx, NormSquared::name, device::squares, std::span<const device::Squares>(squares));
   device::launch_through(ctx, NormSquared::name, device::add_chunks, std::span<const device::Addition>(additions));
 }
 

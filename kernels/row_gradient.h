@@ -21,15 +21,18 @@ struct RowGradient {
   }
 };
 
+/// The sums of d_y at the positions of each row.
+template <class Op>
+RowGradient row_gradient_of(const Op& op, int E) {
+  return {nullptr, op.offsets.data, op.positions.data, op.d_y.data, E, op.d_y.dim(2), op.column};
+}
+
+/// Of a row optimiser.
 template <class Op>
 RowGradient row_gradient_of(const Op& op) {
-  return {op.d_y ? nullptr : op.d_rows.data,
-          op.offsets.data,
-          op.positions.data,
-          op.d_y.data,
-          op.value.dim(1),
-          op.d_y.dim(2),
-          op.column};
+  RowGradient gradient = row_gradient_of(op, op.value.dim(1));
+  if (!op.d_y) gradient.d_rows = op.d_rows.data;
+  return gradient;
 }
 
 }  // namespace bib::device

@@ -7,6 +7,8 @@ TEST(NormSquared, adds_the_sum_of_squares) {
   for_each_run<NormSquared>([](const NormSquared& op, double tolerance, const NormSquared& before) {
     double sum = static_cast<double>(before.sum[0]);
     for (std::int64_t i = 0; i < op.x.size(); ++i) sum += double(op.x.data[i]) * double(op.x.data[i]);
+    for (int u = 0; op.d_y && u < op.rows(); ++u)
+      for (int e = 0; e < op.E; ++e) sum += row_gradient(op, u, e) * row_gradient(op, u, e);
     expect_near(op.sum, {sum}, tolerance, "sum");
   });
 }

@@ -80,15 +80,15 @@ EmaRows Updater::average_of(int table, View<const int, 1> rows, int step) const 
           .step = step};
 }
 
-/// What the row optimisers read: sums by row, or for a large table, whose rows occur once or twice, what they are the
-/// sums of. The norm needs the sums.
+/// What the norm and the row optimisers read: sums by row, or for a large table, whose rows occur once or twice, what
+/// they are the sums of.
 std::vector<Updater::RowSource> Updater::sum_rows(Context& ctx, const TableGradients& gradients) const {
   constexpr int large = 4096;  // rows
   std::vector<RowSource> sources;
   std::vector<EmbeddingBackward> sums;
   for (const TableGradient& g : gradients) {
     RowSource& s = sources.emplace_back(RowSource{.table = g.table.index(), .rows = g.index.rows});
-    if (config_.clip == 0 && g.table.value().dim(0) >= large) {
+    if (g.table.value().dim(0) >= large) {
       s.offsets = g.index.offsets, s.positions = g.index.positions;
       s.d_y = g.d_y, s.column = g.column;
     } else {
@@ -105,8 +105,7 @@ void Updater::step(Context& ctx, const TableGradients& gradients, int step, floa
   zero(ctx, sum);
   if (config_.clip > 0) {
     std::vector<NormSquared> norms{{.x = parameters_.grads(), .sum = sum}};
-    for (const RowSource& s : sources)
-      norms.push_back({.x = s.d_rows.reshaped<1>({static_cast<int>(s.d_rows.size())}), .sum = sum});
+    for (const RowSource& s : sources) norms.push_back(s.norm(parameters_.table(s.table).dim(1), sum));
     run_all(ctx, norms);
   }
   run(ctx, ClipScale{.sum = sum, .scale = scale, .max_norm = config_.clip});

@@ -41,7 +41,7 @@ class Updater {
     View<const int, 1> all_rows;
     std::shared_ptr<int> memory;
   };
-  /// A table's gradient as AdamRows and SgdRows take it.
+  /// A table's gradient as NormSquared, AdamRows and SgdRows take it.
   struct RowSource {
     int table = 0;
     View<const int, 1> rows;
@@ -50,6 +50,10 @@ class Updater {
     View<const real, 3> d_y;
     int column = 0;
 
+    NormSquared norm(int E, View<real, 1> sum) const {
+      if (!d_y) return {.x = d_rows.reshaped<1>({static_cast<int>(d_rows.size())}), .sum = sum};
+      return {.offsets = offsets, .positions = positions, .d_y = d_y, .sum = sum, .column = column, .E = E};
+    }
     template <class Op>
     Op read_by(Op op) const {
       op.rows = rows, op.d_rows = d_rows;

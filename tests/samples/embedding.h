@@ -52,7 +52,8 @@ void make_row_gradient(Maker& m, const Shape& s, Op& op) {
 /// The gradient of element e of unique row u that a row optimiser is given, by its definition.
 template <class Op>
 double row_gradient(const Op& op, int u, int e) {
-  if (!op.d_y) return static_cast<double>(op.d_rows[u][e]);
+  if constexpr (requires { op.d_rows; })
+    if (!op.d_y) return static_cast<double>(op.d_rows[u][e]);
   double sum = 0;
   for (int i = op.offsets[u]; i < op.offsets[u + 1]; ++i)
     sum += static_cast<double>(op.d_y.data[op.positions[i] * op.d_y.dim(2) + op.column + e]);

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "bib/context.h"
+#include "bib/ops/row_gradient.h"
 
 namespace bib {
 
@@ -36,10 +37,7 @@ struct EmbeddingBackward {
     expect_shape(name, "offsets", offsets, {d_rows.dim(0) + 1});
     expect(column >= 0 && column + d_rows.dim(1) <= d_y.dim(2), "embedding_backward: column block exceeds d_y");
   }
-  void check_values() const {
-    expect_values(name, "offsets", offsets, 0, positions.dim(0));
-    expect_values(name, "positions", positions, 0, d_y.dim(0) * d_y.dim(1) - 1);
-  }
+  void check_values() const { check_lookups(*this); }
 };
 
 void on_cpu(Context&, const EmbeddingForward&);

@@ -16,13 +16,18 @@ void check_row_gradient(const Op& op) {
   expect(op.column >= 0 && op.column + E <= op.d_y.dim(2), std::string(Op::name) + ": column block exceeds d_y");
 }
 
-/// The same for the ranges of what the op reads as an index; the integers are on the host.
+/// Throws std::invalid_argument unless offsets and positions stay within d_y; the integers are on the host.
+template <class Op>
+void check_lookups(const Op& op) {
+  expect_values(Op::name, "offsets", op.offsets, 0, op.positions.dim(0));
+  expect_values(Op::name, "positions", op.positions, 0, op.d_y.dim(0) * op.d_y.dim(1) - 1);
+}
+
+/// The same, and for the rows.
 template <class Op>
 void check_row_gradient_values(const Op& op) {
   expect_values(Op::name, "rows", op.rows, 0, op.value.dim(0) - 1);
-  if (!op.d_y) return;
-  expect_values(Op::name, "offsets", op.offsets, 0, op.positions.dim(0));
-  expect_values(Op::name, "positions", op.positions, 0, op.d_y.dim(0) * op.d_y.dim(1) - 1);
+  if (op.d_y) check_lookups(op);
 }
 
 }  // namespace bib
