@@ -168,7 +168,9 @@ int run_suite(int argc, char** argv, F&& add) {
   Roof roof(available_threads());
   describe_machine(roof);
   add(roof);
-  return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
+  const auto ran = benchmark::RunSpecifiedBenchmarks();
+  kept = {};  // before the end of main(), where CUDA may be gone
+  return ran > 0 ? 0 : 1;
 }
 
 }  // namespace bib::bench

@@ -7,8 +7,11 @@ namespace bib {
 Recording::Recording(Context& ctx)
     : ctx_(ctx), on_(ctx.device() == Device::cuda && !ctx.careful() && cuda_begin_recording(ctx.cuda())) {}
 
-Recording::~Recording() {
-  if (on_) cuda_cancel_recording(ctx_.cuda());
+bool Recording::cancel() noexcept {
+  if (!on_) return false;
+  cuda_cancel_recording(ctx_.cuda());
+  on_ = false;
+  return true;
 }
 
 void Recording::finish() {

@@ -4,11 +4,13 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "bib/cuda_backend.h"
 #include "bib/ops/crf.h"
 #include "kernels/blas.h"
+#include "kernels/device.h"
 #include "kernels/graph.h"
 #include "kernels/launch.h"
 
@@ -23,6 +25,8 @@ void check(cudaError_t status, const char* what) {
 }
 
 void allow_shared(int device, const void* kernel, std::size_t bytes, const char* name) {
+  // Without asking, a kernel may have 48 KiB less what its fixed arrays take, up to 12 of them.
+  if (bytes <= 32 * 1024) return;
   static std::mutex one_at_a_time;
   static std::map<std::pair<int, const void*>, std::size_t> allowed;
   const std::lock_guard lock(one_at_a_time);
@@ -30,6 +34,31 @@ void allow_shared(int device, const void* kernel, std::size_t bytes, const char*
   if (bytes <= most) return;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
   most = bytes;
+}
+
+int clusters_at_once(const CudaState& state, const void* kernel, const Grid& grid) {
+  if (grid.cluster == 1) return state.multiprocessors;
+  static std::mutex one_at_a_time;
+  static std::map<std::tuple<int, const void*, unsigned, std::size_t>, int> known;
+  const std::lock_guard lock(one_at_a_time);
+  const auto [found, is_new] = known.try_emplace({state.device, kernel, grid.cluster, grid.shared}, 0);
+  if (!is_new) return found->second;
+  check(use_device(state.device), "choosing the device");
+  allow_shared(state.device, kernel, grid.shared, "asking for clusters");
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {grid.cluster, 1, 1};
+  const cudaLaunchConfig_t config{.gridDim = dim3(grid.cluster),
+                                  .blockDim = grid.threads,
+                                  .dynamicSmemBytes = grid.shared,
+                                  .attrs = &cluster,
+                                  .numAttrs = 1};
+  // An error: the device has no room for one.
+  if (cudaOccupancyMaxActiveClusters(&found->second, kernel, &config) != cudaSuccess) {
+    found->second = 0;
+    cudaGetLastError();
+  }
+  return found->second;
 }
 }  // namespace device
 
@@ -44,6 +73,37 @@ int attribute(cudaDeviceAttr which, int index) {
 }
 
 __global__ void any_kernel() {}
+
+template <class T>
+__global__ void set_to_zero(T* p, std::int64_t n) {
+  for (std::int64_t i = device::global_thread(); i < n; i += device::grid_threads()) p[i] = T{};
+}
+
+/// Which GPU's memory is which: it may be freed by a thread that has not used that GPU, and asking CUDA from there
+/// would open another one.
+class Owners {
+ public:
+  void add(void* p, int device) {
+    const std::lock_guard lock(mutex_);
+    devices_[p] = device;
+  }
+  int forget(void* p) {
+    const std::lock_guard lock(mutex_);
+    const auto found = devices_.find(p);
+    if (found == devices_.end()) return 0;
+    const int device = found->second;
+    devices_.erase(found);
+    return device;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<void*, int> devices_;
+};
+Owners& owners() {
+  static Owners& all = *new Owners;  // never destroyed: other statics free memory at exit
+  return all;
+}
 
 /// The compute capability that the kernels were compiled for, times 10: at most that of the current device, which also
 /// runs what was made for older ones. 0 where it cannot run them.
@@ -97,7 +157,9 @@ CudaState* make_cuda_state(int index, Math math) {
   state->math = math;
   device::check(device::use_device(index), "choosing the device");
   state->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
-  state->compute_major = std::min(attribute(cudaDevAttrComputeCapabilityMajor, index), compiled_for() / 10);
+  const int major = attribute(cudaDevAttrComputeCapabilityMajor, index);
+  state->compute_major = std::min(major, compiled_for() / 10);
+  state->preferred_clusters = major >= 10;
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
   device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");
@@ -109,15 +171,15 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
     if (status != CUBLAS_STATUS_SUCCESS)
       throw std::runtime_error("cuBLAS cannot start on this GPU: status " + std::to_string(status));
   };
-  if (!handle) {
-    check(blas.create(&handle));
-    check(blas.set_stream(handle, stream));
-    // One of our own, of the size NVIDIA names for sm_90: cuBLAS would allocate one inside of a graph.
-    constexpr std::size_t workspace = std::size_t{32} << 20;
-    blas_workspace = cuda_allocate(device, workspace);
-    check(blas.set_workspace(handle, blas_workspace, workspace));
-    check(blas.set_math(handle, math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
-  }
+  if (blas_ready) return handle;
+  if (!handle) check(blas.create(&handle));
+  check(blas.set_stream(handle, stream));
+  // One of our own, of the size NVIDIA names for sm_90: cuBLAS would allocate one inside of a graph.
+  constexpr std::size_t workspace = std::size_t{32} << 20;
+  if (!blas_workspace) blas_workspace = cuda_allocate(device, workspace);
+  check(blas.set_workspace(handle, blas_workspace, workspace));
+  check(blas.set_math(handle, math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+  blas_ready = true;
   return handle;
 }
 
@@ -132,13 +194,14 @@ CrfFault* CudaState::fault() {
 }
 
 void CudaState::raise_fault() {
-  if (!fault_memory || fault_memory->kind == CrfFault::none) return;
+  if (!fault_memory || *const_cast<const volatile int*>(&fault_memory->kind) == CrfFault::none) return;
   std::exchange(*fault_memory, CrfFault{}).refuse(CrfLoss::name);
 }
 
 void destroy_cuda_state(CudaState* state) noexcept {
   if (!state) return;
   device::use_device(state->device);
+  cudaStreamSynchronize(state->stream);
   state->recorder.reset();
   if (state->handle) device::blas()->destroy(state->handle);
   cudaFree(state->blas_workspace);
@@ -153,6 +216,7 @@ void* cuda_allocate(int device_index, std::size_t bytes) {
   const cudaError_t status = cudaMalloc(&p, bytes ? bytes : 1);
   if (status != cudaErrorMemoryAllocation) {
     device::check(status, "allocating device memory");
+    owners().add(p, device_index);
     return p;
   }
   cudaGetLastError();
@@ -162,7 +226,11 @@ void* cuda_allocate(int device_index, std::size_t bytes) {
                     mebibytes(total) + " free; use a smaller batch or --device cpu");
 }
 
-void cuda_free(void* p) noexcept { cudaFree(p); }
+void cuda_free(void* p) noexcept {
+  if (!p) return;
+  device::use_device(owners().forget(p));
+  cudaFree(p);
+}
 
 // From pageable host memory cudaMemcpyAsync returns when the source has been read; to it, when the copy is done.
 void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes) {
@@ -178,13 +246,24 @@ void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, D
 }
 
 void cuda_zero(CudaState& state, void* p, std::size_t bytes) {
-  state.note(reinterpret_cast<const void*>(&cuda_zero));
   device::check(device::use_device(state.device), "choosing the device");
-  device::check(cudaMemsetAsync(p, 0, bytes, state.stream), "zeroing");
+  if (!state.recording) {
+    state.note(reinterpret_cast<const void*>(&cuda_zero));
+    return device::check(cudaMemsetAsync(p, 0, bytes, state.stream), "zeroing");
+  }
+  // A graph that sets another number of bytes than before may not be updated, one whose kernel has another grid is.
+  if (bytes == 0) return;
+  const auto misaligned = (reinterpret_cast<std::uintptr_t>(p) | bytes) % sizeof(uint4);
+  const auto zero = [&]<class T>(T* to) {
+    const std::int64_t n = static_cast<std::int64_t>(bytes / sizeof(T));
+    device::launch(state, "zeroing", set_to_zero<T>, device::grid_for(state, n), to, n);
+  };
+  misaligned ? zero(static_cast<unsigned char*>(p)) : zero(static_cast<uint4*>(p));
 }
 
 void cuda_wait(CudaState& state) {
   if (state.recording) throw std::logic_error("waiting while ops are being recorded: wait after together()");
+  device::check(device::use_device(state.device), "choosing the device");
   device::check(cudaStreamSynchronize(state.stream), "waiting for the device");
   state.raise_fault();
 }

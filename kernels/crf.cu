@@ -70,8 +70,10 @@ __device__ CrfFault dead_end(const Sums& s, int b, int n) {
 
 /// One of several threads that have found something: the host gets one fault, of any sequence.
 __device__ void refuse(CrfFault* to, const CrfFault& fault) {
-  if (atomicCAS(&to->kind, static_cast<int>(CrfFault::none), fault.kind) != CrfFault::none) return;
+  if (atomicExch(&to->claimed, 1) != 0) return;
   to->sequence = fault.sequence, to->step = fault.step, to->tag = fault.tag, to->before = fault.before;
+  __threadfence_system();
+  *const_cast<volatile int*>(&to->kind) = fault.kind;  // last: the host may be looking already
 }
 
 /// All threads of a block: loss and d_scores of sequence b.
@@ -273,7 +275,7 @@ struct SpanProbability {
         if (j != next) stops += s.pair(0, b, final, tag(final, b), j);
       p *= stops / s.marginal(0, b, final, tag(final, b));
     }
-    probability[i] = static_cast<float>(p < 1 ? p : 1);
+    probability[i] = static_cast<float>(p > 1 ? 1 : p);  // NaN stays
   }
 };
 

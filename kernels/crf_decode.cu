@@ -117,7 +117,7 @@ unsigned threads_for(int K) { return static_cast<unsigned>(std::min(1024, (K + 3
 
 template <class Pointer>
 void decode(Context& ctx, const CrfDecode& op, const Chain& c) {
-  constexpr std::size_t most_shared = 96 * 1024;
+  const std::size_t most_shared = std::min<std::size_t>(96 * 1024, ctx.cuda().shared_memory);
   const std::size_t rows = 2 * sizeof(float) * static_cast<std::size_t>(c.K);
   const std::size_t pointers = sizeof(Pointer) * static_cast<std::size_t>(c.T) * static_cast<std::size_t>(c.K);
   const bool fits = rows + pointers <= most_shared;

@@ -1,5 +1,6 @@
 // Own dense product: tiles of 64 x 64 in shared memory, 4 x 4 sums per thread in registers, the next tile loaded while
 // this one is used. Long sums that few tiles share are cut into parts, which are added up in their order.
+#include "bib/together.h"
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "kernels/gemm.h"
@@ -138,6 +139,9 @@ void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
   const float one = 1, beta = g.bias ? 1 : g.beta;
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
   ctx.cuda().note(&blas);
+  ctx.cuda().recorded_blas = true;
+  if (ctx.cuda().preferred_clusters)
+    for (int size : {g.m, g.n, g.k}) ctx.cuda().note(reinterpret_cast<const void*>(std::intptr_t{size}));
   // Column-major to cuBLAS: c^T = b^T a^T.
   const cublasStatus_t status = blas.sgemm(ctx.cuda().blas_handle(blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m,
                                            g.k, &one, g.b, g.ldb, g.a, g.lda, &beta, g.c, g.ldc);
@@ -178,7 +182,10 @@ void own_gemm(Context& ctx, const Gemm& g) {
 void gemm(Context& ctx, const Gemm& g) {
   constexpr std::int64_t large = 1 << 22;  // products; below, a launch of our own costs less than cuBLAS's choice
   if (std::int64_t{g.m} * g.n * g.k >= large)
-    if (const Blas* b = blas()) return blas_gemm(ctx, *b, g);
+    if (const Blas* b = blas()) {
+      if (ctx.cuda().recording && !ctx.cuda().blas_ready) throw NotRecordable();
+      return blas_gemm(ctx, *b, g);
+    }
   own_gemm(ctx, g);
 }
 

@@ -129,6 +129,9 @@ struct Recorder {
     used = wanted = 0;
   }
 
+  /// There was no recording after all.
+  void take_back() { now = (now + slot_count - 1) % slot_count; }
+
   /// Copies the block while the step before computes. Its place may still be read by what was enqueued before that.
   void send(cudaStream_t stream) {
     slot().before.record(stream);
@@ -144,10 +147,11 @@ struct Recorder {
   void remember() { room = std::max(room, std::min(aligned(wanted + wanted / 4), std::size_t{1} << 28)); }
 
   /// The graph, ready to be launched: one of the same contents with the new arguments, or a new one.
-  cudaGraphExec_t executable(cudaGraph_t graph, std::uint64_t contents, cudaStream_t stream) {
+  cudaGraphExec_t executable(cudaGraph_t graph, std::uint64_t contents, bool with_blas) {
     std::size_t nodes = 0;
     check(cudaGraphGetNodes(graph, nullptr, &nodes), "counting the nodes of a graph");
     contents = contents * 31 + nodes;
+    if (with_blas) contents ^= clusters_of(graph, nodes);
     Kept* kept = nullptr;
     for (Kept& k : graphs)
       if (k.contents == contents) kept = &k;
@@ -162,11 +166,27 @@ struct Recorder {
     const cudaGraphExec_t before = kept->exec;
     *kept = {contents, nullptr, ++uses};
     if (before) {
-      check(cudaStreamSynchronize(stream), "waiting for the device");  // it may still be running
-      check(cudaGraphExecDestroy(before), "giving up a graph");
+      check(cudaGraphExecDestroy(before), "giving up a graph");  // a launch under way keeps what it needs
     }
     check(cudaGraphInstantiate(&kept->exec, graph, 0), "preparing a graph");
     return kept->exec;
+  }
+
+  /// A hash of the clusters of all kernels: cuBLAS chooses by the shapes, and an update leaves a graph the clusters
+  /// that it was instantiated with, without a word.
+  std::uint64_t clusters_of(cudaGraph_t graph, std::size_t count) {
+    std::vector<cudaGraphNode_t> nodes(count);
+    check(cudaGraphGetNodes(graph, nodes.data(), &count), "listing the nodes of a graph");
+    std::uint64_t hash = 0;
+    for (cudaGraphNode_t node : nodes) {
+      cudaGraphNodeType type{};
+      cudaLaunchAttributeValue v{};
+      check(cudaGraphNodeGetType(node, &type), "asking for the type of a node");
+      if (type != cudaGraphNodeTypeKernel) continue;
+      check(cudaGraphKernelNodeGetAttribute(node, cudaLaunchAttributeClusterDimension, &v), "asking for a cluster");
+      hash = (hash ^ v.clusterDim.x ^ v.clusterDim.y << 8 ^ v.clusterDim.z << 16) * 0x9E3779B97F4A7C15u;
+    }
+    return hash;
   }
 
   Kept& place_for_another() {
@@ -197,12 +217,12 @@ bool cuda_begin_recording(CudaState& state) {
   if (!state.recorder) state.recorder = std::make_shared<device::Recorder>();
   // The first time runs as it comes: kernels are loaded, the arena grows to its size.
   if (!std::exchange(state.recorder->warm, true)) return false;
-  if (const device::Blas* blas = device::blas()) state.blas_handle(*blas);
   state.recorder->begin(state.device);
   // Relaxed: allocating memory is no part of the graph, and allowed.
   device::check(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeRelaxed), "recording a graph");
   state.recording = true;
   state.recorded = 0;
+  state.recorded_blas = false;
   return true;
 }
 
@@ -216,7 +236,7 @@ void cuda_finish_recording(CudaState& state) {
   const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)> owner(graph, cudaGraphDestroy);
   r.send(state.stream);
   if (state.recorded != 0)
-    device::check(cudaGraphLaunch(r.executable(graph, state.recorded, state.stream), state.stream),
+    device::check(cudaGraphLaunch(r.executable(graph, state.recorded, state.recorded_blas), state.stream),
                   "launching a graph");
   r.slot().done.record(state.stream);
   r.slot().used = true;
@@ -229,6 +249,7 @@ void cuda_cancel_recording(CudaState& state) noexcept {
   state.recording = false;
   if (cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph) cudaGraphDestroy(graph);
   cudaGetLastError();
+  state.recorder->take_back();
 }
 
 void* cuda_stage(CudaState& state, const void* host, std::size_t bytes) {
@@ -263,14 +284,16 @@ CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t byte
 
 void cuda_finish_fetch(CudaState& state, CudaFetch* fetch, void* to) {
   std::unique_ptr<CudaFetch> owner(fetch);
+  device::check(device::use_device(state.device), "choosing the device");
   fetch->done.wait();
   std::memcpy(to, fetch->memory.data(), fetch->bytes);
   state.recorder->fetches.push_back(std::move(owner));
   state.raise_fault();
 }
 
-void cuda_drop_fetch(CudaState&, CudaFetch* fetch) noexcept {
+void cuda_drop_fetch(CudaState& state, CudaFetch* fetch) noexcept {
   const std::unique_ptr<CudaFetch> owner(fetch);
+  device::use_device(state.device);
   try {
     fetch->done.wait();
   } catch (const std::exception&) {  // the device has failed: nothing will be written

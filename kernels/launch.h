@@ -24,17 +24,20 @@ struct CudaState {
   cudaStream_t stream = nullptr;
   Math math = Math::strict;
   int multiprocessors = 0;
-  int compute_major = 0;          // of the device, or of an older one that the kernels were compiled for
-  std::size_t shared_memory = 0;  // bytes of dynamic shared memory that a block may ask for
+  int compute_major = 0;            // of the device, or of an older one that the kernels were compiled for
+  std::size_t shared_memory = 0;    // bytes of dynamic shared memory that a block may ask for
+  bool preferred_clusters = false;  // kernels may have two sizes of cluster, of which one cannot be asked for: sm_100
 
   /// Made when first asked for, with the context's device as the current one.
   cublasHandle_t blas_handle(const device::Blas& blas);
   cublasHandle_t handle = nullptr;
   void* blas_workspace = nullptr;
+  bool blas_ready = false;
 
   std::shared_ptr<device::Recorder> recorder;  // of bib/together.h; made when first asked for
   bool recording = false;                      // the stream is being captured
   std::uint64_t recorded = 0;                  // hash of what was enqueued since then, or ever
+  bool recorded_blas = false;                  // products of cuBLAS, since then, among it
 
   /// Where a CRF kernel writes down an annotation that it refuses: page-locked memory of the host, so that looking
   /// there after a wait costs nothing. Made when first asked for.
@@ -76,21 +79,24 @@ inline Grid grid_for(const CudaState& state, std::int64_t n, unsigned threads = 
 /// launch and other contexts of the process may need what they asked for before. `device` is the current one.
 void allow_shared(int device, const void* kernel, std::size_t bytes, const char* name);
 
+/// How many clusters of the grid's size run at once, each on multiprocessors of one GPC; 0 where none does. A block
+/// without a cluster counts as one that has a multiprocessor to itself.
+int clusters_at_once(const CudaState& state, const void* kernel, const Grid& grid);
+
 /// Enqueues kernel<<<grid>>>(arguments...); nothing where the grid is empty. The name is for the error message.
 template <class... P, class... A>
-void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
+void launch(CudaState& state, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
-  check(use_device(ctx.cuda().device), name.data());
-  if (grid.shared > 48 * 1024)
-    allow_shared(ctx.cuda().device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
+  check(use_device(state.device), name.data());
+  allow_shared(state.device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
   // A graph's kernels keep their clusters when it is updated.
-  ctx.cuda().note(reinterpret_cast<const char*>(kernel) + grid.cluster);
+  state.note(reinterpret_cast<const char*>(kernel) + grid.cluster);
   cudaLaunchConfig_t config{};
   cudaLaunchAttribute cluster{};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared;
-  config.stream = ctx.cuda().stream;
+  config.stream = state.stream;
   if (grid.cluster > 1) {
     cluster.id = cudaLaunchAttributeClusterDimension;
     cluster.val.clusterDim.x = grid.cluster;
@@ -99,6 +105,10 @@ void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Gri
     config.numAttrs = 1;
   }
   check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), name.data());
+}
+template <class... P, class... A>
+void launch(Context& ctx, std::string_view name, void (*kernel)(P...), const Grid& grid, A... arguments) {
+  launch(ctx.cuda(), name, kernel, grid, arguments...);
 }
 
 }  // namespace device

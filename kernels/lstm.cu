@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
     multiply(w, h + s % 2 * buffer, z, H, rows);
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < p.units * sequences; i += threads) {
-      const int u = i % p.units, n = i / p.units, unit = p.first + u, length = tile.length[n];
+      const int u = i / sequences, n = i % sequences, unit = p.first + u, length = tile.length[n];
       float* const to = next + unit * sequences + n;
       if (s >= length) {
         tell<clusters>(to, 0, a.plan);
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
     if (s + 1 < tile.steps) multiply(w, dz + (s + 1) % 2 * buffer, z, 4 * H, rows);
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < p.units * sequences; i += threads) {
-      const int u = i % p.units, n = i / p.units, unit = p.first + u, length = tile.length[n];
+      const int u = i / sequences, n = i % sequences, unit = p.first + u, length = tile.length[n];
       float* const to = next + unit * sequences + n;
       const auto put = [&](int gate, float v) { tell<clusters>(to + gate * H * sequences, v, a.plan); };
       if (s >= length) {
@@ -161,15 +161,26 @@ struct Previous {
   }
 };
 
-/// `in` values of every sequence come in per step, `rows` sums per unit go out: H and 4 forward, 4H and 1 backward.
-Plan make_plan(const CudaState& state, int B, int H, int D, int in, int rows) {
+/// For `kernel`, where it runs in clusters. `in` values of every sequence come in per step, `rows` sums per unit go
+/// out: H and 4 forward, 4H and 1 backward.
+Plan make_plan(const CudaState& state, void (*kernel)(Recurrence), int B, int H, int D, int in, int rows) {
   constexpr int most_blocks = 8, least_units = 16;  // clusters that every sm_90 takes; units that are worth a block
   Plan plan{.tiles = (B + sequences - 1) / sequences};
   const auto units = [&](int blocks) { return (H + blocks - 1) / blocks; };
   const auto fits = [&](int blocks) { return shared_bytes(units(blocks), in, rows, true) <= state.shared_memory; };
-  while (state.compute_major >= 9 && plan.blocks < most_blocks && units(2 * plan.blocks) >= least_units &&
-         (!fits(plan.blocks) || D * plan.tiles * 2 * plan.blocks <= state.multiprocessors))
+  const auto at_once = [&](int blocks) {
+    const bool resident = fits(blocks);
+    const std::size_t shared = shared_bytes(units(blocks), in, rows, resident);
+    const Grid grid{.threads = threads,
+                    .shared = shared <= state.shared_memory ? shared : 0,
+                    .cluster = static_cast<unsigned>(blocks)};
+    return clusters_at_once(state, reinterpret_cast<const void*>(kernel), grid);
+  };
+  while (state.compute_major >= 9 && plan.blocks < most_blocks && units(2 * plan.blocks) >= least_units) {
+    const int clusters = at_once(2 * plan.blocks);
+    if (clusters == 0 || (fits(plan.blocks) && D * plan.tiles > clusters)) break;
     plan.blocks *= 2;
+  }
   plan.units = units(plan.blocks);
   plan.resident = fits(plan.blocks);
   plan.shared = shared_bytes(plan.units, in, rows, plan.resident);
@@ -213,14 +224,14 @@ void launch_steps(Context& ctx, const char* name, void (*kernel)(Recurrence), co
 }
 
 void forward_steps(Context& ctx, Recurrence a) {
-  a.plan = make_plan(ctx.cuda(), a.B, a.H, a.D, a.H, 4);
+  a.plan = make_plan(ctx.cuda(), run_forward<true>, a.B, a.H, a.D, a.H, 4);
   a.w = pack_weights(ctx, a.w, a.plan, a.D, a.H, false);
   a.scratch = scratch_for(ctx, a, a.H, 4 * a.plan.units);
   launch_steps(ctx, "lstm_forward", a.plan.blocks > 1 ? run_forward<true> : run_forward<false>, a);
 }
 
 void backward_steps(Context& ctx, Recurrence a) {
-  a.plan = make_plan(ctx.cuda(), a.B, a.H, a.D, 4 * a.H, 1);
+  a.plan = make_plan(ctx.cuda(), run_backward<true>, a.B, a.H, a.D, 4 * a.H, 1);
   a.w = pack_weights(ctx, a.w, a.plan, a.D, a.H, true);
   a.scratch = scratch_for(ctx, a, 4 * a.H, a.plan.units);
   launch_steps(ctx, "lstm_backward", a.plan.blocks > 1 ? run_backward<true> : run_backward<false>, a);

@@ -11,6 +11,7 @@ inline constexpr int sequences = 8, threads = 256;  // of a block
 /// units.
 struct Plan {
   int blocks = 1, units = 0, tiles = 0;
+  unsigned inverse = 0;       // of units / 8, times 2^16, rounded up: (g inverse) >> 16 is g / (units / 8) for g < 64
   bool resident = false;      // the block's recurrent weights stay in shared memory
   bool state_on_chip = true;  // and so does what passes from step to step; else it is in Recurrence::scratch
   std::size_t shared = 0;

@@ -20,6 +20,8 @@ struct Backward {
   static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row, buffers = clusters ? 1 : 2;
   static constexpr std::size_t d_gates_bytes = std::size_t{buffers} * buffer * sizeof(std::uint16_t);
 
+  static constexpr bool early = kWide == 1;  // what need not wait is done before others are waited for, as in forward
+
   struct Step {  // what a step reads, fetched while the one before it is computed
     float gates[kWide][kGroups][4][2], d_h[kWide][kGroups][2], before[kWide][kGroups][2];
   };
@@ -33,6 +35,7 @@ struct Backward {
   float sum[kWide][kTiles][4] = {};
   float d_cell[kWide][kGroups][2] = {}, cell[kWide][kGroups][2], mask[kWide][kGroups][2];
   Step now;
+  float d_gates[4][2];    // that step_done() need not wait for
   bool busy, multiplies;  // this warp has units; has tiles
 
   __device__ __forceinline__ int group_first(int i) const { return (warp_id() * kGroups + i) * group_units; }
@@ -128,13 +131,23 @@ struct Backward {
           std::uint16_t* const to =
               dz + (buffers == 2 ? s % 2 * buffer : 0) + sequence_of(n, j) * row + (group_first(i) + lane_id() / 4) * 4;
           *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
-          if (!pair[n].has(j, s) || !mine(i)) continue;
-          const int at = 4 * pair[n].at(j, s, stride) + unit(i);
+          if constexpr (early && clusters) {
 #pragma unroll
-          for (int gate = 0; gate < 4; ++gate) a.d_gates[at + gate * a.H] = d[gate];
+            for (int gate = 0; gate < 4; ++gate) d_gates[gate][j] = d[gate];
+          } else {
+            put(d, s, stride, n, i, j);
+          }
         }
       }
     }
+  }
+
+  /// To a.d_gates.
+  __device__ __forceinline__ void put(const float (&d)[4], int s, int stride, int n, int i, int j) const {
+    if (!pair[n].has(j, s) || !mine(i)) return;
+    const int at = 4 * pair[n].at(j, s, stride) + unit(i);
+#pragma unroll
+    for (int gate = 0; gate < 4; ++gate) a.d_gates[at + gate * a.H] = d[gate];
   }
 
   /// Gives every sum to the block that owns its units, for step s - 1.
@@ -148,7 +161,11 @@ struct Backward {
         for (int half = 0; half < 2; ++half) {
           const int first = tile_first(t) + half * group_units;
           if (first >= a.H) continue;
-          const int owner = first / a.plan.units, there = first - owner * a.plan.units;
+          // The wide ones have no register left for it.
+          const int owner = kWide == 1
+                                ? static_cast<int>(static_cast<unsigned>(first) / group_units * a.plan.inverse >> 16)
+                                : first / a.plan.units;
+          const int there = first - owner * a.plan.units;
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
             float* const mine = slot + (n * a.plan.units + there) * sequences;
@@ -162,7 +179,6 @@ struct Backward {
   }
 
   __device__ __forceinline__ void step(int s, int steps) {
-    constexpr bool early = kWide == 1;  // as in forward
     if (busy) {
       differentiate(s, s + 1 == steps);
       if (early && s > 0) fetch(s - 1);
@@ -179,7 +195,15 @@ struct Backward {
       scatter(s);
     }
     if (!early && busy && s > 0) fetch(s - 1);
-    if constexpr (clusters) meet<clusters>();
+    if constexpr (clusters) {
+      step_done<clusters>();
+      if (early && busy) {
+#pragma unroll
+        for (int j = 0; j < 2; ++j)
+          put({d_gates[0][j], d_gates[1][j], d_gates[2][j], d_gates[3][j]}, s, stride_of(a, place.d), 0, 0, j);
+      }
+      await_step<clusters>();
+    }
   }
 #endif
 };

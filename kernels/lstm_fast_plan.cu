@@ -86,7 +86,10 @@ const FastVariant* fastest(std::span<const FastVariant> variants, const CudaStat
     if (a.H > v.most_units || (best && v.most_units > best->most_units)) continue;
     const std::size_t shared = v.state + v.rest + (backward ? slot_bytes(v, a.H) : 0);
     if ((v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) continue;
-    const int at_once = std::max(1, state.multiprocessors / v.blocks), tile = v.wide * sequences;
+    const Grid grid{.threads = threads, .shared = shared, .cluster = static_cast<unsigned>(v.blocks)};
+    const int at_once = clusters_at_once(state, reinterpret_cast<const void*>(v.kernel), grid),
+              tile = v.wide * sequences;
+    if (at_once == 0) continue;
     const int clusters = a.D * ((a.B + tile - 1) / tile), rounds = (clusters + at_once - 1) / at_once;
     const double cycles = tile == asked ? 0 : rounds * step_cycles(v);
     if (best && cycles >= least) continue;
@@ -106,6 +109,7 @@ bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> va
   a.plan = {.blocks = v->blocks,
             .units = fast_units(a.H, v->blocks),
             .tiles = (a.B + tile - 1) / tile,
+            .inverse = 65536u / static_cast<unsigned>(fast_units(a.H, v->blocks) / group_units) + 1,
             .resident = true,
             .shared = v->state + v->rest + (backward ? slot_bytes(*v, a.H) : 0)};
   const auto packed = ctx.arena().make<float, 4>({a.D, v->blocks, warps, per_warp});

@@ -145,6 +145,7 @@ void Parameters::open(Context& ctx, std::shared_ptr<const ModelFile> file) {
     info.value = buffer_.get() + info.offset;
   }
   load(ctx, *file);
+  ctx.wait();  // contexts of other threads may use it
 }
 
 void Parameters::load(Context& ctx, const ModelFile& file) {

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -81,6 +82,8 @@ def slug(info):
 def stamp(info):
     """Date, commit and machine: what every result carries. Results not yet committed do not make the tree dirty."""
     git = ["git", "-C", root]
+    if not shutil.which("git"):
+        return {"date": datetime.date.today().isoformat(), "commit": "unknown", "machine": info}
     commit = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True).stdout.strip() or "unknown"
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!docs/results"], capture_output=True).returncode == 1
     return {"date": datetime.date.today().isoformat(), "commit": commit + ("-dirty" if changed else ""), "machine": info}

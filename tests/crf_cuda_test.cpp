@@ -128,6 +128,22 @@ TEST_F(CrfOnDevice, a_recorded_step_is_refused_when_its_loss_is_read) {
   }
 }
 
+TEST_F(CrfOnDevice, a_score_that_is_nan_makes_no_span_certain) {
+  for (int k = 0; k < 3; ++k) p_.scores[1][0][k] = std::numeric_limits<real>::quiet_NaN();
+  for (std::int64_t i = 0; i < p_.tags.size(); ++i) p_.tags.data[i] = 1;
+  const CrfSpanProbability op = p_.with(CrfSpanProbability{.tags = p_.tags,
+                                                           .extend = m_.values<int>({3}, {-1, -1, -1}),
+                                                           .spans = m_.values<int>({2, 3}, {0, 0, 2, 1, 0, 2}),
+                                                           .probability = m_.output({2})});
+  m_.run(op);
+  Placed<CrfSpanProbability> placed(*ctx_, op, Prefill::random);
+  placed.run();
+  const std::vector<real> on_device = download(*ctx_, placed.op().probability);
+  EXPECT_FALSE(op.probability[0] > 0.5f);
+  EXPECT_FALSE(on_device[0] > 0.5f);
+  EXPECT_NEAR(op.probability[1], on_device[1], 1e-5);
+}
+
 TEST_F(CrfOnDevice, more_sequences_than_blocks) {
   p_ = CrfProblem(m_, 3, 520, 4, 2);  // some blocks take two, here and there annotated
   const CrfLoss op = loss();

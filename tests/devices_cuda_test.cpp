@@ -9,6 +9,9 @@
 #include "bib/cuda_backend.h"
 #include "bib/ops.h"
 #include "bib/together.h"
+#include "models/model_file.h"
+#include "models/parameters.h"
+#include "tests/cuda_at_hand.h"
 
 namespace bib::test {
 namespace {
@@ -102,11 +105,29 @@ TEST_F(Devices, memory_is_taken_where_the_context_is) {
   void* const p = allocate_bytes(on(0), bytes);
   EXPECT_LE(free(0), before[0] - bytes);
   EXPECT_GT(free(1), before[1] - bytes);
-  free_bytes(Device::cuda, p);
+  elsewhere([&] { free_bytes(Device::cuda, p); });  // a thread that has not used a GPU
+  EXPECT_EQ(free(1), before[1]);
 }
 
 TEST_F(Devices, events_time_either) {
   for (int device : {1, 0}) EXPECT_GT(cuda_seconds(on(device).cuda(), [&] { product(on(device)); }), 0);
+}
+
+TEST(Contexts, share_what_one_of_them_opened) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  const auto file = std::make_shared<ModelFile>();
+  Context cpu;
+  Parameters saved;
+  saved.add<1>("values", {1000}, Init::uniform(1));
+  saved.allocate(cpu, 1);
+  const Values expected = download(cpu, saved.everything());
+  saved.save(cpu, *file);
+
+  Context opens({.device = Device::cuda}), reads({.device = Device::cuda});
+  Parameters opened;
+  const auto handle = opened.add<1>("values", {1000}, Init::uniform(1));
+  opened.open(opens, file);
+  EXPECT_EQ(download(reads, handle.value()), Values(expected.begin(), expected.begin() + 1000));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "tests/compare.h"
+#include "tests/cuda_at_hand.h"
 #include "tests/samples.h"
 
 namespace bib::test {
@@ -49,8 +50,6 @@ struct OpName {
     return std::string(Op::name);
   }
 };
-
-inline bool cuda_at_hand() { return has_cuda && cuda_info().cuda; }
 
 inline std::vector<Device> devices() {
   std::vector<Device> all{Device::cpu};

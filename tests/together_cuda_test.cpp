@@ -5,6 +5,7 @@
 #include "bib/cuda_backend.h"
 #include "bib/ops.h"
 #include "bib/together.h"
+#include "tests/cuda_at_hand.h"
 
 namespace bib::test {
 namespace {
@@ -15,7 +16,7 @@ using Values = std::vector<real>;
 class Together : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!has_cuda || !cuda_info().cuda) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+    if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
     ctx_ = std::make_unique<Context>(ContextOptions{.device = Device::cuda});
     square(Values{1});  // the first time is never recorded
   }
@@ -96,6 +97,29 @@ TEST_F(Together, other_ops_are_another_graph) {
     }));
     EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(3 + 2 * more)));
   }
+}
+
+/// Products so large that cuBLAS does them, with other kernels for other numbers of rows.
+TEST_F(Together, products_of_any_size_may_be_recorded) {
+  constexpr int I = 256, O = 192;
+  const auto w = upload<real, 2>(*ctx_, Values(O * I, real(1)), {O, I});
+  const auto b = upload<real, 1>(*ctx_, Values(O), {O});
+  int calls = 0;
+  const auto product = [&](int rows) {
+    const View<real, 1> y = together(*ctx_, [&] {
+      ++calls;
+      const View<real, 2> to = ctx_->arena().make<real, 2>({rows, O});
+      run(*ctx_,
+          LinearForward{.x = upload<real, 2>(*ctx_, Values(static_cast<std::size_t>(rows) * I, real(2)), {rows, I}),
+                        .w = w,
+                        .b = b,
+                        .y = to});
+      return to.reshaped<1>({rows * O});
+    });
+    EXPECT_EQ(download(*ctx_, y), Values(static_cast<std::size_t>(rows) * O, real(2 * I)));
+  };
+  for (int rows : {128, 128, 160, 130, 190, 128}) product(rows);
+  EXPECT_LE(calls, 7) << "only the first product may have had to start cuBLAS outside of the recording";
 }
 
 TEST_F(Together, waiting_inside_is_refused_and_what_was_recorded_is_forgotten) {

@@ -13,6 +13,7 @@
 #include "bib/tc.h"
 #include "bib/train.h"
 #include "models/model_file.h"
+#include "tests/cuda_at_hand.h"
 
 namespace bib::test {
 namespace {
@@ -108,7 +109,7 @@ struct Trained {
 class TrainParity : public ::testing::TestWithParam<Scene> {
  protected:
   void SetUp() override {
-    if (!has_cuda || !cuda_info().cuda) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+    if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
     folder_ = std::filesystem::temp_directory_path() /
               (std::string("bib_train_parity_") + GetParam().name + "_" + std::to_string(getpid()));
     std::filesystem::create_directories(folder_);

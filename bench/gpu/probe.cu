@@ -215,6 +215,9 @@ int main() {
     cudaLaunchAttribute attribute;
     const cudaLaunchConfig_t config = cluster_config(attribute, size, 1);
     const std::string of = "/" + std::to_string(size);
+    if (clusters_that_fit(cluster_barriers, size) == 0 || clusters_that_fit(exchange_async, size) == 0 ||
+        clusters_that_fit(exchange_barrier, size) == 0)
+      continue;  // on this GPU, or this part of one
     add("cluster_barrier" + of, microseconds([&] {
                                   check(cudaLaunchKernelEx(&config, cluster_barriers, rounds), "cluster barriers");
                                 }) / rounds);

@@ -21,6 +21,7 @@ struct Samples<ConvPoolForward> {
                                              {"several_panels", 19, 6, 8, 2, 150, 0, 160, 7},
                                              {"two_tiles", 70, 3, 40, 4, 70, 2, 75, 3},
                                              {"classification", 24, 10, 32, 3, 48, 1, 144, 48, true},
+                                             {"pairs_of_just_48_KiB", 8, 70, 3, 7, 5, 3, 5, 0},
                                              {"looked_up_odd", 9, 6, 5, 3, 7, 1, 9, 1, false, 11},
                                              {"characters_of_301_words", 8, 301, 30, 3, 50, 1, 50, 0, true, 60}};
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},

@@ -132,7 +132,18 @@ struct Gradient<CrfLoss> {
 
 template <>
 struct Samples<CrfDecode> {
-  static constexpr auto& shapes = crf_shapes;
+  static constexpr CrfShape shapes[] = {{"one", 1, 1, 1},
+                                        {"no_sentences", 3, 0, 2},
+                                        {"no_time", 0, 2, 3},
+                                        {"two_tags", 6, 4, 2, true},
+                                        {"odd_tails", 7, 5, 9, true},
+                                        {"ner_15_types", 12, 35, 31, true},
+                                        {"past_two_registers", 5, 3, 61},
+                                        {"pointers_of_just_48_KiB", 795, 1, 61},  // with what else a block holds, more
+                                        {"pointers_of_over_64_KiB", 640, 1, 101},
+                                        {"long", 150, 2, 5, true},
+                                        {"scores_for_log_space", 40, 5, 6, true, false, 100},
+                                        {"over_a_thousand_tags", 2, 2, 1030}};
   static constexpr auto& timed = crf_timed;
   // Order of operands(): scores lengths transition first last tags score.
   static constexpr std::string_view layout[] = {"TBK", "B", "", "", "", "TB", "B"};

@@ -90,7 +90,9 @@ struct Running {
   dim3 grid, block, cluster;
   bool cooperative = false;
   std::size_t dynamic_bytes = 0, shared_used = 0;
-  std::uint32_t launch = 0;  // counts launches
+  std::size_t dynamic_asked = 0;  // by cudaFuncSetAttribute; 0: as much as the static arrays leave of 48 KiB
+  std::size_t shared_most = 0;    // of a block of this device
+  std::uint32_t launch = 0;       // counts launches
   int device = 0;
   std::map<const void*, StaticShared> statics;
   Gang* gang = nullptr;

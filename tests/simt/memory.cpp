@@ -146,9 +146,10 @@ void* static_shared(const void* key, std::size_t bytes, std::size_t align) {
     const std::size_t from = std::max(running.shared_used, running.dynamic_bytes + redzone);
     const std::size_t offset = (from + std::max<std::size_t>(align, 16) - 1) / std::max<std::size_t>(align, 16) *
                                std::max<std::size_t>(align, 16);
-    std::size_t total = running.dynamic_bytes + bytes, fixed = bytes;
-    for (const auto& [k, s] : running.statics) total += s.bytes, fixed += s.bytes;
-    if (fixed > static_limit || total > shared_limit)
+    std::size_t fixed = bytes;
+    for (const auto& [k, s] : running.statics) fixed += s.bytes;
+    const std::size_t most = running.dynamic_asked ? running.shared_most : static_limit;
+    if (fixed > static_limit || std::max(running.dynamic_bytes, running.dynamic_asked) + fixed > most)
       fault("shared memory: " + std::to_string(fixed) + " static and " + std::to_string(running.dynamic_bytes) +
                 " dynamic bytes are more than a block may have",
             Site::current());

@@ -34,7 +34,13 @@ std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
 
 std::size_t volume(dim3 d) { return std::size_t{d.x} * d.y * d.z; }
 
-/// Empty, or why a GPU would refuse this launch.
+/// Dynamic shared memory that the kernel was allowed by cudaFuncSetAttribute, or 0.
+std::size_t dynamic_asked(const void* kernel) {
+  const auto found = dynamic_limits.find({current_device, kernel});
+  return found == dynamic_limits.end() ? 0 : found->second;
+}
+
+/// Empty, or why a GPU would refuse this launch. What static arrays a kernel has comes out when it runs (memory.cpp).
 std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluster, bool cooperative) {
   if (volume(c.gridDim) == 0 || volume(c.blockDim) == 0) return "the grid or the block is empty";
   if (c.gridDim.y > 65535 || c.gridDim.z > 65535) return "the grid is larger than 65535 in y or z";
@@ -46,13 +52,14 @@ std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluste
     return "the grid is no multiple of the cluster";
   if (cooperative && volume(c.gridDim) > 64) return "a cooperative grid of more than 64 blocks is not emulated";
   if (cooperative && volume(cluster) > 1) return "a cooperative grid of clusters is not emulated";
-  const auto limit = dynamic_limits.find({current_device, kernel});
-  if (c.dynamicSmemBytes > (limit == dynamic_limits.end() ? static_limit : limit->second))
+  const std::size_t asked = dynamic_asked(kernel);
+  if (c.dynamicSmemBytes > (asked ? asked : static_limit))
     return std::to_string(c.dynamicSmemBytes) + " bytes of dynamic shared memory, without cudaFuncSetAttribute";
   return "";
 }
 
-cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, dim3 cluster, bool cooperative) {
+cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, dim3 cluster, bool cooperative,
+                    std::size_t asked) {
   const std::uint32_t launch = running.launch;
   running = {};
   running.launch = launch;
@@ -63,6 +70,8 @@ cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, d
   running.cluster = cluster;
   running.cooperative = cooperative;
   running.dynamic_bytes = c.dynamicSmemBytes;
+  running.dynamic_asked = asked;
+  running.shared_most = most_shared();
   run_launch();
   return running.fault.empty() ? cudaSuccess : fail(cudaErrorLaunchFailure, running.fault);
 }
@@ -93,7 +102,8 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
       cluster = dim3(a.val.clusterDim.x, a.val.clusterDim.y, a.val.clusterDim.z);
     if (a.id == cudaLaunchAttributeCooperative) cooperative = a.val.cooperative != 0;
   }
-  const std::string no = refusal(config, reinterpret_cast<const void*>(call.kernel), cluster, cooperative);
+  const void* const kernel = reinterpret_cast<const void*>(call.kernel);
+  const std::string no = refusal(config, kernel, cluster, cooperative);
   if (!no.empty()) return fail(cudaErrorInvalidConfiguration, no);
   const int device = device_of(config.stream);
   if (device != current_device)
@@ -102,7 +112,10 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   plain.attrs = nullptr;
   plain.numAttrs = 0;
   return enqueue(config.stream,
-                 [=, call = std::move(call)] { return run_now(device, plain, call, cluster, cooperative); });
+                 [=, call = std::move(call), asked = dynamic_asked(kernel)] {
+                   return run_now(device, plain, call, cluster, cooperative, asked);
+                 },
+                 {.type = cudaGraphNodeTypeKernel, .cluster = cluster});
 }
 
 namespace {
@@ -189,6 +202,8 @@ cudaError_t cudaMalloc(void** p, std::size_t bytes) {
 cudaError_t cudaFree(void* p) {
   const std::lock_guard lock(one_at_a_time);
   catch_up_all();
+  if (p && heap_region().holds(p) && device_of(p) != current_device)  // CUDA would, after it has opened this one
+    return fail(cudaErrorInvalidValue, "cudaFree in a thread that uses another GPU");
   return !p || heap_free(p) ? cudaSuccess : fail(cudaErrorInvalidValue, "cudaFree of what cudaMalloc did not give");
 }
 
@@ -241,13 +256,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
                      [=, copy = std::vector<char>(begin, begin + bytes)] { return copy_now(to, copy.data(), bytes); });
     }
   }
-  return enqueue(stream, [=] { return copy_now(to, from, bytes); });
+  return enqueue(stream, [=] { return copy_now(to, from, bytes); }, {.type = cudaGraphNodeTypeMemcpy});
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
 }
 cudaError_t cudaMemsetAsync(void* p, int value, std::size_t bytes, cudaStream_t stream) {
-  return enqueue(stream, [=] { return fill(p, value, bytes); });
+  return enqueue(stream, [=] { return fill(p, value, bytes); }, {.type = cudaGraphNodeTypeMemset, .bytes = bytes});
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* to, const void*) {
@@ -266,8 +281,13 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   return cudaSuccess;
 }
 
-cudaError_t cudaOccupancyMaxActiveClusters(int* n, const void*, const cudaLaunchConfig_t*) {
-  return *n = 1, cudaSuccess;
+/// A block to a multiprocessor, of which 10, 10 and 12 make up a GPC: a cluster lies within one.
+cudaError_t cudaOccupancyMaxActiveClusters(int* n, const void* kernel, const cudaLaunchConfig_t* c) {
+  const unsigned size = c->attrs[0].val.clusterDim.x;
+  const dim3 cluster(size, 1, 1);
+  if (const std::string no = refusal(*c, kernel, cluster, false); !no.empty())
+    return fail(cudaErrorInvalidClusterSize, no);
+  return *n = static_cast<int>(10 / size + 10 / size + 12 / size), cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() { return std::exchange(pending, cudaSuccess); }

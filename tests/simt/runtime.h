@@ -15,7 +15,14 @@ cudaError_t keep(cudaError_t e);
 cudaError_t fail(cudaError_t e, const std::string& why);
 
 /// Runs the work now, or keeps it where the stream is being captured or late.
-cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
+using Work = std::function<cudaError_t()>;
+/// What becomes of it as the node of a graph.
+struct WorkKind {
+  cudaGraphNodeType type = cudaGraphNodeTypeEmpty;
+  dim3 cluster = dim3(1, 1, 1);
+  std::size_t bytes = 0;  // that are set: an update cannot change them
+};
+cudaError_t enqueue(cudaStream_t stream, Work work, WorkKind kind = {});
 /// Runs what late streams hold. The first error is the answer.
 cudaError_t catch_up(cudaStream_t stream);
 cudaError_t catch_up_all();

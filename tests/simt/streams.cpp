@@ -15,14 +15,18 @@ struct CUstream_st {
   int device = 0;
   std::unique_ptr<CUgraph_st> captured = nullptr;  // being captured
   bool late = false;
-  std::deque<std::function<cudaError_t()>> held;
+  std::deque<simt::Work> held;
   std::uint64_t sent = 0, done = 0;  // pieces of work, if late
 };
+struct CUgraphNode_st {
+  simt::Work work;
+  simt::WorkKind kind;
+};
 struct CUgraph_st {
-  std::vector<std::function<cudaError_t()>> nodes;
+  std::deque<CUgraphNode_st> nodes;
 };
 struct CUgraphExec_st {
-  std::vector<std::function<cudaError_t()>> nodes;
+  std::deque<CUgraphNode_st> nodes;
 };
 struct CUevent_st {
   int device = 0;
@@ -70,11 +74,11 @@ CUstream_st& stream_of(cudaStream_t s) {
 
 }  // namespace
 
-cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
+cudaError_t enqueue(cudaStream_t stream, Work work, WorkKind kind) {
   const std::lock_guard lock(one_at_a_time);
   CUstream_st& s = stream_of(stream);
   if (!s.captured && !s.late) return keep(work());
-  if (s.captured) return s.captured->nodes.push_back(std::move(work)), cudaSuccess;
+  if (s.captured) return s.captured->nodes.push_back({std::move(work), kind}), cudaSuccess;
   ++s.sent;
   s.held.push_back(std::move(work));
   return cudaSuccess;
@@ -159,20 +163,40 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   return cudaSuccess;
 }
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* n) {
-  if (nodes) return fail(cudaErrorInvalidValue, "the nodes of a graph are not emulated, only their number");
+  for (std::size_t i = 0; nodes && i < std::min(*n, graph->nodes.size()); ++i) nodes[i] = &graph->nodes[i];
   return *n = graph->nodes.size(), cudaSuccess;
 }
+cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
+  return *type = node->kind.type, cudaSuccess;
+}
+cudaError_t cudaGraphKernelNodeGetAttribute(cudaGraphNode_t node, cudaLaunchAttributeID which,
+                                            cudaLaunchAttributeValue* value) {
+  if (node->kind.type != cudaGraphNodeTypeKernel) return fail(cudaErrorInvalidValue, "not the node of a kernel");
+  if (which != cudaLaunchAttributeClusterDimension) return fail(cudaErrorInvalidValue, "attribute not emulated");
+  const dim3 c = node->kind.cluster;
+  value->clusterDim = {c.x, c.y, c.z};
+  return cudaSuccess;
+}
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
-  const bool same = exec->nodes.size() == graph->nodes.size();
-  info->result = same ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
-  if (!same) return fail(cudaErrorGraphExecUpdateFailure, "the graph has another number of nodes");
-  exec->nodes = graph->nodes;
+  const auto same = [](const CUgraphNode_st& a, const CUgraphNode_st& b) {
+    return a.kind.type == b.kind.type && a.kind.bytes == b.kind.bytes;
+  };
+  const bool alike = std::equal(exec->nodes.begin(), exec->nodes.end(), graph->nodes.begin(), graph->nodes.end(), same);
+  info->result = alike ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
+  if (!alike) return fail(cudaErrorGraphExecUpdateFailure, "the graph has other nodes");
+  // As on a GPU, a node keeps the cluster that it was instantiated with.
+  for (std::size_t i = 0; i < exec->nodes.size(); ++i) {
+    const dim3 had = exec->nodes[i].kind.cluster, has = graph->nodes[i].kind.cluster;
+    exec->nodes[i].work = graph->nodes[i].work;
+    if (had.x != has.x || had.y != has.y || had.z != has.z)
+      exec->nodes[i].work = [] { return fail(cudaErrorLaunchFailure, "an updated graph has a kernel's old cluster"); };
+  }
   return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   return enqueue(stream, [nodes = exec->nodes] {
-    for (const auto& node : nodes)
-      if (const cudaError_t e = node(); e != cudaSuccess) return e;
+    for (const CUgraphNode_st& node : nodes)
+      if (const cudaError_t e = node.work(); e != cudaSuccess) return e;
     return cudaSuccess;
   });
 }

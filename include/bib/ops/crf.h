@@ -16,6 +16,7 @@ namespace bib {
 struct CrfFault {
   enum Kind : int { none, not_a_tag, forbidden, no_path };
   int kind = none, sequence = 0, step = 0, tag = -1, before = -1;  // `before`: the gold tag of the step before, if any
+  int claimed = 0;                                                 // by one of several threads of a GPU, to write it
 
   /// Throws std::invalid_argument that says what and where.
   [[noreturn]] void refuse(std::string_view op) const {

@@ -31,6 +31,7 @@ inline int __syncthreads_or(int p, simt::Site site = simt::Site::current()) {
 inline int __syncthreads_and(int p, simt::Site site = simt::Site::current()) {
   return simt::block_vote(p != 0, site).all;
 }
+inline void __threadfence_system() {}  // what is written is there at once
 inline void __syncwarp(unsigned mask = ~0u, simt::Site site = simt::Site::current()) {
   simt::exchange(mask, nullptr, 0, nullptr, "__syncwarp", site);
 }
