@@ -140,24 +140,24 @@ struct KBest {
   float* score;   // [N,B]
   double* lists;  // [B,2,N,K]: the best scores of partial paths per tag, falling
   int* from;      // [B,T,K,N]: tag * N + rank at the step before
-  int* rank;      // [B,K+1,K]: how many of a list a tag has taken
+  int* rank;      // [B,K,K+1]: how many of list i tag j has taken, and the end: neighbours read neighbours
   int* ends;      // [B,N]
 };
 
 /// The N best of K falling lists, each element `before[r,i] + step(i)`; equal ones by i, then by rank. Before the r-th
-/// is taken, no tag has given more than r: ranks stay below N.
+/// is taken, no tag has given more than r: ranks stay below N. The rank of list i is at rank[i (K+1)].
 template <class Step, class Put>
 __device__ void merge(const double* before, int K, int N, int* rank, const Step& step, const Put& put) {
-  for (int i = 0; i < K; ++i) rank[i] = 0;
+  const int stride = K + 1;
+  for (int i = 0; i < K; ++i) rank[i * stride] = 0;
   for (int r = 0; r < N; ++r) {
     double best = -INFINITY;
     int tag = 0;
     for (int i = 0; i < K; ++i) {
-      const double v = before[static_cast<std::int64_t>(rank[i]) * K + i] + step(i);
+      const double v = before[static_cast<std::int64_t>(rank[i * stride]) * K + i] + step(i);
       if (v > best) best = v, tag = i;
     }
-    put(r, best, tag * N + rank[tag]);
-    ++rank[tag];
+    put(r, best, tag * N + rank[tag * stride]++);
   }
 }
 
@@ -181,8 +181,7 @@ __global__ void k_best(KBest a) {
       const double emission = c.score(t, b, j);
       int* to = from + (static_cast<std::int64_t>(t) * K + j) * N;
       merge(
-          before, K, N, ranks + static_cast<std::int64_t>(j) * K,
-          [&](int i) { return c.transition[static_cast<std::int64_t>(i) * K + j] + emission; },
+          before, K, N, ranks + j, [&](int i) { return c.transition[static_cast<std::int64_t>(i) * K + j] + emission; },
           [&](int r, double v, int at) {
             now[static_cast<std::int64_t>(r) * K + j] = v;
             to[r] = at;
@@ -192,7 +191,7 @@ __global__ void k_best(KBest a) {
   __syncthreads();
   if (me == 0 && n > 0)
     merge(
-        lists + (n - 1) % 2 * static_cast<std::int64_t>(N) * K, K, N, ranks + static_cast<std::int64_t>(K) * K,
+        lists + (n - 1) % 2 * static_cast<std::int64_t>(N) * K, K, N, ranks + K,
         [&](int i) { return static_cast<double>(c.last[i]); },
         [&](int r, double v, int at) {
           a.score[static_cast<std::int64_t>(r) * c.B + b] = static_cast<float>(v);
@@ -241,7 +240,7 @@ void on_cuda(Context& ctx, const CrfKBest& op) {
                         .score = op.score.data,
                         .lists = ctx.arena().make<double, 4>({B, 2, N, K}).data,
                         .from = ctx.arena().make<int, 4>({B, chain.T, K, N}).data,
-                        .rank = ctx.arena().make<int, 3>({B, K + 1, K}).data,
+                        .rank = ctx.arena().make<int, 3>({B, K, K + 1}).data,
                         .ends = ctx.arena().make<int, 2>({B, N}).data};
   device::launch(ctx, op.name, device::k_best,
                  {.blocks = dim3(static_cast<unsigned>(B)), .threads = dim3(std::min(128u, device::threads_for(K)))},

@@ -17,6 +17,7 @@ struct Drop {
   float* y;
   std::int64_t row;  // elements that have a word of their own
   int repeats;       // steps that share the words
+  bool wide;         // four at a time
 };
 
 /// Thread (x): words 4x..4x+3 of the row, applied to every gridDim.y-th step from blockIdx.y.
@@ -28,9 +29,14 @@ __global__ void drop(Drop a) {
   for (int t = static_cast<int>(blockIdx.y); t < a.repeats; t += static_cast<int>(gridDim.y)) {
     const float* x = a.x + t * a.row + first;
     float* y = a.y + t * a.row + first;
-    for (int i = 0; i < n; ++i) {
-      const float kept = x[i] * a.scale;
-      y[i] = words[static_cast<std::size_t>(i)] >= a.threshold ? kept : 0.0f;
+    const auto dropped = [&](float v, int i) {
+      return words[static_cast<std::size_t>(i)] >= a.threshold ? v * a.scale : 0.0f;
+    };
+    if (a.wide) {
+      const float4 v = load4(x);
+      store4(y, make_float4(dropped(v.x, 0), dropped(v.y, 1), dropped(v.z, 2), dropped(v.w, 3)));
+    } else {
+      for (int i = 0; i < n; ++i) y[i] = dropped(x[i], i);
     }
   }
 }
@@ -48,7 +54,8 @@ void on_cuda(Context& ctx, const Dropout& op) {
                        .x = op.x.data,
                        .y = op.y.data,
                        .row = row,
-                       .repeats = repeats};
+                       .repeats = repeats,
+                       .wide = row % 4 == 0 && device::aligned(op.x.data) && device::aligned(op.y.data)};
   const auto blocks = static_cast<unsigned>((row + 1023) / 1024);
   device::launch(ctx, op.name, device::drop,
                  {.blocks = dim3(blocks, static_cast<unsigned>(std::min(repeats, 16))), .threads = 256}, a);

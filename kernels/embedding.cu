@@ -69,8 +69,6 @@ __global__ void sum_rows(Group<RowSum> group) {
   }
 }
 
-bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
-
 }  // namespace
 }  // namespace device
 

@@ -63,6 +63,9 @@ inline cudaError_t use_device(int index) noexcept {
   return asked == cudaSuccess && now == index ? asked : cudaSetDevice(index);
 }
 
+/// Whether load4() and store4() may be used from there on.
+inline bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
+
 struct Grid {
   dim3 blocks = dim3(1), threads = dim3(256);
   std::size_t shared = 0;  // bytes of dynamic shared memory

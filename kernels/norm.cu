@@ -8,7 +8,7 @@ namespace bib {
 namespace device {
 namespace {
 
-constexpr int chunk = 16384, threads = 256;
+constexpr int chunk = 4096, threads = 256;
 
 struct Squares {
   const float* x;  // null: of the rows
