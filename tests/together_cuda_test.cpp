@@ -99,6 +99,17 @@ TEST_F(Together, other_ops_are_another_graph) {
   }
 }
 
+TEST_F(Together, zeroes_what_is_asked_and_nothing_beside) {
+  constexpr int n = 9000;
+  for (const auto& [first, count] : {std::pair{0, 1}, {3, 5}, {4, 8}, {8, 8191}, {16, 0}, {1, 8998}}) {
+    const View<real, 1> x = upload<real, 1>(*ctx_, Values(n, real(1)), {n});
+    together(*ctx_, [&] { zero(*ctx_, View<real, 1>{.data = x.data + first, .shape = {count}, .device = x.device}); });
+    Values expected(n, real(1));
+    std::fill_n(expected.begin() + first, count, real(0));
+    EXPECT_EQ(download(*ctx_, x), expected) << first << " " << count;
+  }
+}
+
 /// Products so large that cuBLAS does them, with other kernels for other numbers of rows.
 TEST_F(Together, products_of_any_size_may_be_recorded) {
   constexpr int I = 256, O = 192;
