@@ -132,6 +132,74 @@ __device__ __forceinline__ void cluster_wait(BIB_ONLY_SITE) {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }
+/// Counts, in shared memory, the bytes that other blocks of the cluster store here by send() (mbarrier). A phase ends
+/// when all that expect_bytes() named have come. To be initialised by one thread, before the cluster first meets.
+struct Arrivals {
+  std::uint64_t word;
+};
+#ifndef SIMT_EMULATOR
+__device__ __forceinline__ unsigned shared_address(const void* p) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(p));
+}
+__device__ __forceinline__ unsigned address_in_block(const void* mine, unsigned rank) {
+  unsigned there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(mine)), "r"(rank));
+  return there;
+}
+#endif
+__device__ __forceinline__ void init_arrivals(Arrivals* arrivals, int count BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  for (int i = 0; i < count; ++i) simt::mbarrier_init(arrivals + i, 1, site);
+#else
+  for (int i = 0; i < count; ++i)
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrivals + i)) : "memory");
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+/// By one thread, once a phase.
+__device__ __forceinline__ void expect_bytes(Arrivals* arrivals, int bytes BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::mbarrier_expect(arrivals, static_cast<unsigned>(bytes), site);
+#else
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(arrivals)), "r"(bytes)
+               : "memory");
+#endif
+}
+/// Until the phase of this parity (0 for the first, then 1, 0, ...) has ended: what came in it is then to be seen.
+__device__ __forceinline__ void await_phase(Arrivals* arrivals, int parity BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::mbarrier_wait(arrivals, static_cast<unsigned>(parity), site);
+#else
+  unsigned ended = 0;
+  while (!ended)
+    asm volatile(
+        "{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+        : "=r"(ended)
+        : "r"(shared_address(arrivals)), "r"(parity)
+        : "memory");
+#endif
+}
+/// To the same place in block `rank`, which its arrivals at the same place count. Nothing waits for it (st.async).
+__device__ __forceinline__ void send(void* mine, float4 v, unsigned rank, Arrivals* arrivals BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::store_async(mine, &v, sizeof v, rank, arrivals, site);
+#else
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [%0], {%1, %2, %3, %4}, [%5];" ::"r"(
+                   address_in_block(mine, rank)),
+               "f"(v.x), "f"(v.y), "f"(v.z), "f"(v.w), "r"(address_in_block(arrivals, rank))
+               : "memory");
+#endif
+}
+__device__ __forceinline__ void send(void* mine, float2 v, unsigned rank, Arrivals* arrivals BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::store_async(mine, &v, sizeof v, rank, arrivals, site);
+#else
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 [%0], {%1, %2}, [%3];" ::"r"(
+                   address_in_block(mine, rank)),
+               "f"(v.x), "f"(v.y), "r"(address_in_block(arrivals, rank))
+               : "memory");
+#endif
+}
 /// The same place in the shared memory of block `rank` of the cluster.
 template <class T>
 __device__ __forceinline__ T* in_block(T* mine, unsigned rank BIB_SITE) {

@@ -11,11 +11,14 @@ namespace bib::device::lstm {
 namespace {
 
 /// kWide: 8 sequences each. kGroups: per warp. kSteps: 16 units of h each. kKept: steps whose weights are in registers.
-template <int kWide, int kGroups, int kSteps, int kKept, bool clusters>
+/// async: st.async brings h, and its arrival is waited for, of everything and from everybody; which also says that
+/// nobody still reads the buffer that the next step goes to. No barrier within the loop.
+template <int kWide, int kGroups, int kSteps, int kKept, bool clusters, bool async>
 struct Forward {
 #ifdef BIB_TENSOR_CORES
   static_assert(!clusters ||
                 kGroups == 1);  // a second group may lie past the units: its h is 0, which harms no one alone
+  static_assert(!async || (clusters && kWide == 1));
   static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row;
 
   const Recurrence& a;
@@ -26,7 +29,9 @@ struct Forward {
   float cell[kWide][kGroups][2] = {}, mask[kWide][kGroups][2];
   // Tile 2i: i and f, 2i+1: g and o, of group i.
   float z[kWide][2 * kGroups][4], next[kWide][2 * kGroups][4];
-  bool busy;  // this warp has units
+  bool busy;                        // this warp has units
+  std::uint16_t* staged = nullptr;  // async: the warp's part of h, [8][8]
+  Arrivals* arrivals = nullptr;     // async: [2], of even and of odd steps
 
   __device__ __forceinline__ int group_first(int i) const {  // within the block
     return (warp_id() * kGroups + i) * group_units;
@@ -88,15 +93,24 @@ struct Forward {
         // Lanes of units u and u + 1 (u even) share the work: one writes sequence 2q, the other 2q+1, both units each.
         const float theirs = __shfl_xor_sync(all_lanes, odd ? kept[0] : kept[1], 4);
         const unsigned both = odd ? pack_bf16(theirs, kept[1]) : pack_bf16(kept[0], theirs);
-        *reinterpret_cast<unsigned*>(to + sequence_of(n, odd) * row + place.first + group_first(i) + g / 2 * 2) = both;
+        std::uint16_t* const at = async ? staged + sequence_of(n, odd) * group_units
+                                        : to + sequence_of(n, odd) * row + place.first + group_first(i);
+        *reinterpret_cast<unsigned*>(at + g / 2 * 2) = both;
       }
     }
   }
 
   /// Copies the warp's part of h, 8 rows of 16 bytes per group and 8 sequences, to the other blocks.
-  __device__ __forceinline__ void share(std::uint16_t* to) {
+  __device__ __forceinline__ void share(std::uint16_t* to, int s) {
 #ifdef BIB_CLUSTERS
-    if constexpr (clusters) {
+    if constexpr (async) {
+      __syncwarp();
+      const float4 units = load4(reinterpret_cast<float*>(staged + lane_id() % 8 * group_units));
+      std::uint16_t* const at = to + lane_id() % 8 * row + place.first + group_first(0);
+      for (int r = lane_id() / 8; r < a.plan.blocks; r += 4)
+        send(at, units, static_cast<unsigned>(r), arrivals + s % 2);
+      __syncwarp();
+    } else if constexpr (clusters) {
       __syncwarp();
       for (int i = 0; i < kGroups; ++i) {
 #pragma unroll
@@ -137,6 +151,10 @@ struct Forward {
     constexpr bool early = kWide == 1;  // wide tiles have no registers for it during the products, and longer steps
     std::uint16_t* const to = h + (s + 1) % 2 * buffer;
     float out[kWide][kGroups][2];
+#ifdef BIB_CLUSTERS
+    if constexpr (async)
+      if (threadIdx.x == 0) expect_bytes(arrivals + s % 2, (a.H + group_units - 1) / group_units * 8 * 16);
+#endif
     if (busy) {
 #pragma unroll
       for (int n = 0; n < kWide; ++n)
@@ -148,42 +166,59 @@ struct Forward {
       weights.multiply(z, h + s % 2 * buffer);
       if (!early && s + 1 < steps) fetch(s + 1);
       activate(out, to);
-      share(to);
+      share(to, s);
     }
-    step_done<clusters>();
+    if constexpr (!async) step_done<clusters>();
     if (busy) write(out, s);
+#ifdef BIB_CLUSTERS
+    if constexpr (async) return await_phase(arrivals + s % 2, s / 2 % 2);
+#endif
     await_step<clusters>();
   }
 #endif
 };
 
-template <int kWide, int kGroups, int kSteps, int kKept, bool clusters>
+template <int kWide, int kGroups, int kSteps, int kKept, bool clusters, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<clusters>) {
     DYN_SHARED(unsigned char, memory);
-    using Run = Forward<kWide, kGroups, kSteps, kKept, clusters>;
+    using Run = Forward<kWide, kGroups, kSteps, kKept, clusters, async>;
     const Place place = place_of<clusters>(a);
     const Tile tile = open_tile<kWide * sequences>(a, place.tile);
     Run run(a, place, tile, memory);
     clear(reinterpret_cast<std::uint32_t*>(run.h), 2 * Run::buffer / 2);
+#ifdef BIB_CLUSTERS
+    if constexpr (async) {
+      SHARED(std::uint16_t, staging, [warps][sequences * group_units]);
+      SHARED(Arrivals, arrivals, [2]);
+      run.staged = staging[warp_id()], run.arrivals = arrivals;
+      if (threadIdx.x == 0) init_arrivals(arrivals, 2);
+    }
+#endif
     meet<clusters>();
     if (run.busy) run.fetch(0);
-    for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
+    // A warp that sends nothing might miss a phase.
+    if (!async || run.busy || warp_id() == 0)
+      for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
+    if (async) __syncthreads();
   }
 #endif
 }
 
 template <int kWide, int kGroups, int kSteps, int kKept, bool clusters>
 constexpr FastVariant variant(int most_units, int blocks) {
-  return {.most_units = most_units,
-          .blocks = blocks,
-          .wide = kWide,
-          .tiles = 2 * kGroups,
-          .steps = kSteps,
-          .state = 2 * kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t),
-          .rest = std::size_t{warps} * 2 * kGroups * (kSteps - kKept) * warp_lanes * 16,
-          .kernel = run_fast_forward<kWide, kGroups, kSteps, kKept, clusters>};
+  FastVariant v{.most_units = most_units,
+                .blocks = blocks,
+                .wide = kWide,
+                .tiles = 2 * kGroups,
+                .steps = kSteps,
+                .state = 2 * kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t),
+                .rest = std::size_t{warps} * 2 * kGroups * (kSteps - kKept) * warp_lanes * 16,
+                .kernel = run_fast_forward<kWide, kGroups, kSteps, kKept, clusters, false>};
+  if constexpr (clusters && kWide == 1)
+    v.async_state = v.state, v.async_kernel = run_fast_forward<kWide, kGroups, kSteps, kKept, clusters, true>;
+  return v;
 }
 
 }  // namespace

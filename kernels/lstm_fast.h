@@ -29,12 +29,16 @@ struct FastVariant {
   int most_units, blocks, wide, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
   std::size_t state, rest;                     // bytes of shared memory: what steps exchange, weights
   void (*kernel)(Recurrence);
+  // The same with stores that announce themselves in place of the cluster's barrier; null: there is none.
+  std::size_t async_state = 0;
+  void (*async_kernel)(Recurrence) = nullptr;
 };
 
 /// Packs the weights and runs the variant that is estimated to be fastest for this H and batch; false, with nothing
 /// done, where there is none for this GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
-/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such. Throws
-/// std::invalid_argument when it asks for another number.
+/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such, and BIB_LSTM_EXCHANGE=barrier|async
+/// for the way in which blocks of a cluster exchange a step (barrier, where nothing is asked). Throws
+/// std::invalid_argument when one asks for something else.
 bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> variants, bool backward, Recurrence a);
 
 /// Row of the state in shared memory, in bf16 values: 16 bytes more than `k`, so that the eight rows which ldmatrix

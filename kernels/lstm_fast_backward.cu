@@ -13,11 +13,14 @@ namespace {
 /// kWide: 8 sequences each. kGroups: units that a warp turns into gradients. kTiles: 16 units each, of all, whose d_h a
 /// warp sums up. kSteps: 16 gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps whose weights
 /// are in registers.
-template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
+/// async: st.async brings the shares, and their arrival is waited for. Gates' gradients have two buffers then, as
+/// nothing else keeps a warp from overwriting what others still multiply.
+template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters, bool async>
 struct Backward {
 #ifdef BIB_TENSOR_CORES
   static_assert(!clusters || kGroups == 1);  // a second group may lie past the units: all of it is 0, as in forward
-  static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row, buffers = clusters ? 1 : 2;
+  static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row,
+                       buffers = clusters && !async ? 1 : 2;
   static constexpr std::size_t d_gates_bytes = std::size_t{buffers} * buffer * sizeof(std::uint16_t);
 
   static constexpr bool early = kWide == 1;  // what need not wait is done before others are waited for, as in forward
@@ -35,8 +38,9 @@ struct Backward {
   float sum[kWide][kTiles][4] = {};
   float d_cell[kWide][kGroups][2] = {}, cell[kWide][kGroups][2], mask[kWide][kGroups][2];
   Step now;
-  float d_gates[4][2];    // that step_done() need not wait for
-  bool busy, multiplies;  // this warp has units; has tiles
+  float d_gates[4][2];           // that step_done() need not wait for
+  bool busy, multiplies;         // this warp has units; has tiles
+  Arrivals* arrivals = nullptr;  // async: [2], of even and of odd steps
 
   __device__ __forceinline__ int group_first(int i) const { return (warp_id() * kGroups + i) * group_units; }
   __device__ __forceinline__ int unit(int i) const { return place.first + group_first(i) + lane_id() / 4; }
@@ -169,8 +173,12 @@ struct Backward {
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
             float* const mine = slot + (n * a.plan.units + there) * sequences;
-            *reinterpret_cast<float2*>(in_block(mine, static_cast<unsigned>(owner))) =
-                make_float2(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
+            const float2 share = make_float2(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
+            if constexpr (async) {
+              send(mine, share, static_cast<unsigned>(owner), arrivals + s % 2);
+            } else {
+              *reinterpret_cast<float2*>(in_block(mine, static_cast<unsigned>(owner))) = share;
+            }
           }
         }
       }
@@ -184,6 +192,10 @@ struct Backward {
       if (early && s > 0) fetch(s - 1);
     }
     __syncthreads();
+#ifdef BIB_CLUSTERS
+    if constexpr (async)
+      if (threadIdx.x == 0 && s > 0) expect_bytes(arrivals + s % 2, bytes_to_come());
+#endif
     if (multiplies && s > 0) {
 #pragma unroll
       for (int n = 0; n < kWide; ++n)
@@ -196,24 +208,36 @@ struct Backward {
     }
     if (!early && busy && s > 0) fetch(s - 1);
     if constexpr (clusters) {
-      step_done<clusters>();
+      if constexpr (!async) step_done<clusters>();
       if (early && busy) {
 #pragma unroll
         for (int j = 0; j < 2; ++j)
           put({d_gates[0][j], d_gates[1][j], d_gates[2][j], d_gates[3][j]}, s, stride_of(a, place.d), 0, 0, j);
       }
+#ifdef BIB_CLUSTERS
+      if constexpr (async) {
+        if (s > 0) await_phase(arrivals + s % 2, (steps - 1 - s) / 2 % 2);
+        return;
+      }
+#endif
       await_step<clusters>();
     }
+  }
+
+  /// In a step, from every block that has units: for each group of this block's, 8 units and 8 sequences of fp32.
+  __device__ __forceinline__ int bytes_to_come() const {
+    const int groups = (place.units + group_units - 1) / group_units, senders = (a.H + a.plan.units - 1) / a.plan.units;
+    return senders * groups * group_units * sequences * static_cast<int>(sizeof(float));
   }
 #endif
 };
 
-template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
+template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<clusters>) {
     DYN_SHARED(unsigned char, memory);
-    using Run = Backward<kWide, kGroups, kTiles, kSteps, kKept, clusters>;
+    using Run = Backward<kWide, kGroups, kTiles, kSteps, kKept, clusters, async>;
     const Place place = place_of<clusters>(a);
     const Tile tile = open_tile<kWide * sequences>(a, place.tile);
     Run run(a, place, tile, memory);
@@ -224,6 +248,13 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
       run.fetch_cells(run.cell, tile.steps - 1);
       run.fetch(tile.steps - 1);
     }
+#ifdef BIB_CLUSTERS
+    if constexpr (async) {
+      SHARED(Arrivals, arrivals, [2]);
+      run.arrivals = arrivals;
+      if (threadIdx.x == 0) init_arrivals(arrivals, 2);
+    }
+#endif
     meet<clusters>();
     for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
   }
@@ -232,14 +263,19 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 
 template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
 constexpr FastVariant variant(int most_units, int blocks) {
-  return {.most_units = most_units,
-          .blocks = blocks,
-          .wide = kWide,
-          .tiles = kTiles,
-          .steps = kSteps,
-          .state = std::size_t{clusters ? 1 : 2} * kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t),
-          .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
-          .kernel = run_fast_backward<kWide, kGroups, kTiles, kSteps, kKept, clusters>};
+  constexpr std::size_t buffer = kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t);
+  FastVariant v{.most_units = most_units,
+                .blocks = blocks,
+                .wide = kWide,
+                .tiles = kTiles,
+                .steps = kSteps,
+                .state = (clusters ? 1 : 2) * buffer,
+                .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
+                .kernel = run_fast_backward<kWide, kGroups, kTiles, kSteps, kKept, clusters, false>};
+  if constexpr (clusters && kWide == 1)
+    v.async_state = 2 * buffer,
+    v.async_kernel = run_fast_backward<kWide, kGroups, kTiles, kSteps, kKept, clusters, true>;
+  return v;
 }
 
 }  // namespace

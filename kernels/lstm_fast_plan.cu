@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "kernels/elementwise.h"
 #include "kernels/lstm_fast.h"
@@ -76,13 +78,24 @@ int asked_tile() {
   throw std::invalid_argument("BIB_LSTM_TILE is '" + std::string(setting) + "'; it may be 8, 16 or 32, or not be set");
 }
 
-const FastVariant* fastest(std::span<const FastVariant> variants, const CudaState& state, const Recurrence& a,
-                           bool backward) {
-  if (state.math != Math::fast || state.compute_major < 8) return nullptr;
+/// What BIB_LSTM_EXCHANGE asks for.
+bool async_asked() {
+  const char* const setting = std::getenv("BIB_LSTM_EXCHANGE");
+  const std::string_view asked = setting ? setting : "barrier";
+  if (asked != "barrier" && asked != "async")
+    throw std::invalid_argument("BIB_LSTM_EXCHANGE is '" + std::string(asked) + "'; it may be barrier or async");
+  return asked == "async";
+}
+
+std::optional<FastVariant> fastest(std::span<const FastVariant> variants, const CudaState& state, const Recurrence& a,
+                                   bool backward) {
+  if (state.math != Math::fast || state.compute_major < 8) return {};
   const int asked = asked_tile();
-  const FastVariant* best = nullptr;
+  const bool async = async_asked();
+  std::optional<FastVariant> best;
   double least = 0;
-  for (const FastVariant& v : variants) {
+  for (FastVariant v : variants) {
+    if (async && v.async_kernel) v.kernel = v.async_kernel, v.state = v.async_state;
     if (a.H > v.most_units || (best && v.most_units > best->most_units)) continue;
     const std::size_t shared = v.state + v.rest + (backward ? slot_bytes(v, a.H) : 0);
     if ((v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) continue;
@@ -93,7 +106,7 @@ const FastVariant* fastest(std::span<const FastVariant> variants, const CudaStat
     const int clusters = a.D * ((a.B + tile - 1) / tile), rounds = (clusters + at_once - 1) / at_once;
     const double cycles = tile == asked ? 0 : rounds * step_cycles(v);
     if (best && cycles >= least) continue;
-    best = &v;
+    best = v;
     least = cycles;
   }
   return best;
@@ -102,7 +115,7 @@ const FastVariant* fastest(std::span<const FastVariant> variants, const CudaStat
 }  // namespace
 
 bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> variants, bool backward, Recurrence a) {
-  const FastVariant* const v = fastest(variants, ctx.cuda(), a, backward);
+  const std::optional<FastVariant> v = fastest(variants, ctx.cuda(), a, backward);
   const bool narrow = std::int64_t{4} * a.D * a.T * a.B * a.H <= std::numeric_limits<int>::max();  // see Pair
   if (!v || !narrow) return false;
   const int tile = v->wide * sequences, per_warp = v->tiles * v->steps * warp_lanes * 4;

@@ -70,15 +70,25 @@ TEST_P(LstmOnDevice, without_gates_h_is_the_same) {
   }
 }
 
-struct AskedTile {
-  explicit AskedTile(const char* sequences) { ::setenv("BIB_LSTM_TILE", sequences, 1); }
-  ~AskedTile() { ::unsetenv("BIB_LSTM_TILE"); }
+struct Asked {
+  const char* variable;
+  Asked(const char* name, const char* value) : variable(name) { ::setenv(name, value, 1); }
+  ~Asked() { ::unsetenv(variable); }
+  Asked(const Asked&) = delete;
+  Asked& operator=(const Asked&) = delete;
+};
+struct AskedTile : Asked {
+  explicit AskedTile(const char* sequences) : Asked("BIB_LSTM_TILE", sequences) {}
+};
+struct AskedExchange : Asked {
+  explicit AskedExchange(const char* way) : Asked("BIB_LSTM_EXCHANGE", way) {}
 };
 
 /// Which kernels forward and backward take with tiles of so many sequences.
 template <class Op>
-std::uint64_t kernels_of(const LstmShape& shape, const char* tile) {
+std::uint64_t kernels_of(const LstmShape& shape, const char* tile, const char* exchange = "barrier") {
   const AskedTile asked(tile);
+  const AskedExchange way(exchange);
   Context cuda({.device = Device::cuda, .math = Math::fast});
   Maker maker(test_seed(), false);
   checked_run(cuda, Samples<Op>::make(maker, shape), Prefill::random);
@@ -105,6 +115,34 @@ TEST_P(LstmOnDevice, wide_tiles) {
   if (shape.H > 384) return;
   EXPECT_EQ(kernels_of<LstmForward>(shape, "16") != kernels_of<LstmForward>(shape, "32"), shape.H > 128);
   EXPECT_EQ(kernels_of<LstmBackward>(shape, "16") != kernels_of<LstmBackward>(shape, "32"), shape.H > 128);
+}
+
+/// Blocks that send each other what a step made, and wait for what comes instead of meeting: the same bits.
+TEST_P(LstmOnDevice, async_exchange) {
+  if (cuda_info().compute_major < 9) GTEST_SKIP() << "clusters need compute capability 9.0";
+  LstmShape shape = GetParam();
+  shape.B = 11, shape.T = 6;
+  const auto all = [&] {
+    std::vector<Outputs> found{expect_parity<LstmForward>(Math::fast, shape),
+                               expect_parity<LstmBackward>(Math::fast, shape)};
+    return found;
+  };
+  const std::vector<Outputs> with_barrier = all();
+  const AskedExchange asked("async");
+  const std::vector<Outputs> async = all();
+  for (std::size_t op = 0; op < 2; ++op)
+    for (std::size_t i = 0; i < async[op].size(); ++i) EXPECT_EQ(async[op][i].values, with_barrier[op][i].values);
+  EXPECT_EQ(kernels_of<LstmForward>(shape, "8", "async") != kernels_of<LstmForward>(shape, "8"), shape.H > 128);
+  EXPECT_EQ(kernels_of<LstmBackward>(shape, "8", "async") != kernels_of<LstmBackward>(shape, "8"), shape.H > 128);
+}
+
+TEST(LstmOnDeviceExchange, of_a_kind_that_there_is_not_is_refused) {
+  if (!cuda_at_hand() || cuda_info().compute_major < 8) GTEST_SKIP() << "no GPU with tensor cores for bf16";
+  const AskedExchange asked("mail");
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  Maker maker(test_seed(), false);
+  const LstmForward op = Samples<LstmForward>::make(maker, sizes[0]);
+  EXPECT_THROW(checked_run(cuda, op, Prefill::random), std::invalid_argument);
 }
 
 TEST(LstmOnDeviceTile, of_a_size_that_no_kernel_has_is_refused) {

@@ -14,13 +14,13 @@ def ops(full):
     return lstm(full) + [f"{op}/k31/b{b}/t128" for op in ("crf_loss", "crf_decode") for b in (32, 512)] + ["embedding_adam"]
 
 
-TILES = {f"tile{n}_us": f"{n}" for n in (8, 16, 32)}
+CHOICES = {"tile8_us": "tile8", "tile16_us": "tile16", "tile32_us": "tile32", "async_us": "tile8/async"}
 
 
-def tiles(row):
-    """{key of the result: the row with a tile asked for}, where the LSTM has a choice (kernels/lstm_fast.h)."""
+def choices(row):
+    """{key of the result: the row with a choice asked for}, where the LSTM has one (kernels/lstm_fast.h)."""
     h, b = (int(part[1:]) for part in row.split("/")[1:3]) if row.startswith("lstm") else (0, 0)
-    return {key: f"{row}/tile{n}" for key, n in TILES.items()} if h > 128 and b >= 32 else {}
+    return {key: f"{row}/{words}" for key, words in CHOICES.items() if h > 128 and (b >= 32 or key == "async_us")}
 
 
 MODELS = ["textcnn_step", "ner_step"]

@@ -222,7 +222,7 @@ void check_cell(Cell& cell, const void* p, bool write, bool atomic, const void* 
 void check_word(std::size_t word, std::uint8_t mask, const void* p, bool write, bool atomic, const void* pc,
                 const Stamp& now) {
   if ((flags[word] & mask) != mask) report(write ? "write outside" : "read outside", p, pc, nullptr);
-  if (flying[word]) report("touches the target of a cp.async that is not waited for,", p, pc, nullptr);
+  if (flying[word]) report("touches the target of a cp.async or st.async that is not waited for,", p, pc, nullptr);
   if (write) {
     flags[word] |= static_cast<std::uint8_t>(mask << 4);
   } else if ((flags[word] >> 4 & mask) != mask) {
@@ -300,6 +300,12 @@ bool inside(const void* p, std::size_t bytes) {
 }
 
 void in_flight(void* p, std::size_t bytes) { std::memset(flying + word_of(p), 1, bytes / 4); }
+
+void arrived(void* p, std::size_t bytes) {
+  forget(p, bytes);
+  std::memset(flying + word_of(p), 0, bytes / 4);
+  host_wrote(p, bytes);
+}
 
 void begin_launch() {
   ++running.launch;

@@ -16,16 +16,19 @@ enum class Defect {
   tile_sync_only,     // a meeting of 16 lanes where 32 share
   off_by_one,         // reads one element too far
   shared_too_small,
-  not_zeroed,       // reads what nobody wrote
-  no_wait,          // uses the target of a cp.async
-  wait_too_lax,     // waits for all groups but the newest, which it reads
-  own_wait_only,    // reads what another thread's cp.async brought, without a barrier
-  block_barrier,    // where the cluster must meet
-  leaves_early,     // ends while others read its shared memory
-  blocks_share,     // blocks write one word
-  misaligned,       // float4 at an odd place
-  unsynced_bytes,   // two threads write the same byte
-  word_of_reader3,  // a write races with the third of several readers
+  not_zeroed,        // reads what nobody wrote
+  no_wait,           // uses the target of a cp.async
+  wait_too_lax,      // waits for all groups but the newest, which it reads
+  own_wait_only,     // reads what another thread's cp.async brought, without a barrier
+  block_barrier,     // where the cluster must meet
+  leaves_early,      // ends while others read its shared memory
+  blocks_share,      // blocks write one word
+  never_awaited,     // reads what another block sends
+  wrong_phase,       // waits for a phase that has ended, or never began
+  too_few_expected,  // of the bytes that come
+  misaligned,        // float4 at an odd place
+  unsynced_bytes,    // two threads write the same byte
+  word_of_reader3,   // a write races with the third of several readers
 };
 
 /// Reverses n <= 64 floats through shared memory.
@@ -85,6 +88,32 @@ __global__ void copy_in_groups(const float* x, float* y) {
   if constexpr (D != Defect::own_wait_only) __syncthreads();
   y[i] = tile[0][(i + 1) % 32] + tile[1][i];
   if constexpr (D == Defect::no_wait || D == Defect::wait_too_lax) copy_wait<0>();
+}
+
+/// Blocks of a cluster of 2 send each other their numbers in turns, through two buffers.
+template <Defect D>
+__global__ void send_around(float* y) {
+  SHARED(float, came, [2][32][2]);
+  SHARED(Arrivals, arrivals, [2]);
+  const int i = static_cast<int>(threadIdx.x);
+  const unsigned rank = cluster_rank();
+  if (i == 0) init_arrivals(arrivals, 2);
+  cluster_arrive();
+  cluster_wait();
+  float sum = 0;
+  for (int s = 0; s < 5; ++s) {
+    if (i == 0) expect_bytes(arrivals + s % 2, D == Defect::too_few_expected ? 128 : 256);
+    const float v = static_cast<float>(100 * s + 10 * static_cast<int>(rank)) + static_cast<float>(i);
+    send(came[s % 2][i], make_float2(v, 1), rank ^ 1, arrivals + s % 2);
+    if constexpr (D == Defect::wrong_phase) {
+      await_phase(arrivals + s % 2, (s / 2 + 1) % 2);
+    } else if constexpr (D != Defect::never_awaited) {
+      await_phase(arrivals + s % 2, s / 2 % 2);
+    }
+    sum += came[s % 2][(i + 1) % 32][0] * came[s % 2][i][1];
+    __syncwarp();
+  }
+  y[32 * rank + i] = sum;
 }
 
 /// Every block of a cluster of 2 adds its peer's number to its own.

@@ -63,12 +63,27 @@ struct Warp {
   std::vector<std::unique_ptr<Meeting>> open;
 };
 
+/// An mbarrier. What st.async stores is there at the end of the phase, or from the first with SIMT_COPIES=early; before
+/// the end nobody may touch it.
+struct TransferBarrier {
+  struct Store {
+    char* to;
+    std::size_t bytes;
+    std::array<std::byte, 16> value;
+  };
+  unsigned count = 0, arrived = 0, phase = 0;
+  std::int64_t missing = 0;  // bytes expected that have not come; below 0, come before they were expected
+  std::vector<Store> stores;
+  std::vector<Thread*> waiting;
+};
+
 struct Block {
   uint3 index{};
   unsigned rank = 0, live = 0;
   bool left = false;  // a thread of it has ended
   char* shared = nullptr;
   Barrier barrier;
+  std::map<std::ptrdiff_t, TransferBarrier> transfers;  // by place in shared memory
   std::vector<Warp> warps;
 };
 
@@ -148,7 +163,8 @@ namespace check {
 void allocated(void* p, std::size_t bytes);  // valid, not initialised
 void released(void* p, std::size_t bytes);
 void host_wrote(void* p, std::size_t bytes);    // initialised
-void in_flight(void* p, std::size_t bytes);     // by cp.async: not to be touched until it is waited for
+void in_flight(void* p, std::size_t bytes);     // by cp.async or st.async: not to be touched until it is waited for
+void arrived(void* p, std::size_t bytes);       // by st.async: anyone may read it
 bool inside(const void* p, std::size_t bytes);  // of one allocation
 void begin_launch();
 void fresh(void* p, std::size_t bytes);  // neither valid nor touched by anyone

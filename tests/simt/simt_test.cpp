@@ -140,8 +140,8 @@ std::string run_copy() {
 
 TEST_P(Schedules, copy_defects) {
   EXPECT_EQ(run_copy<Defect::none>(), "");
-  EXPECT_THAT(run_copy<Defect::no_wait>(), HasSubstr("cp.async that is not waited for"));
-  EXPECT_THAT(run_copy<Defect::wait_too_lax>(), HasSubstr("cp.async that is not waited for"));
+  EXPECT_THAT(run_copy<Defect::no_wait>(), HasSubstr("st.async that is not waited for"));
+  EXPECT_THAT(run_copy<Defect::wait_too_lax>(), HasSubstr("st.async that is not waited for"));
   EXPECT_NE(run_copy<Defect::own_wait_only>(), "");
 }
 
@@ -153,6 +153,26 @@ std::string run_ask() {
     EXPECT_EQ(y.values()[33], 34);
   }
   return fault;
+}
+
+template <Defect D>
+std::string run_send() {
+  const OnDevice<float> y(std::vector<float>(64));
+  const std::string fault = fault_of(send_around<D>, {.blocks = 2, .threads = 32, .cluster = 2}, y.data());
+  if (fault.empty()) {
+    EXPECT_EQ(y.values()[0], 1000 + 5 * 11);
+    EXPECT_EQ(y.values()[63], 1000);
+  }
+  return fault;
+}
+
+TEST_P(Schedules, send_defects) {
+  EXPECT_EQ(run_send<Defect::none>(), "");
+  const auto is_seen =
+      AnyOf(HasSubstr("not waited for"), HasSubstr("never written"), HasSubstr("deadlock"), HasSubstr("more arrivals"));
+  EXPECT_THAT(run_send<Defect::never_awaited>(), is_seen);
+  EXPECT_THAT(run_send<Defect::wrong_phase>(), is_seen);
+  EXPECT_THAT(run_send<Defect::too_few_expected>(), is_seen);
 }
 
 TEST_P(Schedules, cluster_defects) {

@@ -51,6 +51,13 @@ void gang_arrive(Site site);  // of a cluster, or of the grid of a cooperative l
 void gang_wait(Site site);
 void yield(Site site);
 
+/// mbarrier in shared memory: a phase ends with `count` arrivals and when as many bytes have come as were expected.
+void mbarrier_init(void* barrier, unsigned count, Site site);
+void mbarrier_expect(void* barrier, unsigned bytes, Site site);  // and arrives
+void mbarrier_wait(void* barrier, unsigned parity, Site site);   // for the end of a phase of this parity
+/// st.async: 8 or 16 bytes to the same place in block `rank` of the cluster, counted by its barrier at that place.
+void store_async(void* mine, const void* value, std::size_t bytes, unsigned rank, void* barrier, Site site);
+
 /// Every lane of the mask gives `bytes` bytes and gets those of all lanes, `all[lane * bytes]`. What lanes did to
 /// memory before is ordered before what they do after, unless `ordering` says that this instruction promises none.
 enum class Ordering { memory, none };
