@@ -16,6 +16,7 @@ struct Samples<AdamStep> {
   static constexpr AdamShape shapes[] = {{"none", 0, {}},
                                          {"one", 1, {}},
                                          {"odd_tail_decayed", 131, {.weight_decay = 0.01f, .step = 3}},
+                                         {"epsilon_matters", 50, {.epsilon = 0.5f, .step = 2}},
                                          {"several_tasks_late", 40001, {.lr = 0.01f, .beta1 = 0.8f, .step = 1000}}};
   static constexpr AdamShape timed[] = {{"parameters_4M", 1 << 22, {.step = 10}}};
 

@@ -6,10 +6,14 @@ namespace bib::test {
 struct LossShape {
   std::string_view name;
   int B, K;
+  float range = 4;  // of the scores
+  bool gradient = true;
 };
 
 constexpr LossShape loss_shapes[] = {
-    {"one_class", 1, 1}, {"no_batch", 0, 3}, {"binary", 5, 2}, {"odd_tails", 33, 7}, {"many_labels", 9, 301}};
+    {"one_class", 1, 1},           {"no_batch", 0, 3},      {"binary", 5, 2},
+    {"odd_tails", 33, 7},          {"many_labels", 9, 301}, {"exponentials_overflow", 6, 40, 300},
+    {"loss_alone", 5, 4, 4, false}};
 
 constexpr LossShape loss_timed[] = {{"tc_64x7", 64, 7}, {"tc_64x1000", 64, 1000}};
 
@@ -20,11 +24,11 @@ struct Samples<SoftmaxLoss> {
   static constexpr double magnitude = 1;  // a difference of logarithms
 
   static SoftmaxLoss make(Maker& m, const LossShape& s) {
-    return {.scores = m.uniform({s.B, s.K}, -4, 4),
+    return {.scores = m.uniform({s.B, s.K}, -s.range, s.range),
             .labels = m.ints({s.B}, 0, s.K - 1),
             .weight = m.uniform({s.B}, 0, 2),
             .loss = m.output({s.B}),
-            .d_scores = m.output({s.B, s.K})};
+            .d_scores = s.gradient ? m.output({s.B, s.K}) : View<real, 2>{}};
   }
   static int reduction(const LossShape& s) { return s.K; }
 };
@@ -51,12 +55,12 @@ struct Samples<SigmoidLoss> {
   static constexpr double magnitude = 1;
 
   static SigmoidLoss make(Maker& m, const LossShape& s) {
-    return {.scores = m.uniform({s.B, s.K}, -4, 4),
+    return {.scores = m.uniform({s.B, s.K}, -s.range, s.range),
             .targets = m.uniform({s.B, s.K}, 0, 1),
             .weight = m.uniform({s.B}, 0, 2),
             .class_weight = m.uniform({s.K}, 0, 2),
             .loss = m.output({s.B}),
-            .d_scores = m.output({s.B, s.K})};
+            .d_scores = s.gradient ? m.output({s.B, s.K}) : View<real, 2>{}};
   }
   static int reduction(const LossShape& s) { return s.K; }
 };
@@ -81,7 +85,7 @@ struct Samples<Softmax> {
   static constexpr auto& shapes = loss_shapes;
   static constexpr auto& timed = loss_timed;
   static Softmax make(Maker& m, const LossShape& s) {
-    return {.scores = m.uniform({s.B, s.K}, -4, 4), .probability = m.output({s.B, s.K})};
+    return {.scores = m.uniform({s.B, s.K}, -s.range, s.range), .probability = m.output({s.B, s.K})};
   }
   static int reduction(const LossShape& s) { return s.K; }
 };
