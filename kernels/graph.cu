@@ -105,6 +105,7 @@ struct Recorder {
   std::size_t room = 1 << 16, used = 0, wanted = 0;  // of the block; what this recording would have liked
   std::vector<Kept> graphs;
   std::uint64_t uses = 0;
+  GraphCounts counts;
   std::vector<std::unique_ptr<CudaFetch>> fetches;  // not in use
 
   Recorder() { check(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking), "making a stream"); }
@@ -158,7 +159,7 @@ struct Recorder {
     if (kept) {
       cudaGraphExecUpdateResultInfo info{};
       kept->last_use = ++uses;
-      if (cudaGraphExecUpdate(kept->exec, graph, &info) == cudaSuccess) return kept->exec;
+      if (cudaGraphExecUpdate(kept->exec, graph, &info) == cudaSuccess) return ++counts.updated, kept->exec;
       cudaGetLastError();  // cuBLAS took other kernels: another graph after all
     } else {
       kept = &place_for_another();
@@ -169,6 +170,7 @@ struct Recorder {
       check(cudaGraphExecDestroy(before), "giving up a graph");  // a launch under way keeps what it needs
     }
     check(cudaGraphInstantiate(&kept->exec, graph, 0), "preparing a graph");
+    ++counts.prepared;
     return kept->exec;
   }
 
@@ -241,6 +243,10 @@ void cuda_finish_recording(CudaState& state) {
   r.slot().done.record(state.stream);
   r.slot().used = true;
   r.remember();
+}
+
+GraphCounts cuda_graph_counts(const CudaState& state) {
+  return state.recorder ? state.recorder->counts : GraphCounts{};
 }
 
 void cuda_cancel_recording(CudaState& state) noexcept {

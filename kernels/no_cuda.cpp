@@ -13,6 +13,7 @@ CudaState* make_cuda_state(int, Math) { no_cuda(); }
 void destroy_cuda_state(CudaState*) noexcept {}
 void* cuda_allocate(int, std::size_t) { no_cuda(); }
 void cuda_free(void*) noexcept {}
+GraphCounts cuda_graph_counts(const CudaState&) { return {}; }
 void cuda_copy(CudaState&, void*, Device, const void*, Device, std::size_t) { no_cuda(); }
 void cuda_zero(CudaState&, void*, std::size_t) { no_cuda(); }
 void cuda_wait(CudaState&) { no_cuda(); }

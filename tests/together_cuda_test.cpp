@@ -43,6 +43,9 @@ TEST_F(Together, the_same_ops_again_take_new_data_and_new_sizes) {
       EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(n * value * value)));
     }
   }
+  const GraphCounts counts = cuda_graph_counts(ctx_->cuda());
+  EXPECT_EQ(counts.prepared, 1) << "another size is no other graph";
+  EXPECT_EQ(counts.updated, 5);
 }
 
 TEST_F(Together, what_was_uploaded_lives_until_the_second_call_after) {

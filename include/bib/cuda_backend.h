@@ -25,6 +25,12 @@ struct CudaFetch;
 bool cuda_begin_recording(CudaState& state);  // false: what follows runs as it comes
 void cuda_finish_recording(CudaState& state);
 void cuda_cancel_recording(CudaState& state) noexcept;
+/// Recordings sent off so far as a graph that was there, with new arguments, and as one that had to be prepared, which
+/// takes far longer.
+struct GraphCounts {
+  int updated = 0, prepared = 0;
+};
+GraphCounts cuda_graph_counts(const CudaState& state);
 void* cuda_stage(CudaState& state, const void* host, std::size_t bytes);
 CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t bytes);
 void cuda_finish_fetch(CudaState& state, CudaFetch* fetch, void* to);
