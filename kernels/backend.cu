@@ -195,7 +195,10 @@ CrfFault* CudaState::fault() {
 
 void CudaState::raise_fault() {
   if (!fault_memory || *const_cast<const volatile int*>(&fault_memory->kind) == CrfFault::none) return;
-  std::exchange(*fault_memory, CrfFault{}).refuse(CrfLoss::name);
+  const CrfFault fault = *fault_memory;
+  *const_cast<volatile int*>(&fault_memory->kind) = CrfFault::none;
+  *const_cast<volatile int*>(&fault_memory->claimed) = 0;  // last: a later step may be about to write another
+  fault.refuse(CrfLoss::name);
 }
 
 void destroy_cuda_state(CudaState* state) noexcept {
@@ -204,7 +207,7 @@ void destroy_cuda_state(CudaState* state) noexcept {
   cudaStreamSynchronize(state->stream);
   state->recorder.reset();
   if (state->handle) device::blas()->destroy(state->handle);
-  cudaFree(state->blas_workspace);
+  cuda_free(state->blas_workspace);
   if (state->fault_memory) cudaFreeHost(state->fault_memory);
   cudaStreamDestroy(state->stream);
   delete state;

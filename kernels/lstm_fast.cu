@@ -107,8 +107,9 @@ struct Forward {
       __syncwarp();
       const float4 units = load4(reinterpret_cast<float*>(staged + lane_id() % 8 * group_units));
       std::uint16_t* const at = to + lane_id() % 8 * row + place.first + group_first(0);
-      for (int r = lane_id() / 8; r < a.plan.blocks; r += 4)
-        send(at, units, static_cast<unsigned>(r), arrivals + s % 2);
+      const int with_units =
+          (a.H + a.plan.units - 1) / a.plan.units;  // others send nothing: nobody would wait for them
+      for (int r = lane_id() / 8; r < with_units; r += 4) send(at, units, static_cast<unsigned>(r), arrivals + s % 2);
       __syncwarp();
     } else if constexpr (clusters) {
       __syncwarp();
@@ -198,8 +199,8 @@ __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
 #endif
     meet<clusters>();
     if (run.busy) run.fetch(0);
-    // A warp that sends nothing might miss a phase.
-    if (!async || run.busy || warp_id() == 0)
+    // A warp that sends nothing might miss a phase. Where a block has units, its first warp has some.
+    if (!async || run.busy)
       for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
     if (async) __syncthreads();
   }

@@ -42,6 +42,7 @@ template <class F>
 auto together(Context& ctx, F&& f) {
   {
     Recording recording(ctx);
+    const Arena::Mark before = ctx.arena().mark();
     try {
       if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
         f();
@@ -53,6 +54,7 @@ auto together(Context& ctx, F&& f) {
       }
     } catch (const NotRecordable&) {
       if (!recording.cancel()) throw;
+      ctx.arena().rewind(before);
     }
   }
   return f();

@@ -72,7 +72,8 @@ struct TransferBarrier {
     std::array<std::byte, 16> value;
   };
   unsigned count = 0, arrived = 0, phase = 0;
-  std::int64_t missing = 0;  // bytes expected that have not come; below 0, come before they were expected
+  std::int64_t missing = 0;   // bytes expected that have not come; below 0, come before they were expected
+  std::int64_t expected = 0;  // in the last phase
   std::vector<Store> stores;
   std::vector<Thread*> waiting;
 };

@@ -40,6 +40,7 @@ void mbarrier_expect(void* barrier, unsigned bytes, Site site) {
   TransferBarrier& b = barrier_of(*running.thread->block, barrier, site);
   if (++b.arrived > b.count) fault("mbarrier: more arrivals than it counts", site);
   b.missing += bytes;
+  b.expected = bytes;
   end_phase_if_complete(b);
 }
 
@@ -67,6 +68,7 @@ void store_async(void* mine, const void* value, std::size_t bytes, unsigned rank
   check::in_flight(to, bytes);
   b.stores.push_back(store);
   b.missing -= static_cast<std::int64_t>(bytes);
+  if (b.expected > 0 && b.missing < -b.expected) fault("st.async: for a phase after the next one of that block", site);
   end_phase_if_complete(b);
 }
 
