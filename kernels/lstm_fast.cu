@@ -4,7 +4,8 @@
 // so that one thread ends up with all four gates of its units: the cell state never leaves its registers and is fp32,
 // as are all sums. The new h goes, rounded, into the shared memory of every block of the cluster. One barrier per step,
 // of the cluster or the block; double buffers make a second one unnecessary. Reading the products with x of the next
-// step, and writing gates, c and h, nobody waits for. Every sum has an order that depends on H alone.
+// step, and writing gates, c and h, nobody waits for. st.async may take the place of the cluster's barrier (`async`).
+// Every sum has an order that depends on H alone.
 #include "kernels/lstm_fast.h"
 
 namespace bib::device::lstm {

@@ -2,9 +2,9 @@
 // stay on chip, used transposed. Per step a block turns d_h of its units into gradients of its gates' sums, rounds them
 // into shared memory, and multiplies: its share of d_h one step earlier, for all units. The shares go, in fp32, to the
 // block that owns the unit, into a slot per sender, and are added there in the order of the ranks: half the traffic of
-// giving every block all gates' gradients. One block barrier and one cluster barrier per step; slots are
-// double-buffered. A block alone needs neither slots nor cluster: the thread that ends up with a unit's sum is the one
-// that needs it.
+// giving every block all gates' gradients. One block barrier and one cluster barrier (or st.async) per step; slots
+// are double-buffered. A block alone needs neither slots nor cluster: the thread that ends up with a unit's sum is the
+// one that needs it.
 #include "kernels/lstm_fast.h"
 
 namespace bib::device::lstm {

@@ -1,5 +1,5 @@
-// The gradient of the rows of a table that a batch used, for the optimisers that update them: as EmbeddingBackward made
-// it (d_rows), or as it would make it of d_y, so that it is never stored.
+// The gradient of the rows of a table that a batch used, for the norm and the optimisers: as EmbeddingBackward made it
+// (d_rows), or as it would make it of d_y, so that it is never stored.
 #pragma once
 #include "bib/context.h"
 
