@@ -24,7 +24,7 @@ struct Backward {
 
 /// What the sequences add to a filter's tap, whose winning rows are found for 256 sequences at a time; then the rows of
 /// threads are slices of these, added in their order.
-__global__ void __launch_bounds__(RowThreads::all) filter_gradients(Group<Backward> group) {
+__global__ void __launch_bounds__(RowThreads::all, 4) filter_gradients(Group<Backward> group) {
   SHARED(const float*, row, [RowThreads::all]);
   SHARED(float, factor, [RowThreads::all]);
   SHARED(float, sums, [RowThreads::all]);

@@ -298,13 +298,13 @@ void on_cuda(Context& ctx, const CrfLoss& op) {
          .d_last = op.d_last.data,
          .groups = static_cast<int>(std::min<std::int64_t>({batch.B, in_blocks ? most_blocks : most_groups, fit})),
          .fault = ctx.cuda().fault()};
-  if (!op.d_scores) return sum_paths(ctx, op.name, sums, static_cast<unsigned>(batch.B), LossAlone{a});
+  if (!op.d_scores) return sum_paths(ctx, op.name, sums, LossAlone{a});
   a.partial = ctx.arena().make<double, 3>({a.groups, batch.K + 2, batch.K}).data;
   const auto groups = static_cast<unsigned>(a.groups);
   if (in_blocks) {
-    sum_paths(ctx, op.name, sums, groups, LossAndSums{a});
+    sum_in_blocks(ctx, op.name, sums, groups, LossAndSums{a});
   } else {
-    sum_paths(ctx, op.name, sums, static_cast<unsigned>(batch.B), LossAlone{a});
+    sum_paths(ctx, op.name, sums, LossAlone{a});
     device::launch(ctx, op.name, group_sums,
                    {.blocks = dim3(static_cast<unsigned>((size + 255) / 256), groups), .threads = 256}, sums, a);
   }
@@ -318,14 +318,14 @@ void on_cuda(Context& ctx, const CrfMarginals& op) {
   using namespace device::crf;
   ArenaScope scratch(ctx.arena());
   const Sums sums = make_sums(ctx, batch_of(op), false);
-  sum_paths(ctx, op.name, sums, static_cast<unsigned>(sums.batch.B), WriteMarginals{op.log_z.data, op.marginals.data});
+  sum_paths(ctx, op.name, sums, WriteMarginals{op.log_z.data, op.marginals.data});
 }
 
 void on_cuda(Context& ctx, const CrfSpanProbability& op) {
   using namespace device::crf;
   ArenaScope scratch(ctx.arena());
   const Sums sums = make_sums(ctx, batch_of(op), false);
-  sum_paths(ctx, op.name, sums, static_cast<unsigned>(sums.batch.B), KeepWeights{sums.weights.forward});
+  sum_paths(ctx, op.name, sums, KeepWeights{sums.weights.forward});
   device::for_each(ctx, op.name, op.spans.dim(0),
                    SpanProbability{sums, op.tags.data, op.extend.data, op.spans.data, op.probability.data});
 }

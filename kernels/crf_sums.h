@@ -307,7 +307,7 @@ __device__ inline int first_of(const Batch& a, int g, int blocks) {
 
 /// Up to 32 tags: each block takes its sequences in their order, and calls then(s, b, whether b is its first).
 template <int kTags, class Then>
-__global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 4) sequences(Sums s, Then then) {
+__global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 3) sequences(Sums s, Then then) {
   SHARED(double, forward, [kTags * kTags]);
   SHARED(double, backward, [kTags * kTags]);
   SHARED(double, ends, [2][kTags]);
@@ -389,18 +389,23 @@ inline Sums make_sums(Context& ctx, const Batch& a, bool partial) {
 }
 
 /// Enqueues the sums of every sequence, each followed by then(s, b, first) in all threads of a block, where `first`
-/// says that the block has not called it yet. At most `blocks` blocks up to 32 tags, B beyond.
+/// says that the block has not called it yet. Up to 32 tags; at most `blocks` blocks.
 template <class Then>
-void sum_paths(Context& ctx, std::string_view name, const Sums& s, unsigned blocks, const Then& then) {
+void sum_in_blocks(Context& ctx, std::string_view name, const Sums& s, unsigned blocks, const Then& then) {
+  const int K = s.batch.K;
+  launch(ctx, name,
+         K <= 8    ? sequences<8, Then>
+         : K <= 16 ? sequences<16, Then>
+                   : sequences<32, Then>,
+         {.blocks = dim3(std::min(static_cast<unsigned>(s.batch.B), blocks)), .threads = sequence_threads}, s, then);
+}
+
+/// The same for any number of tags, by a block per sequence.
+template <class Then>
+void sum_paths(Context& ctx, std::string_view name, const Sums& s, const Then& then) {
   const Batch& a = s.batch;
   const auto B = static_cast<unsigned>(a.B), variants = static_cast<unsigned>(s.lattice.variants);
-  if (a.K <= most_lanes) {
-    return launch(ctx, name,
-                  a.K <= 8    ? sequences<8, Then>
-                  : a.K <= 16 ? sequences<16, Then>
-                              : sequences<32, Then>,
-                  {.blocks = dim3(std::min(B, blocks)), .threads = sequence_threads}, s, then);
-  }
+  if (a.K <= most_lanes) return sum_in_blocks(ctx, name, s, B, then);
   const unsigned rows = static_cast<unsigned>(a.T) * B, warps = 1024 / warp_lanes;
   launch(ctx, name, exponentials, {.blocks = dim3(1 + (rows + B + warps - 1) / warps), .threads = 1024}, s);
   launch(ctx, name, chains,

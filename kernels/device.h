@@ -106,6 +106,13 @@ __device__ __forceinline__ void copy_wait() {
 }
 
 // Thread-block clusters (sm_90): blocks that run together and reach each other's shared memory.
+
+/// Counts, in shared memory, the bytes that other blocks of the cluster store here by send() (mbarrier). A phase ends
+/// when all that expect_bytes() named have come. To be initialised by one thread, before the cluster first meets.
+struct Arrivals {
+  std::uint64_t word;
+};
+
 #if defined(SIMT_EMULATOR) || __CUDA_ARCH__ >= 900
 #define BIB_CLUSTERS 1
 __device__ __forceinline__ unsigned cluster_rank() {
@@ -132,11 +139,6 @@ __device__ __forceinline__ void cluster_wait(BIB_ONLY_SITE) {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }
-/// Counts, in shared memory, the bytes that other blocks of the cluster store here by send() (mbarrier). A phase ends
-/// when all that expect_bytes() named have come. To be initialised by one thread, before the cluster first meets.
-struct Arrivals {
-  std::uint64_t word;
-};
 #ifndef SIMT_EMULATOR
 __device__ __forceinline__ unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
