@@ -27,7 +27,8 @@ struct Loaded {
                find(from, functions.destroy, "cublasDestroy_v2") &&
                find(from, functions.set_stream, "cublasSetStream_v2") &&
                find(from, functions.set_workspace, "cublasSetWorkspace_v2") &&
-               find(from, functions.set_math, "cublasSetMathMode") && find(from, functions.sgemm, "cublasSgemm_v2");
+               find(from, functions.set_math, "cublasSetMathMode") && find(from, functions.sgemm, "cublasSgemm_v2") &&
+               find(from, functions.gemm_batched, "cublasGemmStridedBatchedEx");
   }
 };
 

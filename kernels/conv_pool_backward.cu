@@ -1,6 +1,6 @@
 // Gradients of the fused convolution, from the winning positions alone: of filters by a block per filter and tap, of
-// the input by a block per sequence and 32 channels. Every sum is cut by the shape alone and added in a fixed order. No
-// atomics.
+// the input by a block per sequence, 64 steps and 32 channels. Every sum is cut by the shape alone and added in a fixed
+// order. No atomics.
 #include "bib/ops/conv_pool.h"
 #include "kernels/conv_pool.h"
 #include "kernels/group.h"
@@ -67,28 +67,26 @@ __global__ void __launch_bounds__(RowThreads::all, 4) filter_gradients(Group<Bac
   if (thread == 0) a.d_b[f] += bias;
 }
 
-constexpr int filters_in_turn = 16;  // that a warp takes before the next one's
+constexpr int filters_in_turn = 16;             // that a warp takes before the next one's
+constexpr int most_steps = 64, most_warps = 8;  // of a block: 64 KiB of sums, what one of sm_75 may have
 
-/// For ops that share d_x, a block per sequence and 32 channels, a lane for each. The warps take the filters of all ops
-/// in turns and add what each gives to the steps where it won: every warp to a tile of all steps in shared memory,
-/// added up in the end; or one warp to d_x itself.
-template <bool in_shared>
+/// For ops that share d_x, a block per sequence, up to 64 steps and 32 channels, a lane for each. The warps take the
+/// filters of all ops in turns and add what each gives to those steps where it won, every warp to a tile of its own,
+/// which are added up in the end.
 __global__ void input_gradients(Group<Backward> group) {
-  DYN_SHARED(float, sums);  // [warps][T][32]
+  DYN_SHARED(float, sums);  // [warps][rows][32]
   const Backward& shared = group.of[0];
   const int tiles = cover(shared.C, warp_lanes), warps = static_cast<int>(blockDim.x) / warp_lanes;
   const int block = static_cast<int>(blockIdx.x), b = block / tiles, c = block % tiles * warp_lanes + lane_id();
-  const bool mine = c < shared.C, keep = !in_shared && shared.add_d_x;
-  const std::int64_t step = static_cast<std::int64_t>(shared.B) * shared.C;
-  float* d_x = shared.d_x + static_cast<std::int64_t>(b) * shared.C + c;
-  float* const column = sums + warp_id() * shared.T * warp_lanes + lane_id();
-  const auto at = [&](int t) { return in_shared ? column + t * warp_lanes : d_x + t * step; };
-  for (int t = 0; t < shared.T; ++t)
-    if (mine && !keep) *at(t) = 0;
+  const int rows = min(most_steps, shared.T), begin = static_cast<int>(blockIdx.y) * most_steps,
+            steps = min(rows, shared.T - begin);
+  const bool mine = c < shared.C;
+  float* const column = sums + warp_id() * rows * warp_lanes + lane_id();
+  for (int t = 0; t < steps; ++t) column[t * warp_lanes] = 0;
   int turn = 0;
   for (int k = 0; k < group.count; ++k) {
     const Backward& a = group.of[k];
-    const int length = a.lengths[b];
+    const int end = min(a.lengths[b], begin + steps);
     for (int first = 0; first < a.F; first += filters_in_turn, ++turn) {
       if (turn % warps != warp_id()) continue;
       const int count = min(filters_in_turn, a.F - first), f = first + min(lane_id(), count - 1);
@@ -99,18 +97,18 @@ __global__ void input_gradients(Group<Backward> group) {
         const float d = __shfl_sync(all_lanes, factor, i);
         if (p < 0 || !mine) continue;
         const float* w = a.turned + static_cast<std::int64_t>(first + i) * a.W * a.C + c;
-        for (int tap = max(0, -from); tap < min(a.W, length - from); ++tap) *at(from + tap) += d * w[tap * a.C];
+        for (int tap = max(0, begin - from); tap < min(a.W, end - from); ++tap)
+          column[(from + tap - begin) * warp_lanes] += d * w[tap * a.C];
       }
     }
   }
-  if constexpr (in_shared) {
-    __syncthreads();
-    if (!mine) return;
-    for (int t = warp_id(); t < shared.T; t += warps) {
-      float sum = 0;
-      for (int w = 0; w < warps; ++w) sum += sums[(w * shared.T + t) * warp_lanes + lane_id()];
-      d_x[t * step] = (shared.add_d_x ? d_x[t * step] : 0.0f) + sum;
-    }
+  __syncthreads();
+  if (!mine) return;
+  for (int t = warp_id(); t < steps; t += warps) {
+    float sum = 0;
+    for (int w = 0; w < warps; ++w) sum += sums[(w * rows + t) * warp_lanes + lane_id()];
+    float& to = shared.d_x[(static_cast<std::int64_t>(begin + t) * shared.B + b) * shared.C + c];
+    to = (shared.add_d_x ? to : 0.0f) + sum;
   }
 }
 
@@ -153,15 +151,12 @@ void on_cuda(Context& ctx, std::span<const ConvPoolBackward> ops) {
     const auto sharing = all.subspan(begin, end - begin);
     int turns = 0;
     for (const device::Backward& job : sharing) turns += device::cover(job.F, device::filters_in_turn);
-    constexpr int most_shared = 64 * 1024;  // what a block of sm_75 may have, so that sums are cut alike everywhere
-    const int bytes = static_cast<int>(sizeof(float)) * device::warp_lanes * a.T;
-    const bool in_shared = bytes <= most_shared;
-    const int warps = in_shared ? std::clamp(most_shared / std::max(1, bytes), 1, std::clamp(turns, 1, 8)) : 1;
-    device::launch_through(ctx, name, in_shared ? device::input_gradients<true> : device::input_gradients<false>,
-                           sharing,
-                           {.blocks = static_cast<unsigned>(a.B * device::cover(a.C, device::warp_lanes)),
+    const int warps = std::clamp(turns, 1, device::most_warps), rows = std::min(a.T, device::most_steps);
+    device::launch_through(ctx, name, device::input_gradients, sharing,
+                           {.blocks = dim3(static_cast<unsigned>(a.B * device::cover(a.C, device::warp_lanes)),
+                                           static_cast<unsigned>(device::cover(a.T, device::most_steps))),
                             .threads = static_cast<unsigned>(warps * device::warp_lanes),
-                            .shared = in_shared ? static_cast<std::size_t>(warps * bytes) : 0});
+                            .shared = sizeof(float) * static_cast<std::size_t>(warps * rows * device::warp_lanes)});
   }
 }
 

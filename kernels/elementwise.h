@@ -16,6 +16,45 @@ void for_each(Context& ctx, std::string_view name, std::int64_t n, const F& f) {
   launch(ctx, name, for_each_kernel<F>, grid_for(ctx.cuda(), n), f, n);
 }
 
+/// f for n elements, one of several kinds of work in a launch.
+template <class F>
+struct Sized {
+  std::int64_t n;
+  F f;
+};
+template <class F, class... Rest>
+struct InTurn {  // the kinds of work one after another, counted through
+  Sized<F> first;
+  InTurn<Rest...> rest;
+  static constexpr std::int64_t whole = 256;  // a block does one kind
+  __host__ __device__ std::int64_t room() const { return (first.n + whole - 1) / whole * whole; }
+  std::int64_t size() const { return room() + rest.size(); }
+  __device__ void operator()(std::int64_t i) const {
+    if (i >= room()) return rest(i - room());
+    if (i < first.n) first.f(i);
+  }
+};
+template <class F>
+struct InTurn<F> {
+  Sized<F> first;
+  std::int64_t size() const { return first.n; }
+  __device__ void operator()(std::int64_t i) const { first.f(i); }
+};
+template <class F>
+InTurn<F> in_turn(const Sized<F>& only) {
+  return {only};
+}
+template <class F, class... Rest>
+InTurn<F, Rest...> in_turn(const Sized<F>& first, const Sized<Rest>&... rest) {
+  return {first, in_turn(rest...)};
+}
+/// One launch for all; none may read what another writes.
+template <class... F>
+void for_each_of(Context& ctx, std::string_view name, const Sized<F>&... jobs) {
+  const auto all = in_turn(jobs...);
+  for_each(ctx, name, all.size(), all);
+}
+
 /// The rows of a table that one op touches: f(u, e) for elements e of row u, after f.open(u) by one thread of the row,
 /// whose result every thread of the row is given.
 template <class F>

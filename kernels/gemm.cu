@@ -90,14 +90,15 @@ __global__ void __launch_bounds__(threads) multiply(Product p) {
   }
 }
 
-/// c = the sum of the parts, in their order, + beta c + bias.
-__global__ void add_parts(const float* parts, int count, Product p) {
+__global__ void sum_parts(Parts p) {
   const std::int64_t size = static_cast<std::int64_t>(p.m) * p.n;
-  for (std::int64_t i = global_thread(); i < size; i += grid_threads()) {
+  for (std::int64_t i = global_thread(); i < p.batch * size; i += grid_threads()) {
+    const std::int64_t batch = i / size, at = i % size;
+    const float* from = p.from + batch * p.count * size + at;
     float sum = 0;
-    for (int part = 0; part < count; ++part) sum += parts[part * size + i];
-    float& to = p.c[i / p.n * p.ldc + i % p.n];
-    to = sum + (p.beta != 0 ? p.beta * to : 0.0f) + (p.bias ? p.bias[i % p.n] : 0.0f);
+    for (int part = 0; part < p.count; ++part) sum += from[part * size];
+    float& to = p.c[batch * p.stride_c + at / p.n * p.ldc + at % p.n];
+    to = sum + (p.beta != 0 ? p.beta * to : 0.0f) + (p.bias ? p.bias[at % p.n] : 0.0f);
   }
 }
 
@@ -134,28 +135,48 @@ __global__ void add_partials(const float* partial, int count, int columns, float
 unsigned cover(std::int64_t n, int size) { return static_cast<unsigned>((n + size - 1) / size); }
 
 void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
-  check(use_device(ctx.cuda().device), "matrix product");
   if (g.bias) repeat_row(ctx, g.bias, g.m, g.n, g.c);
   const float one = 1, beta = g.bias ? 1 : g.beta;
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
-  ctx.cuda().note(&blas);
-  ctx.cuda().recorded_blas = true;
-  if (ctx.cuda().preferred_clusters)
-    for (int size : {g.m, g.n, g.k}) ctx.cuda().note(reinterpret_cast<const void*>(std::intptr_t{size}));
   // Column-major to cuBLAS: c^T = b^T a^T.
-  const cublasStatus_t status = blas.sgemm(ctx.cuda().blas_handle(blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m,
-                                           g.k, &one, g.b, g.ldb, g.a, g.lda, &beta, g.c, g.ldc);
-  if (status != CUBLAS_STATUS_SUCCESS)
-    throw std::runtime_error("matrix product failed on the GPU: cuBLAS status " + std::to_string(status));
+  check_blas(blas.sgemm(ctx.cuda().blas_handle(blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m, g.k, &one, g.b,
+                        g.ldb, g.a, g.lda, &beta, g.c, g.ldc));
 }
 
 }  // namespace
 
+const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k) {
+  constexpr std::int64_t large = 1 << 22;  // products; below, a launch of our own costs less than cuBLAS's choice
+  if (m * n * k < large) return nullptr;
+  const Blas* const found = blas();
+  if (!found) return nullptr;
+  CudaState& state = ctx.cuda();
+  if (state.recording && !state.blas_ready) throw NotRecordable();
+  check(use_device(state.device), "matrix product");
+  state.note(found);
+  state.recorded_blas = true;
+  if (state.preferred_clusters)
+    for (const std::int64_t size : {m, n, k}) state.note(reinterpret_cast<const void*>(size));
+  return found;
+}
+
+void check_blas(int status) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    throw std::runtime_error("matrix product failed on the GPU: cuBLAS status " + std::to_string(status));
+}
+
+int parts_of_sums(unsigned tiles, int k) {
+  constexpr int busy = 128, least_part = 256;  // blocks that fill a GPU; terms that are worth a block
+  return std::clamp(std::min(busy / static_cast<int>(std::min(tiles, 1u << 20)), k / least_part), 1, 64);
+}
+
+void add_parts(Context& ctx, const Parts& p) {
+  launch(ctx, "matrix product", sum_parts, grid_for(ctx.cuda(), std::int64_t{p.batch} * p.m * p.n), p);
+}
+
 void own_gemm(Context& ctx, const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
-  constexpr int busy = 128, least_part = 256;  // blocks that fill a GPU; terms that are worth a block
-  const unsigned tiles = cover(g.m, tile) * cover(g.n, tile);
-  const int parts = std::clamp(std::min(busy / static_cast<int>(std::min(tiles, 1u << 20)), g.k / least_part), 1, 64);
+  const int parts = parts_of_sums(cover(g.m, tile) * cover(g.n, tile), g.k);
   Product p{.a = {g.a, g.transpose_a ? 1 : g.lda, g.transpose_a ? g.lda : 1},
             .b = {g.b, g.transpose_b ? g.ldb : 1, g.transpose_b ? 1 : g.ldb},
             .m = g.m,
@@ -176,16 +197,20 @@ void own_gemm(Context& ctx, const Gemm& g) {
   part.beta = 0;
   part.bias = nullptr;
   launch(ctx, "matrix product", multiply, {.blocks = blocks, .threads = threads}, part);
-  launch(ctx, "matrix product", add_parts, grid_for(ctx.cuda(), std::int64_t{g.m} * g.n), part.c, parts, p);
+  add_parts(ctx, {.from = part.c,
+                  .count = parts,
+                  .batch = 1,
+                  .m = g.m,
+                  .n = g.n,
+                  .c = g.c,
+                  .ldc = g.ldc,
+                  .stride_c = 0,
+                  .beta = g.beta,
+                  .bias = g.bias});
 }
 
 void gemm(Context& ctx, const Gemm& g) {
-  constexpr std::int64_t large = 1 << 22;  // products; below, a launch of our own costs less than cuBLAS's choice
-  if (std::int64_t{g.m} * g.n * g.k >= large)
-    if (const Blas* b = blas()) {
-      if (ctx.cuda().recording && !ctx.cuda().blas_ready) throw NotRecordable();
-      return blas_gemm(ctx, *b, g);
-    }
+  if (const Blas* b = blas_for(ctx, g.m, g.n, g.k)) return blas_gemm(ctx, *b, g);
   own_gemm(ctx, g);
 }
 

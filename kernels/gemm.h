@@ -22,6 +22,47 @@ void gemm(Context& ctx, const Gemm& g);
 /// The same, never with cuBLAS.
 void own_gemm(Context& ctx, const Gemm& g);
 
+/// Products of bf16, summed in fp32, where the math is fast (tensor cores, sm_80 and newer):
+///   c = a b + beta c,  `batch` of them at a stride from each other.
+/// Rows of a and b lie `ld` apart; that, the strides, and the length of a row are multiples of 4.
+struct GemmBf16 {
+  bool transpose_a = false, transpose_b = false;
+  int m = 0, n = 0, k = 0, batch = 1;
+  const std::uint16_t* a = nullptr;
+  int lda = 0;
+  std::int64_t stride_a = 0;  // 0: all products have it in common
+  const std::uint16_t* b = nullptr;
+  int ldb = 0;
+  std::int64_t stride_b = 0;
+  float beta = 0;
+  float* c = nullptr;
+  int ldc = 0;
+  std::int64_t stride_c = 0;
+};
+void gemm(Context& ctx, const GemmBf16& g);
+
+/// The same, never with cuBLAS.
+void own_gemm(Context& ctx, const GemmBf16& g);
+
+/// Into how many parts a product of ours cuts its sums of k terms, so that `tiles` blocks do not leave the GPU idle.
+int parts_of_sums(unsigned tiles, int k);
+
+/// c = the sum of the parts [batch][count][m,n], in their order, + beta c + bias.
+struct Parts {
+  const float* from;
+  int count, batch, m, n;
+  float* c;
+  std::int64_t ldc, stride_c;
+  float beta;
+  const float* bias;
+};
+void add_parts(Context& ctx, const Parts& p);
+
+/// cuBLAS, ready to be called and recorded, for so large a product; null where it is smaller or there is no cuBLAS.
+struct Blas;
+const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k);
+void check_blas(int status);
+
 /// sum[c] += sum over n of x[n,c], in an order that depends on the shape alone.
 void add_rows(Context& ctx, const float* x, int rows, int columns, float* sum);
 

@@ -13,17 +13,6 @@ namespace bib {
 namespace device::lstm {
 namespace {
 
-struct Rank {
-  const int* lengths;
-  int* order;
-  int B;
-  __device__ void operator()(std::int64_t b) const {
-    int rank = 0;
-    for (int i = 0; i < B; ++i) rank += lengths[i] > lengths[b] || (lengths[i] == lengths[b] && i < b);
-    order[rank] = static_cast<int>(b);
-  }
-};
-
 struct Pack {
   const float* w_h;
   float* to;
@@ -87,6 +76,7 @@ __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
     }
     meet<clusters>();
   }
+  clear_outputs(a, p, tile);
 }
 
 template <bool clusters>
@@ -135,6 +125,10 @@ __global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
     }
     meet<clusters>();
   }
+  behind_the_ends(a, p, tile, [&](int t, int b, int unit) {
+    for (int gate = 0; gate < 4; ++gate)
+      a.d_gates[((static_cast<std::int64_t>(p.d) * a.T + t) * a.B + b) * 4 * H + gate * H + unit] = 0;
+  });
 }
 
 std::size_t shared_bytes(int units, int in, int rows, bool resident) {
@@ -225,6 +219,7 @@ void launch_steps(Context& ctx, const char* name, void (*kernel)(Recurrence), co
 
 void forward_steps(Context& ctx, Recurrence a) {
   a.plan = make_plan(ctx.cuda(), run_forward<true>, a.B, a.H, a.D, a.H, 4);
+  a.order = sort_by_length(ctx, a.lengths, a.B);
   a.w = pack_weights(ctx, a.w, a.plan, a.D, a.H, false);
   a.scratch = scratch_for(ctx, a, a.H, 4 * a.plan.units);
   launch_steps(ctx, "lstm_forward", a.plan.blocks > 1 ? run_forward<true> : run_forward<false>, a);
@@ -232,6 +227,7 @@ void forward_steps(Context& ctx, Recurrence a) {
 
 void backward_steps(Context& ctx, Recurrence a) {
   a.plan = make_plan(ctx.cuda(), run_backward<true>, a.B, a.H, a.D, 4 * a.H, 1);
+  a.order = sort_by_length(ctx, a.lengths, a.B);
   a.w = pack_weights(ctx, a.w, a.plan, a.D, a.H, true);
   a.scratch = scratch_for(ctx, a, 4 * a.H, a.plan.units);
   launch_steps(ctx, "lstm_backward", a.plan.blocks > 1 ? run_backward<true> : run_backward<false>, a);
@@ -245,6 +241,17 @@ void on_cuda(Context& ctx, const LstmForward& op) {
   if (T == 0 || B == 0) return;
   ArenaScope scratch(ctx.arena());
   const auto gates = op.gates ? op.gates : ctx.arena().make<float, 4>({D, T, B, 4 * H});
+  const Recurrence a{.lengths = op.lengths.data,
+                     .w = op.w_h.data,
+                     .h_mask = op.h_mask.data,
+                     .h = op.h.data,
+                     .gates = gates.data,
+                     .c = op.c.data,
+                     .T = T,
+                     .B = B,
+                     .H = H,
+                     .D = D};
+  if (fast_forward(ctx, op, a)) return;
   for (int d = 0; d < D; ++d) {
     device::gemm(ctx, {.transpose_b = true,
                        .m = T * B,
@@ -258,19 +265,7 @@ void on_cuda(Context& ctx, const LstmForward& op) {
                        .ldc = 4 * H,
                        .bias = op.b[d].data});
   }
-  zero(ctx, op.h);
-  Recurrence a{.lengths = op.lengths.data,
-               .order = sort_by_length(ctx, op.lengths.data, B),
-               .w = op.w_h.data,
-               .h_mask = op.h_mask.data,
-               .h = op.h.data,
-               .gates = gates.data,
-               .c = op.c.data,
-               .T = T,
-               .B = B,
-               .H = H,
-               .D = D};
-  if (!fast_forward_steps(ctx, a)) forward_steps(ctx, a);
+  forward_steps(ctx, a);
 }
 
 void on_cuda(Context& ctx, const LstmBackward& op) {
@@ -278,22 +273,21 @@ void on_cuda(Context& ctx, const LstmBackward& op) {
   const int T = op.x.dim(0), B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2), N = T * B;
   if (N == 0) return;
   ArenaScope scratch(ctx.arena());
-  const auto d_gates = ctx.arena().make<float, 4>({D, T, B, 4 * H});
-  float* const previous = ctx.arena().make<float, 3>({T, B, H}).data;
-  zero(ctx, d_gates);
   Recurrence a{.lengths = op.lengths.data,
-               .order = sort_by_length(ctx, op.lengths.data, B),
                .w = op.w_h.data,
                .h_mask = op.h_mask.data,
                .gates = const_cast<float*>(op.gates.data),  // read only
                .c = const_cast<float*>(op.c.data),
                .d_h = op.d_h.data,
-               .d_gates = d_gates.data,
                .T = T,
                .B = B,
                .H = H,
                .D = D};
-  if (!fast_backward_steps(ctx, a)) backward_steps(ctx, a);
+  if (fast_backward(ctx, op, a)) return;
+  const auto d_gates = ctx.arena().make<float, 4>({D, T, B, 4 * H});
+  float* const previous = ctx.arena().make<float, 3>({T, B, H}).data;
+  a.d_gates = d_gates.data;
+  backward_steps(ctx, a);
   for (int d = 0; d < D; ++d) {
     const device::Gemm of_weights{
         .transpose_a = true, .m = 4 * H, .k = N, .a = d_gates[d].data, .lda = 4 * H, .beta = 1};

@@ -24,7 +24,9 @@ struct Recurrence {
   const float* h_mask;         // may be null
   float *h, *gates, *c;        // c null: nobody needs gates and cells afterwards
   const float* d_h;
-  float *d_gates, *scratch;
+  float* d_gates;               // [D,T,B,4H], strict
+  std::uint16_t* d_gates_bf16;  // [T,B,D,H,4], fast
+  float* scratch;
   int T, B, H, D;
 };
 
@@ -33,6 +35,18 @@ __host__ __device__ inline int parts_of(int rows) {
   const int parts = threads / (rows > 0 ? rows : 1);
   return parts < 1 ? 1 : parts > 8 ? 8 : parts;
 }
+
+/// order[b]: where a sequence stands by falling length, equal ones by index.
+struct Rank {
+  const int* lengths;
+  int* order;
+  int B;
+  __device__ void operator()(std::int64_t b) const {
+    int rank = 0;
+    for (int i = 0; i < B; ++i) rank += lengths[i] > lengths[b] || (lengths[i] == lengths[b] && i < b);
+    order[rank] = static_cast<int>(b);
+  }
+};
 
 /// All steps with fp32 on ordinary cores, for any H and any GPU; a.w is [D,4H,H].
 void forward_steps(Context& ctx, Recurrence a);
@@ -151,6 +165,25 @@ __device__ __forceinline__ Tile open_tile(const Recurrence& a, int tile) {
   }
   __syncthreads();
   return {index, length, length[0]};  // sorted: the first is the longest
+}
+
+/// f(t, b, unit) for the block's units at the steps behind the end of its tile's sequences, which no step writes.
+template <int kSequences = sequences, class F>
+__device__ __forceinline__ void behind_the_ends(const Recurrence& a, const Place& p, const Tile& tile, F&& f) {
+  for (int n = 0; n < kSequences; ++n) {
+    const int b = tile.index[n], length = tile.length[n];
+    if (b < 0) break;
+    for (int i = static_cast<int>(threadIdx.x); i < (a.T - length) * p.units; i += threads)
+      f(length + i / p.units, b, p.first + i % p.units);
+  }
+}
+
+/// h behind the ends.
+template <int kSequences = sequences>
+__device__ __forceinline__ void clear_outputs(const Recurrence& a, const Place& p, const Tile& tile) {
+  behind_the_ends<kSequences>(a, p, tile, [&](int t, int b, int unit) {
+    a.h[(static_cast<std::int64_t>(t) * a.B + b) * a.D * a.H + p.d * a.H + unit] = 0;
+  });
 }
 
 }  // namespace bib::device::lstm

@@ -204,6 +204,7 @@ __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
     if (!async || run.busy)
       for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
     if (async) __syncthreads();
+    clear_outputs<kWide * sequences>(a, place_of<clusters>(a), tile);
   }
 #endif
 }
@@ -225,15 +226,19 @@ constexpr FastVariant variant(int most_units, int blocks) {
 
 }  // namespace
 
-bool fast_forward_steps(Context& ctx, Recurrence a) {
+bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
   static const FastVariant variants[] = {
       variant<1, 2, 4, 4, false>(64, 1),   variant<1, 2, 8, 8, false>(128, 1), variant<1, 1, 10, 10, true>(160, 4),
       variant<2, 1, 10, 10, true>(160, 4), variant<4, 1, 10, 8, true>(160, 4), variant<1, 1, 12, 12, true>(192, 4),
       variant<2, 1, 12, 12, true>(192, 4), variant<4, 1, 12, 6, true>(192, 4), variant<1, 1, 16, 16, true>(256, 4),
-      variant<2, 1, 16, 16, true>(256, 4), variant<4, 1, 16, 8, true>(256, 4), variant<1, 1, 24, 18, true>(384, 8),
+      variant<2, 1, 16, 16, true>(256, 4), variant<4, 1, 16, 7, true>(256, 4), variant<1, 1, 24, 18, true>(384, 8),
       variant<2, 1, 24, 16, true>(384, 8), variant<4, 1, 24, 6, true>(384, 8), variant<1, 1, 32, 16, true>(512, 8),
       variant<2, 1, 32, 16, true>(512, 8)};
-  return run_fastest(ctx, "lstm_forward", variants, false, a);
+  const auto variant = fastest(variants, ctx, a, false);
+  if (!variant) return false;
+  prepare(ctx, op, *variant, a);
+  launch_steps(ctx, op.name.data(), variant->kernel, a);
+  return true;
 }
 
 }  // namespace bib::device::lstm

@@ -3,8 +3,10 @@
 // G groups, and of these a thread (g, q) (kernels/mma.h) all four gates of unit g for sequences 2q and 2q+1 of each 8.
 // Narrow tiles have the shortest steps; wide ones are for batches that would need several rounds of clusters.
 #pragma once
+#include <optional>
 #include <span>
 
+#include "bib/ops/lstm.h"
 #include "kernels/lstm.h"
 #include "kernels/mma.h"
 
@@ -12,10 +14,10 @@ namespace bib::device::lstm {
 
 inline constexpr int group_units = 8, warps = threads / warp_lanes;
 
-/// As forward_steps and backward_steps, on tensor cores. False, with nothing done, where the context's math is strict
-/// or there is no such kernel for this H on this GPU.
-bool fast_forward_steps(Context& ctx, Recurrence a);
-bool fast_backward_steps(Context& ctx, Recurrence a);
+/// The ops on tensor cores. False, with nothing done, where the context's math is strict or there is no such kernel for
+/// this H on this GPU.
+bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a);
+bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a);
 
 /// Units per block: whole groups.
 inline int fast_units(int H, int blocks) {
@@ -34,12 +36,27 @@ struct FastVariant {
   void (*async_kernel)(Recurrence) = nullptr;
 };
 
-/// Packs the weights and runs the variant that is estimated to be fastest for this H and batch; false, with nothing
-/// done, where there is none for this GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
+/// The variant that is estimated to be fastest for this H and batch, and its plan; none where there is none for this
+/// GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
 /// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such, and BIB_LSTM_EXCHANGE=barrier|async
 /// for the way in which blocks of a cluster exchange a step (barrier, where nothing is asked). Throws
 /// std::invalid_argument when one asks for something else.
-bool run_fastest(Context& ctx, const char* name, std::span<const FastVariant> variants, bool backward, Recurrence a);
+std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Context& ctx, Recurrence& a, bool backward);
+
+/// What the kernel reads: the order of the sequences, the weights in the order of registers, and (forward) the products
+/// with x in a.gates. Memory of the context's arena.
+void prepare(Context& ctx, const LstmForward& op, const FastVariant& variant, Recurrence& a);
+
+/// What the products that end backward read beside a.d_gates_bf16, in bf16.
+struct BackwardOperands {
+  std::uint16_t* inputs;   // [D,T,B,inputs_row]: x, zeros up to inputs_h, h of the step before, 1, zeros
+  std::uint16_t* weights;  // [D,H,4,inputs_h]: w_x, zeros; null: d_x is not asked for
+  int inputs_h, inputs_row;
+};
+BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant& variant, Recurrence& a);
+
+/// Gradients of weights, biases and x from those of the gates' sums.
+void finish(Context& ctx, const LstmBackward& op, const BackwardOperands& operands, const Recurrence& a);
 
 /// Row of the state in shared memory, in bf16 values: 16 bytes more than `k`, so that the eight rows which ldmatrix
 /// reads at once lie in different banks.

@@ -38,7 +38,7 @@ struct Backward {
   float sum[kWide][kTiles][4] = {};
   float d_cell[kWide][kGroups][2] = {}, cell[kWide][kGroups][2], mask[kWide][kGroups][2];
   Step now;
-  float d_gates[4][2];           // that step_done() need not wait for
+  uint2 d_gates[2];              // of two sequences, that step_done() need not wait for
   bool busy, multiplies;         // this warp has units; has tiles
   Arrivals* arrivals = nullptr;  // async: [2], of even and of odd steps
 
@@ -112,7 +112,7 @@ struct Backward {
     }
   }
 
-  /// Gradients of the gates' sums at step s: to shared memory, rounded, and to a.d_gates.
+  /// Gradients of the gates' sums at step s: rounded, to shared memory and to a.d_gates_bf16.
   __device__ __forceinline__ void differentiate(int s, bool last) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
@@ -134,24 +134,23 @@ struct Backward {
           cell[n][i][j] = before;
           std::uint16_t* const to =
               dz + (buffers == 2 ? s % 2 * buffer : 0) + sequence_of(n, j) * row + (group_first(i) + lane_id() / 4) * 4;
-          *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
+          const uint2 rounded = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
+          *reinterpret_cast<uint2*>(to) = rounded;
           if constexpr (early && clusters) {
-#pragma unroll
-            for (int gate = 0; gate < 4; ++gate) d_gates[gate][j] = d[gate];
+            d_gates[j] = rounded;
           } else {
-            put(d, s, stride, n, i, j);
+            put(rounded, s, stride, n, i, j);
           }
         }
       }
     }
   }
 
-  /// To a.d_gates.
-  __device__ __forceinline__ void put(const float (&d)[4], int s, int stride, int n, int i, int j) const {
+  /// To a.d_gates_bf16.
+  __device__ __forceinline__ void put(uint2 d, int s, int stride, int n, int i, int j) const {
     if (!pair[n].has(j, s) || !mine(i)) return;
-    const int at = 4 * pair[n].at(j, s, stride) + unit(i);
-#pragma unroll
-    for (int gate = 0; gate < 4; ++gate) a.d_gates[at + gate * a.H] = d[gate];
+    const int at = output_at(a, place.d, pair[n].at(j, s, stride)) + unit(i);
+    reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = d;
   }
 
   /// Gives every sum to the block that owns its units, for step s - 1.
@@ -211,8 +210,7 @@ struct Backward {
       if constexpr (!async) step_done<clusters>();
       if (early && busy) {
 #pragma unroll
-        for (int j = 0; j < 2; ++j)
-          put({d_gates[0][j], d_gates[1][j], d_gates[2][j], d_gates[3][j]}, s, stride_of(a, place.d), 0, 0, j);
+        for (int j = 0; j < 2; ++j) put(d_gates[j], s, stride_of(a, place.d), 0, 0, j);
       }
 #ifdef BIB_CLUSTERS
       if constexpr (async) {
@@ -257,6 +255,10 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 #endif
     meet<clusters>();
     for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
+    behind_the_ends<kWide * sequences>(a, place_of<clusters>(a), tile, [&](int t, int b, int unit) {
+      const std::int64_t at = ((static_cast<std::int64_t>(t) * a.B + b) * a.D + place.d) * a.H + unit;
+      reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = make_uint2(0, 0);
+    });
   }
 #endif
 }
@@ -280,7 +282,7 @@ constexpr FastVariant variant(int most_units, int blocks) {
 
 }  // namespace
 
-bool fast_backward_steps(Context& ctx, Recurrence a) {
+bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
   static const FastVariant variants[] = {
       variant<1, 2, 1, 16, 16, false>(64, 1), variant<1, 2, 1, 32, 32, false>(128, 1),
       variant<1, 1, 2, 10, 10, true>(160, 4), variant<2, 1, 2, 10, 10, true>(160, 4),
@@ -290,7 +292,12 @@ bool fast_backward_steps(Context& ctx, Recurrence a) {
       variant<4, 1, 2, 16, 4, true>(256, 4),  variant<1, 1, 3, 12, 12, true>(384, 8),
       variant<2, 1, 3, 12, 10, true>(384, 8), variant<4, 1, 3, 12, 4, true>(384, 8),
       variant<1, 1, 4, 16, 8, true>(512, 8),  variant<2, 1, 4, 16, 8, true>(512, 8)};
-  return run_fastest(ctx, "lstm_backward", variants, true, a);
+  const auto variant = fastest(variants, ctx, a, true);
+  if (!variant) return false;
+  const BackwardOperands operands = prepare(ctx, op, *variant, a);
+  launch_steps(ctx, op.name.data(), variant->kernel, a);
+  finish(ctx, op, operands, a);
+  return true;
 }
 
 }  // namespace bib::device::lstm

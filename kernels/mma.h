@@ -35,16 +35,25 @@ __device__ __forceinline__ void mma_bf16(float (&d)[4], uint4 a, unsigned b0, un
 }
 
 /// Four 8 x 8 matrices of 16-bit values from shared memory: lane l gives the address of row l % 8 of matrix l / 8, 16
-/// bytes, and gets values 2q and 2q+1 of row g of each. With rows along k of b's columns these are b's words of two
-/// products.
+/// bytes, and gets values 2q and 2q+1 of row g of each; transposed, of column g. With rows along k of b's columns these
+/// are b's words of two products.
+template <bool transposed = false>
 __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row BIB_SITE) {
 #ifdef SIMT_EMULATOR
-  simt::load_matrices(to, row, site);
+  simt::load_matrices(to, row, transposed, site);
 #else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
-               : "memory");
+  const auto address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  if constexpr (transposed) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  } else {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+  }
 #endif
 }
 

@@ -3,6 +3,10 @@
 
 #include <cblas.h>
 
+#include <bit>
+#include <cstdint>
+#include <vector>
+
 #include "tests/simt/runtime.h"
 
 namespace {
@@ -29,30 +33,65 @@ cublasStatus_t set_stream(cublasHandle_t h, cudaStream_t stream) {
 cublasStatus_t set_workspace(cublasHandle_t, void*, std::size_t) { return CUBLAS_STATUS_SUCCESS; }
 cublasStatus_t set_math(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 
+CBLAS_TRANSPOSE transposed(cublasOperation_t t) { return t == CUBLAS_OP_N ? CblasNoTrans : CblasTrans; }
+
+/// As the real one, by a kernel with a cluster that depends on the shapes.
+template <class F>
+cublasStatus_t enqueue(cublasHandle_t h, int n, const F& product) {
+  int device = 0;
+  if (cudaGetDevice(&device); device != reinterpret_cast<Handle*>(h)->device) return CUBLAS_STATUS_INVALID_VALUE;
+  const cudaError_t e = simt::enqueue(reinterpret_cast<Handle*>(h)->stream, product,
+                                      {.type = cudaGraphNodeTypeKernel, .cluster = dim3(n % 64 < 32 ? 1 : 2, 1, 1)});
+  return e == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+}
+
 cublasStatus_t sgemm(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
                      const float* alpha, const float* a, int lda, const float* b, int ldb, const float* beta, float* c,
                      int ldc) {
-  int device = 0;
-  if (cudaGetDevice(&device); device != reinterpret_cast<Handle*>(h)->device) return CUBLAS_STATUS_INVALID_VALUE;
-  const auto transposed = [](cublasOperation_t t) { return t == CUBLAS_OP_N ? CblasNoTrans : CblasTrans; };
-  const float alpha_now = *alpha, beta_now = *beta;
-  const auto product = [=] {
-    cblas_sgemm(CblasColMajor, transposed(ta), transposed(tb), m, n, k, alpha_now, a, lda, b, ldb, beta_now, c, ldc);
+  return enqueue(h, n, [=, alpha = *alpha, beta = *beta] {
+    cblas_sgemm(CblasColMajor, transposed(ta), transposed(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
     simt::host_wrote_matrix(c, m, n, ldc);
     return cudaSuccess;
-  };
-  // As the real one, by a kernel with a cluster that depends on the shapes.
-  const dim3 cluster(n % 64 < 32 ? 1 : 2, 1, 1);
-  const cudaError_t e = simt::enqueue(reinterpret_cast<Handle*>(h)->stream, product,
-                                      {.type = cudaGraphNodeTypeKernel, .cluster = cluster});
-  return e == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
+  });
+}
+
+/// Column-major [rows, columns] of bf16.
+std::vector<float> widened(const void* from, int rows, int columns, int ld) {
+  std::vector<float> to(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns));
+  for (int j = 0; j < columns; ++j)
+    for (int i = 0; i < rows; ++i)
+      to[static_cast<std::size_t>(j) * static_cast<std::size_t>(rows) + static_cast<std::size_t>(i)] =
+          std::bit_cast<float>(std::uint32_t{static_cast<const std::uint16_t*>(from)[std::int64_t{j} * ld + i]} << 16);
+  return to;
+}
+
+cublasStatus_t gemm_batched(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
+                            const void* alpha, const void* a, cudaDataType type_a, int lda, long long stride_a,
+                            const void* b, cudaDataType type_b, int ldb, long long stride_b, const void* beta, void* c,
+                            cudaDataType type_c, int ldc, long long stride_c, int batch, cublasComputeType_t compute,
+                            cublasGemmAlgo_t) {
+  if (type_a != CUDA_R_16BF || type_b != CUDA_R_16BF || type_c != CUDA_R_32F || compute != CUBLAS_COMPUTE_32F)
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  return enqueue(h, n, [=, alpha = *static_cast<const float*>(alpha), beta = *static_cast<const float*>(beta)] {
+    for (int i = 0; i < batch; ++i) {
+      const auto left = ta == CUBLAS_OP_N ? std::pair(m, k) : std::pair(k, m);
+      const auto right = tb == CUBLAS_OP_N ? std::pair(k, n) : std::pair(n, k);
+      const auto a32 = widened(static_cast<const std::uint16_t*>(a) + i * stride_a, left.first, left.second, lda);
+      const auto b32 = widened(static_cast<const std::uint16_t*>(b) + i * stride_b, right.first, right.second, ldb);
+      float* const to = static_cast<float*>(c) + i * stride_c;
+      cblas_sgemm(CblasColMajor, transposed(ta), transposed(tb), m, n, k, alpha, a32.data(), left.first, b32.data(),
+                  right.first, beta, to, ldc);
+      simt::host_wrote_matrix(to, m, n, ldc);
+    }
+    return cudaSuccess;
+  });
 }
 
 }  // namespace
 
 namespace bib::device {
 const Blas* blas() {
-  static const Blas functions{create, destroy, set_stream, set_workspace, set_math, sgemm};
+  static const Blas functions{create, destroy, set_stream, set_workspace, set_math, sgemm, gemm_batched};
   return &functions;
 }
 }  // namespace bib::device

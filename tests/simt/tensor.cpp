@@ -56,19 +56,25 @@ void mma_bf16(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> 
   }
 }
 
-void load_matrices(unsigned (&to)[4], const void* row, Site site) {
+void load_matrices(unsigned (&to)[4], const void* row, bool transposed, Site site) {
   const Inside inside;
   expect_whole_warp("ldmatrix", site);
   expect_aligned(row, 16, site);
   std::array<const char*, 32> rows;
   exchange(every_lane, &row, sizeof row, rows.data(), "ldmatrix", site, Ordering::none);
   const Block& block = *running.thread->block;
-  for (int m = 0; m < 4; ++m) {
-    const char* from = rows[8 * static_cast<unsigned>(m) + running.thread->lane / 4] + 4 * (running.thread->lane % 4);
-    if (from < block.shared || from >= block.shared + arena_stride)
-      fault("ldmatrix reads shared memory of its own block only", site);
-    check::access(from, 4, false, false, __builtin_return_address(0));
-    std::memcpy(&to[m], from, 4);
+  const unsigned g = running.thread->lane / 4, q = running.thread->lane % 4;
+  for (unsigned m = 0; m < 4; ++m) {
+    std::uint16_t pair[2];
+    for (unsigned j = 0; j < 2; ++j) {
+      const unsigned r = transposed ? 2 * q + j : g, column = transposed ? g : 2 * q + j;
+      const char* from = rows[8 * m + r] + sizeof pair[j] * column;
+      if (from < block.shared || from >= block.shared + arena_stride)
+        fault("ldmatrix reads shared memory of its own block only", site);
+      check::access(from, sizeof pair[j], false, false, __builtin_return_address(0));
+      std::memcpy(&pair[j], from, sizeof pair[j]);
+    }
+    std::memcpy(&to[m], pair, sizeof pair);
   }
 }
 

@@ -75,7 +75,7 @@ std::array<T, 32> exchange(unsigned mask, const T& mine, const char* name, Site 
 float tanh_approx(float x);
 unsigned bf16_pair(float low, float high);
 void mma_bf16(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> b, Site site);
-void load_matrices(unsigned (&to)[4], const void* row, Site site);
+void load_matrices(unsigned (&to)[4], const void* row, bool transposed, Site site);
 
 // Memory.
 void* static_shared(const void* key, std::size_t bytes, std::size_t alignment);

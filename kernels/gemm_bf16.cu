@@ -1,0 +1,168 @@
+// Dense products of bf16 on tensor cores, for the large products of fast math where cuBLAS is not installed or not
+// worth its launch: tiles of 64 x 64 by blocks of eight warps. Slices of 32 terms of both operands lie in shared memory
+// as they do in global memory (ldmatrix transposes what must be), two of each in turns: cp.async brings the next one
+// while this one is multiplied. One barrier a slice. Terms rise; long sums that few tiles share are cut as in gemm.cu.
+#include "kernels/blas.h"
+#include "kernels/device.h"
+#include "kernels/gemm.h"
+#include "kernels/mma.h"
+
+namespace bib::device {
+namespace {
+
+constexpr int tile = 64, depth = 32, threads = 256;
+// Values of a row in shared memory: 16 bytes more than the slice has, so that eight rows start in different banks.
+constexpr int deep_row = depth + 8, wide_row = tile + 8;
+constexpr int slice = tile * deep_row;
+static_assert(depth * wide_row <= slice);
+
+struct Operand {
+  const std::uint16_t* data;
+  std::int64_t ld, stride;
+};
+
+struct ProductBf16 {
+  Operand a, b;
+  int m, n, k;
+  int parts, part;  // how many a sum is cut into, and terms of one: grid z is (batch, part)
+  float* c;         // [batch][parts] of them
+  std::int64_t ldc, stride_c;
+  float beta;
+};
+
+#ifdef BIB_TENSOR_CORES
+constexpr int row_warps = 4, rows = tile / row_warps, columns = tile / 2;  // of a warp
+
+/// Starts to copy terms from..end-1 (at most `depth`) of rows first.. of an operand; zeros outside. `wide`: its rows
+/// run along the tile, [k][m] or [k][n], not along the sum. Four values at a time: what the contract's multiples allow.
+template <bool wide>
+__device__ __forceinline__ void copy_slice(const std::uint16_t* from_data, std::int64_t ld, int first, int most,
+                                           int from, int end, std::uint16_t* to) {
+#pragma unroll
+  for (int i = 0; i < tile * depth / 4 / threads; ++i) {
+    const int chunk = static_cast<int>(threadIdx.x) + i * threads, per_row = (wide ? tile : depth) / 4;
+    const int row = chunk / per_row, column = chunk % per_row * 4;
+    const int at = first + (wide ? column : row), term = from + (wide ? row : column);
+    const bool there = at < most && term < end;
+    const std::int64_t offset = wide ? term * ld + at : at * ld + term;
+    copy_async<8>(to + row * (wide ? wide_row : deep_row) + column, from_data + (there ? offset : 0), there);
+  }
+}
+
+/// The words of a for 16 rows from `row` and 16 terms from `term` of a slice.
+template <bool wide>
+__device__ __forceinline__ uint4 left_words(const std::uint16_t* a, int row, int term) {
+  const int in = lane_id() % 8, lower = lane_id() / 8 % 2 * 8, later = lane_id() / 16 * 8;
+  unsigned w[4];
+  load_matrices<wide>(
+      w, wide ? a + (term + in + later) * wide_row + row + lower : a + (row + in + lower) * deep_row + term + later);
+  return make_uint4(w[0], w[1], w[2], w[3]);
+}
+/// The words of b for two products: 8 columns from `column` and the 8 after, 16 terms from `term`.
+template <bool wide>
+__device__ __forceinline__ void right_words(unsigned (&w)[4], const std::uint16_t* b, int column, int term) {
+  const int in = lane_id() % 8, later = lane_id() / 8 % 2 * 8, next = lane_id() / 16 * 8;
+  load_matrices<wide>(w, wide ? b + (term + in + later) * wide_row + column + next
+                              : b + (column + in + next) * deep_row + term + later);
+}
+#endif
+
+template <bool wide_a, bool wide_b>
+__global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
+#ifdef BIB_TENSOR_CORES
+  SHARED(std::uint16_t, a, [2][slice]);
+  SHARED(std::uint16_t, b, [2][slice]);
+  const int batch = static_cast<int>(blockIdx.z) / p.parts, part = static_cast<int>(blockIdx.z) % p.parts;
+  const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
+  const int begin = part * p.part, end = min(p.k, begin + p.part);
+  const int warp_row = warp_id() % row_warps * rows, warp_column = warp_id() / row_warps * columns;
+  const auto copy = [&](int k, int to) {
+    copy_slice<wide_a>(p.a.data + batch * p.a.stride, p.a.ld, row, p.m, k, end, a[to]);
+    copy_slice<wide_b>(p.b.data + batch * p.b.stride, p.b.ld, column, p.n, k, end, b[to]);
+    copy_commit();
+  };
+  float sum[columns / 8][4] = {};
+  if (begin < end) copy(begin, 0);
+  int now = 0;
+  for (int k = begin; k < end; k += depth, now ^= 1) {
+    copy_wait<0>();
+    __syncthreads();
+    if (k + depth < end) copy(k + depth, now ^ 1);
+#pragma unroll
+    for (int term = 0; term < depth; term += 16) {
+      const uint4 left = left_words<wide_a>(a[now], warp_row, term);
+#pragma unroll
+      for (int n = 0; n < columns / 8; n += 2) {
+        unsigned right[4];
+        right_words<wide_b>(right, b[now], warp_column + 8 * n, term);
+        mma_bf16(sum[n], left, right[0], right[1]);
+        mma_bf16(sum[n + 1], left, right[2], right[3]);
+      }
+    }
+  }
+  float* const c = p.c + batch * p.stride_c + static_cast<std::int64_t>(part) * p.m * p.n;
+#pragma unroll
+  for (int n = 0; n < columns / 8; ++n) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int r = row + warp_row + lane_id() / 4 + i / 2 * 8;
+      const int s = column + warp_column + 8 * n + lane_id() % 4 * 2 + i % 2;
+      if (r >= p.m || s >= p.n) continue;
+      float& to = c[r * p.ldc + s];
+      to = sum[n][i] + (p.beta != 0 ? p.beta * to : 0.0f);
+    }
+  }
+#endif
+}
+
+unsigned cover(int n) { return static_cast<unsigned>((n + tile - 1) / tile); }
+
+}  // namespace
+
+void own_gemm(Context& ctx, const GemmBf16& g) {
+  if (g.m == 0 || g.n == 0 || g.batch == 0) return;
+  const auto kernel = g.transpose_a ? (g.transpose_b ? multiply_bf16<true, false> : multiply_bf16<true, true>)
+                                    : (g.transpose_b ? multiply_bf16<false, false> : multiply_bf16<false, true>);
+  const int parts = parts_of_sums(cover(g.m) * cover(g.n) * static_cast<unsigned>(g.batch), g.k);
+  ProductBf16 p{.a = {g.a, g.lda, g.stride_a},
+                .b = {g.b, g.ldb, g.stride_b},
+                .m = g.m,
+                .n = g.n,
+                .k = g.k,
+                .parts = parts,
+                .part = (g.k + parts * depth - 1) / (parts * depth) * depth,
+                .c = g.c,
+                .ldc = g.ldc,
+                .stride_c = g.stride_c,
+                .beta = g.beta};
+  const Grid grid{.blocks = dim3(cover(g.m), cover(g.n), static_cast<unsigned>(parts * g.batch)), .threads = threads};
+  if (parts == 1) return launch(ctx, "matrix product", kernel, grid, p);
+  ArenaScope scratch(ctx.arena());
+  p.c = ctx.arena().make<float, 4>({g.batch, parts, g.m, g.n}).data;
+  p.ldc = g.n;
+  p.stride_c = std::int64_t{parts} * g.m * g.n;
+  p.beta = 0;
+  launch(ctx, "matrix product", kernel, grid, p);
+  add_parts(ctx, {.from = p.c,
+                  .count = parts,
+                  .batch = g.batch,
+                  .m = g.m,
+                  .n = g.n,
+                  .c = g.c,
+                  .ldc = g.ldc,
+                  .stride_c = g.stride_c,
+                  .beta = g.beta,
+                  .bias = nullptr});
+}
+
+void gemm(Context& ctx, const GemmBf16& g) {
+  const Blas* const blas = blas_for(ctx, g.m, std::int64_t{g.n} * g.batch, g.k);
+  if (!blas) return own_gemm(ctx, g);
+  const float one = 1;
+  const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
+  check_blas(blas->gemm_batched(ctx.cuda().blas_handle(*blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m, g.k,
+                                &one, g.b, CUDA_R_16BF, g.ldb, g.stride_b, g.a, CUDA_R_16BF, g.lda, g.stride_a, &g.beta,
+                                g.c, CUDA_R_32F, g.ldc, g.stride_c, g.batch, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+}
+
+}  // namespace bib::device

@@ -1,0 +1,265 @@
+// What stands before and after the tensor-core kernels of the LSTM: sequences by length, weights in the order of
+// registers, and the large products with their operands in bf16, one launch for all that is read and one product each
+// for both directions. Biases are columns of these products: a column of ones, and the bias as the sum of two bf16.
+#include "kernels/elementwise.h"
+#include "kernels/gemm.h"
+#include "kernels/lstm_fast.h"
+
+namespace bib::device::lstm {
+namespace {
+
+/// Weights as the warps keep them, [D,blocks,warps,tiles,steps,32] of four words each, rounded to bf16, zeros past the
+/// edges. Word i holds row g + 8 (i % 2), columns k and k + 1 with k = 16 step + 2q + 8 (i / 2), of the warp's tile
+/// (kernels/mma.h). Forward: tile 2j holds the gates i, f of the warp's group j, tile 2j+1 g, o; columns are units of
+/// h. Backward: tile j holds units 16 (warp + 8j) to + 15 of h, columns are the block's gate rows, gate by gate of a
+/// unit.
+struct Fragments {
+  const float* w_h;  // [D,4H,H]
+  unsigned* to;
+  int blocks, units, tiles, steps, H;
+  bool backward;
+
+#ifdef BIB_TENSOR_CORES
+  __device__ float weight(const float* w, int block, int warp, int tile, int row, int k) const {
+    int unit, gate, column;
+    if (backward) {
+      unit = k / 4, gate = k % 4;
+      column = 16 * (warp + tile * warps) + row;
+    } else {
+      unit = (warp * (tiles / 2) + tile / 2) * group_units + row % 8, gate = tile % 2 * 2 + row / 8;
+      column = k;
+    }
+    const int first = block * units;
+    if (unit >= units || first + unit >= H || column >= H) return 0;
+    return w[(static_cast<std::int64_t>(gate) * H + first + unit) * H + column];
+  }
+#endif
+
+  __device__ void operator()([[maybe_unused]] std::int64_t i) const {
+#ifdef BIB_TENSOR_CORES
+    const int word = static_cast<int>(i % 4), lane = static_cast<int>(i / 4 % warp_lanes);
+    std::int64_t at = i / 4 / warp_lanes;
+    const auto next = [&](int n) {
+      const int digit = static_cast<int>(at % n);
+      at /= n;
+      return digit;
+    };
+    const int step = next(steps), tile = next(tiles), warp = next(warps), block = next(blocks);
+    const float* w = w_h + at * 4 * H * H;
+    const int row = lane / 4 + word % 2 * 8, k = 16 * step + lane % 4 * 2 + word / 2 * 8;
+    to[i] = pack_bf16(weight(w, block, warp, tile, row, k), weight(w, block, warp, tile, row, k + 1));
+#endif
+  }
+};
+
+/// Values k..k+7 of a row of `columns`, zeros past its end.
+__device__ __forceinline__ void read8(float (&v)[8], const float* row, int k, int columns, bool wide) {
+  if (wide && k + 8 <= columns) {
+    const float4 first = load4(row + k), second = load4(row + k + 4);
+    v[0] = first.x, v[1] = first.y, v[2] = first.z, v[3] = first.w;
+    v[4] = second.x, v[5] = second.y, v[6] = second.z, v[7] = second.w;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) v[i] = k + i < columns ? row[k + i] : 0.0f;
+}
+
+/// Rounds a matrix [rows, width] to bf16, eight values a thread: values.read(v, row, k) gives those from column k.
+template <class Values>
+struct Rounded {
+  Values values;
+  std::uint16_t* to;
+  int width;
+  __device__ void operator()(std::int64_t i) const {
+    float v[8];
+    values.read(v, i / (width / 8), static_cast<int>(i % (width / 8)) * 8);
+#ifdef BIB_TENSOR_CORES
+    float4 words;
+    unsigned* const word = reinterpret_cast<unsigned*>(&words);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) word[j] = pack_bf16(v[2 * j], v[2 * j + 1]);
+    store4(reinterpret_cast<float*>(to + 8 * i), words);
+#endif
+  }
+};
+
+/// x, zeros up to column `ones`, two ones, zeros.
+struct Inputs {
+  const float* x;
+  int I, ones;
+  bool wide;
+  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
+    if (k < ones) return read8(v, x + row * I, k, I, wide);
+    for (int i = 0; i < 8; ++i) v[i] = i < 2 ? 1.0f : 0.0f;
+  }
+};
+
+/// w_x, zeros up to column `bias`, b in two parts of which each is a bf16, zeros.
+struct InputWeights {
+  const float *w, *b;
+  int I, bias;
+  bool wide;
+  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
+    if (k < bias) return read8(v, w + row * I, k, I, wide);
+    const float whole = b[row], high = __uint_as_float(__float_as_uint(whole) & 0xFFFF0000u);
+    for (int i = 0; i < 8; ++i) v[i] = 0;
+    v[0] = high;
+    v[1] = whole == high ? 0.0f : whole - high;
+  }
+};
+
+/// x, zeros up to column `hidden`, what came before the step as the recurrent product saw it, 1, zeros; all zeros past
+/// the end of a sequence, whatever stands there. Rows [D,T,B].
+struct StepInputs {
+  const float *x, *h, *h_mask;
+  const int* lengths;
+  int I, hidden, T, B, H, D;
+  bool wide_x, wide_h;
+  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
+    const int b = static_cast<int>(row % B), t = static_cast<int>(row / B % T), d = static_cast<int>(row / B / T);
+    const int length = lengths[b], before = d ? t + 1 : t - 1;
+    for (int i = 0; i < 8; ++i) v[i] = 0;
+    if (t >= length) return;
+    if (k < hidden) return read8(v, x + (static_cast<std::int64_t>(t) * B + b) * I, k, I, wide_x);
+    k -= hidden;
+    if (k < H && before >= 0 && before < length) {
+      read8(v, h + ((static_cast<std::int64_t>(before) * B + b) * D + d) * H, k, H, wide_h);
+      if (h_mask) {
+        float mask[8];
+        read8(mask, h_mask + (static_cast<std::int64_t>(d) * B + b) * H, k, H, wide_h);
+        for (int i = 0; i < 8; ++i) v[i] *= mask[i];
+      }
+    }
+    for (int i = 0; i < 8; ++i)
+      if (k + i == H) v[i] = 1;
+  }
+};
+
+/// w_x with the four gates of a unit side by side: rows [D,H,4].
+struct GateWeights {
+  const float* w;
+  int I, H;
+  bool wide;
+  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
+    const int gate = static_cast<int>(row % 4), unit = static_cast<int>(row / 4 % H);
+    read8(v, w + ((row / 4 / H * 4 + gate) * H + unit) * I, k, I, wide);
+  }
+};
+
+/// Adds the gradients [D,H,4,row] of weights and biases, whose columns are those of StepInputs, to their places.
+struct AddGradients {
+  const float* from;
+  float *d_w_x, *d_w_h, *d_b;
+  int I, hidden, H, row;
+  __device__ void operator()(std::int64_t i) const {
+    const int columns = I + H + 1, column = static_cast<int>(i % columns);
+    const std::int64_t gate_row = i / columns, d = gate_row / (4 * H);  // gate_row: of [D,4,H]
+    const int gate = static_cast<int>(gate_row / H % 4), unit = static_cast<int>(gate_row % H);
+    const float* const sums = from + ((d * H + unit) * 4 + gate) * row;
+    if (column < I) {
+      d_w_x[gate_row * I + column] += sums[column];
+    } else if (column < I + H) {
+      d_w_h[gate_row * H + column - I] += sums[hidden + column - I];
+    } else {
+      d_b[gate_row] += sums[hidden + H];
+    }
+  }
+};
+
+constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+/// Room for rows of bf16, and the work that fills them.
+template <class Values>
+Sized<Rounded<Values>> rounded(Context& ctx, const Values& values, std::int64_t rows, int width) {
+  auto* const to = ctx.arena().make<std::uint16_t, 2>({static_cast<int>(rows), width}).data;
+  return {rows * (width / 8), {values, to, width}};
+}
+
+/// Room for the sequences' order and the recurrent weights, and the work that fills it; `a` then reads from there.
+auto order_and_weights(Context& ctx, const int* lengths, const float* w_h, const FastVariant& v, bool backward,
+                       Recurrence& a) {
+  int* const order = ctx.arena().make<int, 1>({a.B}).data;
+  const auto packed = ctx.arena().make<float, 4>({a.D, v.blocks, warps, v.tiles * v.steps * warp_lanes * 4});
+  a.order = order;
+  a.w = packed.data;
+  return std::pair(Sized<Rank>{a.B, {lengths, order, a.B}},
+                   Sized<Fragments>{packed.size(),
+                                    {w_h, reinterpret_cast<unsigned*>(packed.data), v.blocks, a.plan.units, v.tiles,
+                                     v.steps, a.H, backward}});
+}
+
+}  // namespace
+
+void prepare(Context& ctx, const LstmForward& op, const FastVariant& v, Recurrence& a) {
+  const int I = op.x.dim(2), N = a.T * a.B, ones = round_up(I, 8), width = ones + 8;
+  const bool wide = I % 4 == 0;
+  const auto [order, recurrent] = order_and_weights(ctx, op.lengths.data, op.w_h.data, v, false, a);
+  const auto x = rounded(ctx, Inputs{op.x.data, I, ones, wide && aligned(op.x.data)}, N, width);
+  const auto w = rounded(ctx, InputWeights{op.w_x.data, op.b.data, I, ones, wide && aligned(op.w_x.data)},
+                         std::int64_t{4} * a.D * a.H, width);
+  for_each_of(ctx, op.name, order, recurrent, x, w);
+  gemm(ctx, GemmBf16{.transpose_b = true,
+                     .m = N,
+                     .n = 4 * a.H,
+                     .k = width,
+                     .batch = a.D,
+                     .a = x.f.to,
+                     .lda = width,
+                     .b = w.f.to,
+                     .ldb = width,
+                     .stride_b = std::int64_t{4} * a.H * width,
+                     .c = a.gates,
+                     .ldc = 4 * a.H,
+                     .stride_c = std::int64_t{4} * N * a.H});
+}
+
+BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant& v, Recurrence& a) {
+  const int I = op.x.dim(2), H = a.H, N = a.T * a.B, hidden = round_up(I, 8), width = round_up(hidden + H + 1, 8);
+  const bool wide_x = I % 4 == 0, wide_h = H % 4 == 0 && aligned(op.h.data) && aligned(op.h_mask.data);
+  const auto [order, recurrent] = order_and_weights(ctx, op.lengths.data, op.w_h.data, v, true, a);
+  const auto inputs = rounded(ctx,
+                              StepInputs{op.x.data, op.h.data, op.h_mask.data, op.lengths.data, I, hidden, a.T, a.B, H,
+                                         a.D, wide_x && aligned(op.x.data), wide_h},
+                              std::int64_t{a.D} * N, width);
+  const auto weights = rounded(ctx, GateWeights{op.w_x.data, I, H, wide_x && aligned(op.w_x.data)},
+                               op.d_x ? std::int64_t{4} * a.D * H : 0, hidden);
+  a.d_gates_bf16 = ctx.arena().make<std::uint16_t, 4>({a.T, a.B, a.D, 4 * H}).data;
+  for_each_of(ctx, op.name, order, recurrent, inputs, weights);
+  return {.inputs = inputs.f.to,
+          .weights = op.d_x ? weights.f.to : nullptr,
+          .inputs_h = hidden,
+          .inputs_row = width};
+}
+
+void finish(Context& ctx, const LstmBackward& op, const BackwardOperands& from, const Recurrence& a) {
+  const int I = op.x.dim(2), H = a.H, N = a.T * a.B, rows = 4 * H;
+  const auto sums = ctx.arena().make<float, 3>({a.D, rows, from.inputs_row});
+  gemm(ctx, GemmBf16{.transpose_a = true,
+                     .m = rows,
+                     .n = from.inputs_row,
+                     .k = N,
+                     .batch = a.D,
+                     .a = a.d_gates_bf16,
+                     .lda = a.D * rows,
+                     .stride_a = rows,
+                     .b = from.inputs,
+                     .ldb = from.inputs_row,
+                     .stride_b = std::int64_t{N} * from.inputs_row,
+                     .c = sums.data,
+                     .ldc = from.inputs_row,
+                     .stride_c = std::int64_t{rows} * from.inputs_row});
+  for_each(ctx, op.name, std::int64_t{a.D} * rows * (I + H + 1),
+           AddGradients{sums.data, op.d_w_x.data, op.d_w_h.data, op.d_b.data, I, from.inputs_h, H, from.inputs_row});
+  if (!from.weights) return;
+  gemm(ctx, GemmBf16{.m = N,
+                     .n = I,
+                     .k = a.D * rows,
+                     .a = a.d_gates_bf16,
+                     .lda = a.D * rows,
+                     .b = from.weights,
+                     .ldb = from.inputs_h,
+                     .c = op.d_x.data,
+                     .ldc = I});
+}
+
+}  // namespace bib::device::lstm

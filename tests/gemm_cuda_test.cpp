@@ -1,0 +1,110 @@
+// Products of bf16 on a GPU (or the emulator): small whole numbers, which bf16 holds and fp32 sums exactly, so that
+// every order of terms gives the same. Own kernel and cuBLAS, all layouts, tails of tiles, sums in parts, several at
+// once.
+#include <gtest/gtest.h>
+
+#include <bit>
+
+#include "kernels/gemm.h"
+#include "tests/cuda_at_hand.h"
+
+namespace bib::test {
+namespace {
+
+struct Shape {
+  const char* name;
+  int m, n, k, batch = 1;
+  float beta = 0;
+  bool common_a = false;  // all products have it in common
+};
+
+constexpr Shape shapes[] = {{"one_tile", 4, 8, 4},
+                            {"whole_tiles", 128, 64, 64},
+                            {"tails", 100, 76, 44, 1, 1},
+                            {"several", 20, 68, 36, 3},
+                            {"several_with_one_a", 12, 12, 100, 2, 1, true},
+                            {"sum_in_parts", 60, 72, 1100, 2, 1}};
+
+std::vector<std::uint16_t> numbers(std::size_t n, int seed) {
+  std::vector<std::uint16_t> v(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto whole = static_cast<float>((static_cast<int>(i) * 37 + seed) % 15 - 7);
+    v[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(whole) >> 16);
+  }
+  return v;
+}
+float widened(std::uint16_t v) { return std::bit_cast<float>(std::uint32_t{v} << 16); }
+
+using Way = void (*)(Context&, const device::GemmBf16&);
+
+class GemmBf16OnDevice : public ::testing::TestWithParam<Shape> {};
+
+TEST_P(GemmBf16OnDevice, is_exact_on_whole_numbers) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  if (cuda_info().compute_major < 8) GTEST_SKIP() << "no tensor cores for bf16";
+  const Shape s = GetParam();
+  constexpr int past = 4;  // of every row and every matrix: not a part of the product
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  for (const bool transpose_a : {false, true}) {
+    for (const bool transpose_b : {false, true}) {
+      for (const Way way : {Way{device::own_gemm}, Way{device::gemm}}) {
+        const int rows_a = transpose_a ? s.k : s.m, lda = (transpose_a ? s.m : s.k) + past;
+        const int rows_b = transpose_b ? s.n : s.k, ldb = (transpose_b ? s.k : s.n) + past, ldc = s.n + past;
+        const auto size = [](int rows, int ld) {
+          return static_cast<std::size_t>(rows) * static_cast<std::size_t>(ld);
+        };
+        const auto count = static_cast<std::size_t>(s.batch);
+        const auto a = numbers((s.common_a ? 1 : count) * size(rows_a, lda), 1);
+        const auto b = numbers(count * size(rows_b, ldb), 5);
+        std::vector<float> c(count * size(s.m, ldc));
+        for (std::size_t i = 0; i < c.size(); ++i) c[i] = static_cast<float>(i % 11);
+        std::vector<float> expected = c;
+        for (std::size_t batch = 0; batch < count; ++batch) {
+          for (int i = 0; i < s.m; ++i) {
+            for (int j = 0; j < s.n; ++j) {
+              float& to = expected[batch * size(s.m, ldc) + size(i, ldc) + static_cast<std::size_t>(j)];
+              to *= s.beta;
+              for (int k = 0; k < s.k; ++k) {
+                const std::size_t at_a = transpose_a ? size(k, lda) + static_cast<std::size_t>(i)
+                                                     : size(i, lda) + static_cast<std::size_t>(k);
+                const std::size_t at_b = transpose_b ? size(j, ldb) + static_cast<std::size_t>(k)
+                                                     : size(k, ldb) + static_cast<std::size_t>(j);
+                to += widened(a[(s.common_a ? 0 : batch) * size(rows_a, lda) + at_a]) *
+                      widened(b[batch * size(rows_b, ldb) + at_b]);
+              }
+            }
+          }
+        }
+        const auto on_device = [&]<class T>(const std::vector<T>& host) {
+          return upload<T, 1>(cuda, host, {static_cast<int>(host.size())});
+        };
+        const auto device_a = on_device(a), device_b = on_device(b);
+        const auto device_c = on_device(c);
+        way(cuda, {.transpose_a = transpose_a,
+                   .transpose_b = transpose_b,
+                   .m = s.m,
+                   .n = s.n,
+                   .k = s.k,
+                   .batch = s.batch,
+                   .a = device_a.data,
+                   .lda = lda,
+                   .stride_a = s.common_a ? 0 : static_cast<std::int64_t>(size(rows_a, lda)),
+                   .b = device_b.data,
+                   .ldb = ldb,
+                   .stride_b = static_cast<std::int64_t>(size(rows_b, ldb)),
+                   .beta = s.beta,
+                   .c = device_c.data,
+                   .ldc = ldc,
+                   .stride_c = static_cast<std::int64_t>(size(s.m, ldc))});
+        EXPECT_EQ(download(cuda, device_c), expected) << "transposed: " << transpose_a << transpose_b;
+        cuda.arena().reset();
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmBf16OnDevice, ::testing::ValuesIn(shapes),
+                         [](const auto& shape) { return std::string(shape.param.name); });
+
+}  // namespace
+}  // namespace bib::test
