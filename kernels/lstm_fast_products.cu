@@ -225,10 +225,7 @@ BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant
                                op.d_x ? std::int64_t{4} * a.D * H : 0, hidden);
   a.d_gates_bf16 = ctx.arena().make<std::uint16_t, 4>({a.T, a.B, a.D, 4 * H}).data;
   for_each_of(ctx, op.name, order, recurrent, inputs, weights);
-  return {.inputs = inputs.f.to,
-          .weights = op.d_x ? weights.f.to : nullptr,
-          .inputs_h = hidden,
-          .inputs_row = width};
+  return {.inputs = inputs.f.to, .weights = op.d_x ? weights.f.to : nullptr, .inputs_h = hidden, .inputs_row = width};
 }
 
 void finish(Context& ctx, const LstmBackward& op, const BackwardOperands& from, const Recurrence& a) {
