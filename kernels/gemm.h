@@ -58,7 +58,8 @@ struct Parts {
 };
 void add_parts(Context& ctx, const Parts& p);
 
-/// cuBLAS, ready to be called and recorded, for so large a product; null where it is smaller or there is no cuBLAS.
+/// cuBLAS, ready to be called and recorded, for so large a product; null where it is smaller, there is no cuBLAS, or
+/// BIB_GPU_BLAS=bib asks for our own. Throws std::invalid_argument when that asks for something else.
 struct Blas;
 const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k);
 void check_blas(int status);

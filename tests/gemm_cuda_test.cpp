@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstdlib>
 
+#include "bib/cuda_backend.h"
+#include "kernels/blas.h"
 #include "kernels/gemm.h"
 #include "tests/cuda_at_hand.h"
 
@@ -101,6 +104,36 @@ TEST_P(GemmBf16OnDevice, is_exact_on_whole_numbers) {
       }
     }
   }
+}
+
+/// Which kernels a product of some size takes.
+std::uint64_t kernels_of(Way way) {
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  const std::vector<std::uint16_t> zeros(512 * 512);
+  const auto a = upload<std::uint16_t, 2>(cuda, zeros, {512, 512});
+  const auto c = cuda.arena().make<float, 2>({512, 512});
+  way(cuda, {.m = 512, .n = 512, .k = 512, .a = a.data, .lda = 512, .b = a.data, .ldb = 512, .c = c.data, .ldc = 512});
+  cuda.wait();
+  return cuda_enqueued(cuda.cuda());
+}
+
+TEST(GpuBlas, is_what_the_environment_asks_for) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  if (cuda_info().compute_major < 8) GTEST_SKIP() << "no tensor cores for bf16";
+  const auto asking = [](const char* value) {
+    ::setenv("BIB_GPU_BLAS", value, 1);
+    const std::uint64_t found = kernels_of(device::gemm);
+    ::unsetenv("BIB_GPU_BLAS");
+    return found;
+  };
+  const std::uint64_t own = kernels_of(device::own_gemm);
+  EXPECT_EQ(asking("bib"), own);
+  EXPECT_EQ(asking("cublas"), kernels_of(device::gemm));
+  if (device::blas()) {
+    EXPECT_NE(asking("cublas"), own);
+  }
+  EXPECT_THROW(asking("mkl"), std::invalid_argument);
+  ::unsetenv("BIB_GPU_BLAS");
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, GemmBf16OnDevice, ::testing::ValuesIn(shapes),

@@ -14,13 +14,18 @@ def ops(full):
     return lstm(full) + [f"{op}/k31/b{b}/t128" for op in ("crf_loss", "crf_decode") for b in (32, 512)] + ["embedding_adam"]
 
 
-CHOICES = {"tile8_us": "tile8", "tile16_us": "tile16", "tile32_us": "tile32", "async_us": "tile8/async"}
+CHOICES = {"tile8_us": "tile8", "tile16_us": "tile16", "tile32_us": "tile32", "async_us": "tile8/async",
+           "own_us": "own"}
 
 
 def choices(row):
-    """{key of the result: the row with a choice asked for}, where the LSTM has one (kernels/lstm_fast.h)."""
-    h, b = (int(part[1:]) for part in row.split("/")[1:3]) if row.startswith("lstm") else (0, 0)
-    return {key: f"{row}/{words}" for key, words in CHOICES.items() if h > 128 and (b >= 32 or key == "async_us")}
+    """{key of the result: the row with a choice asked for}, where the LSTM has one (kernels/lstm_fast.h, gemm.h)."""
+    if not row.startswith("lstm"):
+        return {}
+    h, b, t = (int(part[1:]) for part in row.split("/")[1:4])
+    wanted = {"tile8_us": b >= 32, "tile16_us": b >= 32, "tile32_us": b >= 32, "async_us": True}
+    return {key: f"{row}/{words}" for key, words in CHOICES.items()
+            if (b * t <= 4096 if key == "own_us" else h > 128 and wanted[key])}
 
 
 MODELS = ["textcnn_step", "ner_step"]
