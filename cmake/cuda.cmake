@@ -53,9 +53,10 @@ function(bib_add_kernels target)
   target_include_directories(${target}_kernels PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
   target_compile_options(${target}_kernels PRIVATE -O3 --expt-relaxed-constexpr -diag-suppress 554 -Werror=all-warnings
                          -Xcompiler=-Wall,-Wextra,-Wno-unused-function,-Wno-missing-field-initializers)
-  # Of several GPUs' kernels a process unpacks one: a fifth of the size for a few milliseconds, once.
+  # Of several GPUs' kernels a process unpacks one: a fifth of the size for a few milliseconds, once. Before CUDA 13 it
+  # would ask for a newer driver than CUDA itself does.
   list(LENGTH CMAKE_CUDA_ARCHITECTURES architectures)
-  if(architectures GREATER 1 AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+  if(architectures GREATER 1 AND CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 13.0)
     target_compile_options(${target}_kernels PRIVATE --compress-mode=size)
   endif()
   add_library(${target}_kernels_host OBJECT ${PROJECT_SOURCE_DIR}/kernels/blas.cpp)

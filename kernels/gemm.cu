@@ -56,7 +56,7 @@ struct Slice {
 __global__ void __launch_bounds__(threads) multiply(Product p) {
   SHARED(float, a, [2][depth][tile + 4]);
   SHARED(float, b, [2][depth][tile + 4]);
-  const int row = static_cast<int>(blockIdx.y) * tile, column = static_cast<int>(blockIdx.x) * tile;
+  const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
   const int begin = static_cast<int>(blockIdx.z) * p.part, end = min(p.k, begin + p.part);
   const int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
   const bool fast_a = p.a.row == 1, fast_b = p.b.row == 1;
@@ -201,7 +201,7 @@ void own_gemm(Context& ctx, const Gemm& g) {
             .ldc = g.ldc,
             .beta = g.beta,
             .bias = g.bias};
-  const dim3 blocks(cover(g.n, tile), cover(g.m, tile), static_cast<unsigned>(parts));
+  const dim3 blocks(cover(g.m, tile), cover(g.n, tile), static_cast<unsigned>(parts));
   if (parts == 1) return launch(ctx, "matrix product", multiply, {.blocks = blocks, .threads = threads}, p);
   ArenaScope scratch(ctx.arena());
   Product part = p;

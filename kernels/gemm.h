@@ -24,7 +24,8 @@ void own_gemm(Context& ctx, const Gemm& g);
 
 /// Products of bf16, summed in fp32, where the math is fast (tensor cores, sm_80 and newer):
 ///   c = a b + beta c,  `batch` of them at a stride from each other.
-/// Rows of a and b lie `ld` apart; that, the strides, and the length of a row are multiples of 4.
+/// Rows of a and b lie `ld` apart; that and the strides are multiples of 4, a and b aligned to 8 bytes, and rows may be
+/// read up to the next multiple of 4.
 struct GemmBf16 {
   bool transpose_a = false, transpose_b = false;
   int m = 0, n = 0, k = 0, batch = 1;

@@ -28,7 +28,12 @@ struct ProductBf16 {
   float* c;         // [batch][parts] of them
   std::int64_t ldc, stride_c;
   float beta;
+  bool pairs;  // two values of c at once
 };
+
+bool pairs_fit(const float* c, std::int64_t ldc, std::int64_t stride, int n) {
+  return reinterpret_cast<std::uintptr_t>(c) % 8 == 0 && ldc % 2 == 0 && stride % 2 == 0 && n % 2 == 0;
+}
 
 #ifdef BIB_TENSOR_CORES
 constexpr int row_warps = 4, rows = tile / row_warps, columns = tile / 2;  // of a warp
@@ -104,12 +109,20 @@ __global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
 #pragma unroll
   for (int n = 0; n < columns / 8; ++n) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int r = row + warp_row + lane_id() / 4 + i / 2 * 8;
-      const int s = column + warp_column + 8 * n + lane_id() % 4 * 2 + i % 2;
+    for (int half = 0; half < 2; ++half) {
+      const int r = row + warp_row + lane_id() / 4 + half * 8;
+      const int s = column + warp_column + 8 * n + lane_id() % 4 * 2;
       if (r >= p.m || s >= p.n) continue;
-      float& to = c[r * p.ldc + s];
-      to = sum[n][i] + (p.beta != 0 ? p.beta * to : 0.0f);
+      float* const to = c + r * p.ldc + s;
+      float first = sum[n][2 * half], second = sum[n][2 * half + 1];
+      if (p.beta != 0) first += p.beta * to[0];
+      if (p.beta != 0 && s + 1 < p.n) second += p.beta * to[1];
+      if (p.pairs) {
+        *reinterpret_cast<float2*>(to) = make_float2(first, second);
+      } else {
+        to[0] = first;
+        if (s + 1 < p.n) to[1] = second;
+      }
     }
   }
 #endif
@@ -134,7 +147,8 @@ void own_gemm(Context& ctx, const GemmBf16& g) {
                 .c = g.c,
                 .ldc = g.ldc,
                 .stride_c = g.stride_c,
-                .beta = g.beta};
+                .beta = g.beta,
+                .pairs = pairs_fit(g.c, g.ldc, g.stride_c, g.n)};
   const Grid grid{.blocks = dim3(cover(g.m), cover(g.n), static_cast<unsigned>(parts * g.batch)), .threads = threads};
   if (parts == 1) return launch(ctx, "matrix product", kernel, grid, p);
   ArenaScope scratch(ctx.arena());
@@ -142,6 +156,7 @@ void own_gemm(Context& ctx, const GemmBf16& g) {
   p.ldc = g.n;
   p.stride_c = std::int64_t{parts} * g.m * g.n;
   p.beta = 0;
+  p.pairs = pairs_fit(p.c, p.ldc, p.stride_c, g.n);
   launch(ctx, "matrix product", kernel, grid, p);
   add_parts(ctx, {.from = p.c,
                   .count = parts,

@@ -143,7 +143,7 @@ struct Weights {
 __device__ __forceinline__ int sequence_of(int n, int j) { return 8 * n + lane_id() % 4 * 2 + j; }
 
 /// Where two sequences of a thread, 2q and 2q+1 of the tile's n-th 8, stand in arrays of [D,T,B,H]. 32 bits:
-/// run_fastest() sees to that, and registers are what these kernels are short of; so lengths stay in shared memory.
+/// fastest() sees to that, and registers are what these kernels are short of; so lengths stay in shared memory.
 struct Pair {
   int first[2];  // index of unit 0 at step 0, counted in the direction of reading
   const int* length;

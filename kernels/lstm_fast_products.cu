@@ -1,6 +1,6 @@
 // What stands before and after the tensor-core kernels of the LSTM: sequences by length, weights in the order of
 // registers, and the large products with their operands in bf16, one launch for all that is read and one product each
-// for both directions. Biases are columns of these products: a column of ones, and the bias as the sum of two bf16.
+// for both directions. Biases are columns of these products: columns of ones, and the bias as the sum of three bf16.
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/lstm_fast.h"
@@ -71,40 +71,40 @@ struct Rounded {
   std::uint16_t* to;
   int width;
   __device__ void operator()(std::int64_t i) const {
+    const int chunks = width / 8;
+    const std::int64_t row = i / chunks;
     float v[8];
-    values.read(v, i / (width / 8), static_cast<int>(i % (width / 8)) * 8);
+    values.read(v, row, static_cast<int>(i - row * chunks) * 8);
 #ifdef BIB_TENSOR_CORES
-    float4 words;
-    unsigned* const word = reinterpret_cast<unsigned*>(&words);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) word[j] = pack_bf16(v[2 * j], v[2 * j + 1]);
-    store4(reinterpret_cast<float*>(to + 8 * i), words);
+    *reinterpret_cast<uint4*>(to + 8 * i) =
+        make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
 #endif
   }
 };
 
-/// x, zeros up to column `ones`, two ones, zeros.
+/// x, zeros up to column `ones`, three ones, zeros.
 struct Inputs {
   const float* x;
   int I, ones;
   bool wide;
   __device__ void read(float (&v)[8], std::int64_t row, int k) const {
     if (k < ones) return read8(v, x + row * I, k, I, wide);
-    for (int i = 0; i < 8; ++i) v[i] = i < 2 ? 1.0f : 0.0f;
+    for (int i = 0; i < 8; ++i) v[i] = i < 3 ? 1.0f : 0.0f;
   }
 };
 
-/// w_x, zeros up to column `bias`, b in two parts of which each is a bf16, zeros.
+/// w_x, zeros up to column `bias`, b in three parts of which each is a bf16, zeros.
 struct InputWeights {
   const float *w, *b;
   int I, bias;
   bool wide;
   __device__ void read(float (&v)[8], std::int64_t row, int k) const {
     if (k < bias) return read8(v, w + row * I, k, I, wide);
-    const float whole = b[row], high = __uint_as_float(__float_as_uint(whole) & 0xFFFF0000u);
-    for (int i = 0; i < 8; ++i) v[i] = 0;
-    v[0] = high;
-    v[1] = whole == high ? 0.0f : whole - high;
+    float rest = b[row];
+    for (int i = 0; i < 8; ++i) {
+      v[i] = i < 3 ? __uint_as_float(__float_as_uint(rest) & 0xFFFF0000u) : 0.0f;
+      rest = rest == v[i] ? 0.0f : rest - v[i];  // of an infinity nothing is left
+    }
   }
 };
 
@@ -116,7 +116,7 @@ struct StepInputs {
   int I, hidden, T, B, H, D;
   bool wide_x, wide_h;
   __device__ void read(float (&v)[8], std::int64_t row, int k) const {
-    const int b = static_cast<int>(row % B), t = static_cast<int>(row / B % T), d = static_cast<int>(row / B / T);
+    const int step = static_cast<int>(row) / B, b = static_cast<int>(row) - step * B, d = step / T, t = step - d * T;
     const int length = lengths[b], before = d ? t + 1 : t - 1;
     for (int i = 0; i < 8; ++i) v[i] = 0;
     if (t >= length) return;
@@ -141,8 +141,8 @@ struct GateWeights {
   int I, H;
   bool wide;
   __device__ void read(float (&v)[8], std::int64_t row, int k) const {
-    const int gate = static_cast<int>(row % 4), unit = static_cast<int>(row / 4 % H);
-    read8(v, w + ((row / 4 / H * 4 + gate) * H + unit) * I, k, I, wide);
+    const int gate = static_cast<int>(row) % 4, d = static_cast<int>(row) / 4 / H, unit = static_cast<int>(row) / 4 % H;
+    read8(v, w + (static_cast<std::int64_t>(d * 4 + gate) * H + unit) * I, k, I, wide);
   }
 };
 
@@ -152,10 +152,11 @@ struct AddGradients {
   float *d_w_x, *d_w_h, *d_b;
   int I, hidden, H, row;
   __device__ void operator()(std::int64_t i) const {
-    const int columns = I + H + 1, column = static_cast<int>(i % columns);
-    const std::int64_t gate_row = i / columns, d = gate_row / (4 * H);  // gate_row: of [D,4,H]
-    const int gate = static_cast<int>(gate_row / H % 4), unit = static_cast<int>(gate_row % H);
-    const float* const sums = from + ((d * H + unit) * 4 + gate) * row;
+    const int columns = I + H + 1;
+    const std::int64_t gate_row = i / columns;  // of [D,4,H]
+    const int column = static_cast<int>(i - gate_row * columns), block = static_cast<int>(gate_row) / H,
+              unit = static_cast<int>(gate_row) - block * H;
+    const float* const sums = from + (static_cast<std::int64_t>(block / 4 * H + unit) * 4 + block % 4) * row;
     if (column < I) {
       d_w_x[gate_row * I + column] += sums[column];
     } else if (column < I + H) {

@@ -19,6 +19,7 @@ struct Shape {
   int m, n, k, batch = 1;
   float beta = 0;
   bool common_a = false;  // all products have it in common
+  int past = 4;           // elements between rows and matrices that are no part of the product
 };
 
 constexpr Shape shapes[] = {{"one_tile", 4, 8, 4},
@@ -26,7 +27,11 @@ constexpr Shape shapes[] = {{"one_tile", 4, 8, 4},
                             {"tails", 100, 76, 44, 1, 1},
                             {"several", 20, 68, 36, 3},
                             {"several_with_one_a", 12, 12, 100, 2, 1, true},
-                            {"sum_in_parts", 60, 72, 1100, 2, 1}};
+                            {"sum_in_parts", 60, 72, 1100, 2, 1},
+                            // Large enough for cuBLAS.
+                            {"large_with_one_a", 260, 68, 132, 2, 0, true, 8},
+                            {"large_with_tails", 1028, 84, 60, 1, 1, false, 8},
+                            {"large_with_odd_columns", 1028, 83, 60}};
 
 std::vector<std::uint16_t> numbers(std::size_t n, int seed) {
   std::vector<std::uint16_t> v(n);
@@ -46,13 +51,13 @@ TEST_P(GemmBf16OnDevice, is_exact_on_whole_numbers) {
   if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
   if (cuda_info().compute_major < 8) GTEST_SKIP() << "no tensor cores for bf16";
   const Shape s = GetParam();
-  constexpr int past = 4;  // of every row and every matrix: not a part of the product
   Context cuda({.device = Device::cuda, .math = Math::fast});
   for (const bool transpose_a : {false, true}) {
     for (const bool transpose_b : {false, true}) {
       for (const Way way : {Way{device::own_gemm}, Way{device::gemm}}) {
-        const int rows_a = transpose_a ? s.k : s.m, lda = (transpose_a ? s.m : s.k) + past;
-        const int rows_b = transpose_b ? s.n : s.k, ldb = (transpose_b ? s.k : s.n) + past, ldc = s.n + past;
+        const auto row = [&](int values) { return (values + 3) / 4 * 4 + s.past; };
+        const int rows_a = transpose_a ? s.k : s.m, lda = row(transpose_a ? s.m : s.k);
+        const int rows_b = transpose_b ? s.n : s.k, ldb = row(transpose_b ? s.k : s.n), ldc = s.n + s.past;
         const auto size = [](int rows, int ld) {
           return static_cast<std::size_t>(rows) * static_cast<std::size_t>(ld);
         };
