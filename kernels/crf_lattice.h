@@ -1,5 +1,5 @@
 // What the CRF ops' kernels work on: the operands, and alpha and beta of every sequence in scaled probability space in
-// double, as cpu/crf_lattice.h explains them. crf_sums.h fills them.
+// double, as cpu/crf_lattice.h explains them. crf_chains.h fills them.
 #pragma once
 #include "bib/ops/crf.h"
 #include "kernels/device.h"
