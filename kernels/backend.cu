@@ -1,5 +1,6 @@
 // Device, memory, copies and errors: what include/bib/cuda_backend.h promises.
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
@@ -76,6 +77,7 @@ __global__ void any_kernel() {}
 
 template <class T>
 __global__ void set_to_zero(T* p, std::int64_t n) {
+  device::after_previous();
   for (std::int64_t i = device::global_thread(); i < n; i += device::grid_threads()) p[i] = T{};
 }
 
@@ -112,6 +114,14 @@ int compiled_for() {
   if (cudaFuncGetAttributes(&found, reinterpret_cast<const void*>(any_kernel)) == cudaSuccess) return found.ptxVersion;
   cudaGetLastError();
   return 0;
+}
+
+bool overlap_asked() {
+  const char* const setting = std::getenv("BIB_OVERLAP");
+  const std::string_view asked = setting ? setting : "0";
+  if (asked != "0" && asked != "1")
+    throw std::invalid_argument("BIB_OVERLAP is '" + std::string(asked) + "'; it may be 0 or 1");
+  return asked == "1";
 }
 
 }  // namespace
@@ -160,6 +170,7 @@ CudaState* make_cuda_state(int index, Math math) {
   const int major = attribute(cudaDevAttrComputeCapabilityMajor, index);
   state->compute_major = std::min(major, compiled_for() / 10);
   state->preferred_clusters = major >= 10;
+  state->overlap = state->compute_major >= 9 && overlap_asked();
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
   device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");

@@ -25,6 +25,7 @@ struct Backward {
 /// What the sequences add to a filter's tap, whose winning rows are found for 256 sequences at a time; then the rows of
 /// threads are slices of these, added in their order.
 __global__ void __launch_bounds__(RowThreads::all, 4) filter_gradients(Group<Backward> group) {
+  after_previous();
   SHARED(const float*, row, [RowThreads::all]);
   SHARED(float, factor, [RowThreads::all]);
   SHARED(float, sums, [RowThreads::all]);
@@ -74,6 +75,7 @@ constexpr int most_steps = 64, most_warps = 8;  // of a block: 64 KiB of sums, w
 /// filters of all ops in turns and add what each gives to those steps where it won, every warp to a tile of its own,
 /// which are added up in the end.
 __global__ void input_gradients(Group<Backward> group) {
+  after_previous();
   DYN_SHARED(float, sums);  // [warps][rows][32]
   const Backward& shared = group.of[0];
   const int tiles = cover(shared.C, warp_lanes), warps = static_cast<int>(blockDim.x) / warp_lanes;

@@ -206,6 +206,7 @@ struct LossAlone {
 
 /// Beyond 32 tags: thread (x) takes item x of group blockIdx.y.
 __global__ void group_sums(Sums s, Loss a) {
+  after_previous();
   const int K = s.batch.K, group = static_cast<int>(blockIdx.y);
   const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, item = global_thread();
   if (item >= size) return;
@@ -218,6 +219,7 @@ __global__ void group_sums(Sums s, Loss a) {
 /// Thread (x, y) adds groups y, y + slices, ... of an item; the slices are added in their order.
 constexpr unsigned slices = 8;
 __global__ void __launch_bounds__(warp_lanes* slices) add_groups(Loss a, int K) {
+  after_previous();
   SHARED(double, sums, [slices][warp_lanes]);
   const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, pairs = static_cast<std::int64_t>(K) * K;
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);

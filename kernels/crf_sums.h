@@ -20,6 +20,7 @@ __device__ inline int first_of(const Batch& a, int g, int blocks) {
 /// Up to 32 tags: each block takes its sequences in their order, and calls then(s, b, whether b is its first).
 template <int kTags, class Then>
 __global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 3) sequences(Sums s, Then then) {
+  after_previous();
   SHARED(double, forward, [kTags * kTags]);
   SHARED(double, backward, [kTags * kTags]);
   SHARED(double, ends, [2][kTags]);
@@ -49,6 +50,7 @@ __global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 3) sequenc
 /// Beyond 32 tags. Block 0: weights. The warps of the others: a step of a sequence each, then, where there are tags, a
 /// sequence each.
 static __global__ void __launch_bounds__(1024, 1) exponentials(Sums s) {
+  after_previous();
   const Batch& a = s.batch;
   if (blockIdx.x == 0) return exponentials_of_weights(a, s.weights);
   const int item = static_cast<int>((blockIdx.x - 1) * (blockDim.x / warp_lanes)) + warp_id(), rows = a.T * a.B;
@@ -58,15 +60,18 @@ static __global__ void __launch_bounds__(1024, 1) exponentials(Sums s) {
 }
 /// Direction blockIdx.y (0 alpha, 1 beta) of variant blockIdx.z.
 static __global__ void __launch_bounds__(1024, 1) chains(Sums s) {
+  after_previous();
   DYN_SHARED(double, rows);
   const int b = static_cast<int>(blockIdx.x), variant = static_cast<int>(blockIdx.z);
   if (wanted(s, variant, b)) chain<0>(s, variant, b, blockIdx.y == 1, rows);
 }
 static __global__ void __launch_bounds__(most_finishers, 1) finishes(Sums s) {
+  after_previous();
   finish(s, static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.x));
 }
 template <class Then>
 __global__ void __launch_bounds__(256) uses(Sums s, Then then) {
+  after_previous();
   then(s, static_cast<int>(blockIdx.x), true);
 }
 

@@ -36,6 +36,18 @@ static_assert(std::is_same_v<real, float>, "the CUDA kernels compute in float");
 #define BIB_ONLY_SITE
 #endif
 
+/// First in every kernel: until the kernel before it has ended and all that it wrote can be read. Only then may the one
+/// behind it begin to start, if it is allowed to (BIB_OVERLAP, sm_90): its blocks then wait here, instead of being made
+/// after this kernel's last. Every thread calls it, so that each kernel ends after all before it.
+__device__ __forceinline__ void after_previous() {
+#ifdef SIMT_EMULATOR
+  simt::after_previous();
+#elif __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 inline constexpr int warp_lanes = 32;
 inline constexpr unsigned all_lanes = 0xFFFFFFFFu;
 

@@ -22,6 +22,7 @@ struct Drop {
 
 /// Thread (x): words 4x..4x+3 of the row, applied to every gridDim.y-th step from blockIdx.y.
 __global__ void drop(Drop a) {
+  after_previous();
   const std::int64_t block = global_thread(), first = 4 * block;
   if (first >= a.row) return;
   const auto words = philox(a.key, static_cast<std::uint64_t>(block));

@@ -7,6 +7,7 @@ namespace bib::device {
 /// f(i) for i in 0..n-1; consecutive threads take consecutive i.
 template <class F>
 __global__ void for_each_kernel(F f, std::int64_t n) {
+  after_previous();
   for (std::int64_t i = global_thread(); i < n; i += grid_threads()) f(i);
 }
 
@@ -67,6 +68,7 @@ struct RowsJob {
 
 template <class F>
 __global__ void for_each_row_kernel(Group<RowsJob<F>> group) {
+  after_previous();
   SHARED(typename F::Row, opened, [32]);
   const auto [job, block] = group.mine();
   const int row = job.threads.row(), u = block * job.threads.rows() + row;

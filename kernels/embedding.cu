@@ -21,6 +21,7 @@ struct Lookup {
 
 /// A row of threads per lookup, each for an element (or four) at a time.
 __global__ void look_up(Group<Lookup> group) {
+  after_previous();
   const auto [a, block] = group.mine();
   const std::int64_t i = static_cast<std::int64_t>(block) * a.threads.rows() + a.threads.row();
   if (i >= a.lookups) return;
@@ -48,6 +49,7 @@ struct RowSum {
 
 /// A block per unique row, its rows of threads are the slices.
 __global__ void sum_rows(Group<RowSum> group) {
+  after_previous();
   SHARED(float, sums, [RowThreads::all]);
   const auto [a, u] = group.mine();
   const int begin = a.offsets[u], end = a.offsets[u + 1];

@@ -54,6 +54,7 @@ struct Slice {
 };
 
 __global__ void __launch_bounds__(threads) multiply(Product p) {
+  after_previous();
   SHARED(float, a, [2][depth][tile + 4]);
   SHARED(float, b, [2][depth][tile + 4]);
   const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
@@ -96,6 +97,7 @@ __global__ void __launch_bounds__(threads) multiply(Product p) {
 }
 
 __global__ void sum_parts(Parts p) {
+  after_previous();
   const std::int64_t size = static_cast<std::int64_t>(p.m) * p.n;
   for (std::int64_t i = global_thread(); i < p.batch * size; i += grid_threads()) {
     const std::int64_t batch = i / size, at = i % size;
@@ -108,6 +110,7 @@ __global__ void sum_parts(Parts p) {
 }
 
 __global__ void fill_rows(const float* row, std::int64_t size, int columns, float* y) {
+  after_previous();
   for (std::int64_t i = global_thread(); i < size; i += grid_threads()) y[i] = row[i % columns];
 }
 
@@ -115,6 +118,7 @@ constexpr int sum_columns = 32, sum_lanes = 8, sum_rows = 512;
 
 /// Sums of `sum_rows` rows per block: 32 columns wide, 8 lanes deep, the lanes added in their order.
 __global__ void sum_of_rows(const float* x, int rows, int columns, float* partial) {
+  after_previous();
   SHARED(float, lane, [sum_lanes][sum_columns]);
   const int c = static_cast<int>(blockIdx.x) * sum_columns + static_cast<int>(threadIdx.x);
   const int begin = static_cast<int>(blockIdx.y) * sum_rows, end = min(rows, begin + sum_rows);
@@ -130,6 +134,7 @@ __global__ void sum_of_rows(const float* x, int rows, int columns, float* partia
 }
 
 __global__ void add_partials(const float* partial, int count, int columns, float* to) {
+  after_previous();
   const int c = static_cast<int>(global_thread());
   if (c >= columns) return;
   float sum = 0;
@@ -144,8 +149,8 @@ void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
   const float one = 1, beta = g.bias ? 1 : g.beta;
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
   // Column-major to cuBLAS: c^T = b^T a^T.
-  check_blas(blas.sgemm(ctx.cuda().blas_handle(blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m, g.k, &one, g.b,
-                        g.ldb, g.a, g.lda, &beta, g.c, g.ldc));
+  enqueued_by_blas(ctx, blas.sgemm(ctx.cuda().blas_handle(blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m, g.k,
+                                   &one, g.b, g.ldb, g.a, g.lda, &beta, g.c, g.ldc));
 }
 
 /// Whether BIB_GPU_BLAS asks for products of our own, of any size.
@@ -167,16 +172,17 @@ const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t 
   CudaState& state = ctx.cuda();
   if (state.recording && !state.blas_ready) throw NotRecordable();
   check(use_device(state.device), "matrix product");
-  state.note(found);
   state.recorded_blas = true;
   if (state.preferred_clusters)
     for (const std::int64_t size : {m, n, k}) state.note(reinterpret_cast<const void*>(size));
+  state.note(found);
   return found;
 }
 
-void check_blas(int status) {
+void enqueued_by_blas(Context& ctx, int status) {
   if (status != CUBLAS_STATUS_SUCCESS)
     throw std::runtime_error("matrix product failed on the GPU: cuBLAS status " + std::to_string(status));
+  ctx.cuda().after_kernel = true;
 }
 
 int parts_of_sums(unsigned tiles, int k) {

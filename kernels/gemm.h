@@ -63,7 +63,8 @@ void add_parts(Context& ctx, const Parts& p);
 /// BIB_GPU_BLAS=bib asks for our own. Throws std::invalid_argument when that asks for something else.
 struct Blas;
 const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k);
-void check_blas(int status);
+/// Of its answer: throws std::runtime_error unless the product is enqueued, the last of it a kernel.
+void enqueued_by_blas(Context& ctx, int status);
 
 /// sum[c] += sum over n of x[n,c], in an order that depends on the shape alone.
 void add_rows(Context& ctx, const float* x, int rows, int columns, float* sum);

@@ -74,6 +74,7 @@ __device__ __forceinline__ void right_words(unsigned (&w)[4], const std::uint16_
 
 template <bool wide_a, bool wide_b>
 __global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
+  after_previous();
 #ifdef BIB_TENSOR_CORES
   SHARED(std::uint16_t, a, [2][slice]);
   SHARED(std::uint16_t, b, [2][slice]);
@@ -175,9 +176,10 @@ void gemm(Context& ctx, const GemmBf16& g) {
   if (!blas) return own_gemm(ctx, g);
   const float one = 1;
   const auto op = [](bool transposed) { return transposed ? CUBLAS_OP_T : CUBLAS_OP_N; };
-  check_blas(blas->gemm_batched(ctx.cuda().blas_handle(*blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m, g.k,
-                                &one, g.b, CUDA_R_16BF, g.ldb, g.stride_b, g.a, CUDA_R_16BF, g.lda, g.stride_a, &g.beta,
-                                g.c, CUDA_R_32F, g.ldc, g.stride_c, g.batch, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
+  enqueued_by_blas(
+      ctx, blas->gemm_batched(ctx.cuda().blas_handle(*blas), op(g.transpose_b), op(g.transpose_a), g.n, g.m, g.k, &one,
+                              g.b, CUDA_R_16BF, g.ldb, g.stride_b, g.a, CUDA_R_16BF, g.lda, g.stride_a, &g.beta, g.c,
+                              CUDA_R_32F, g.ldc, g.stride_c, g.batch, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
 }
 
 }  // namespace bib::device

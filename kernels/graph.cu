@@ -224,7 +224,7 @@ bool cuda_begin_recording(CudaState& state) {
   device::check(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeRelaxed), "recording a graph");
   state.recording = true;
   state.recorded = 0;
-  state.recorded_blas = false;
+  state.after_kernel = state.recorded_blas = false;
   return true;
 }
 

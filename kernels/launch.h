@@ -46,8 +46,16 @@ struct CudaState {
   /// To be called when the device has been waited for. Throws std::invalid_argument when something was refused.
   void raise_fault();
 
+  /// BIB_OVERLAP=1: a kernel's blocks may start while the last ones of the kernel before it run, and wait there
+  /// (programmatic dependent launch, sm_90).
+  bool overlap = false;
+  bool after_kernel = false;  // the last that was enqueued since the recording began, or ever, is a kernel
+
   /// To be told of all that is enqueued: graphs are kept by what they consist of.
-  void note(const void* what) { recorded = (recorded ^ reinterpret_cast<std::uintptr_t>(what)) * 0x9E3779B97F4A7C15u; }
+  void note(const void* what, bool is_kernel = false) {
+    recorded = (recorded ^ reinterpret_cast<std::uintptr_t>(what)) * 0x9E3779B97F4A7C15u;
+    after_kernel = is_kernel;
+  }
 };
 
 namespace device {
@@ -92,20 +100,25 @@ void launch(CudaState& state, std::string_view name, void (*kernel)(P...), const
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   check(use_device(state.device), name.data());
   allow_shared(state.device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
+  const bool overlaps = state.overlap && state.after_kernel;
   // A graph's kernels keep their clusters when it is updated.
-  state.note(reinterpret_cast<const char*>(kernel) + grid.cluster);
+  state.note(reinterpret_cast<const char*>(kernel) + grid.cluster, true);
   cudaLaunchConfig_t config{};
-  cudaLaunchAttribute cluster{};
+  cudaLaunchAttribute attributes[2] = {};
   config.gridDim = grid.blocks;
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared;
   config.stream = state.stream;
+  config.attrs = attributes;
   if (grid.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
     cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = grid.cluster;
-    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-    config.attrs = &cluster;
-    config.numAttrs = 1;
+    cluster.val.clusterDim = {grid.cluster, 1, 1};
+  }
+  if (overlaps) {
+    cudaLaunchAttribute& early = attributes[config.numAttrs++];
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
   }
   check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...), name.data());
 }

@@ -44,6 +44,7 @@ __device__ Exponentials exponentials(const float* scores, int K, float* to) {
 
 __global__ void softmax_loss(const float* scores, const int* labels, const float* weight, float* loss, float* d_scores,
                              int B, int K) {
+  after_previous();
   const int b = example(B);
   if (b < 0) return;
   const std::int64_t row = static_cast<std::int64_t>(b) * K;
@@ -59,6 +60,7 @@ __global__ void softmax_loss(const float* scores, const int* labels, const float
 
 __global__ void sigmoid_loss(const float* scores, const float* targets, const float* weight, const float* class_weight,
                              float* loss, float* d_scores, int B, int K) {
+  after_previous();
   const int b = example(B);
   if (b < 0) return;
   const std::int64_t row = static_cast<std::int64_t>(b) * K;
@@ -74,6 +76,7 @@ __global__ void sigmoid_loss(const float* scores, const float* targets, const fl
 }
 
 __global__ void softmax(const float* scores, float* probability, int B, int K) {
+  after_previous();
   const int b = example(B);
   if (b < 0) return;
   const std::int64_t row = static_cast<std::int64_t>(b) * K;

@@ -182,6 +182,7 @@ struct Forward {
 
 template <int kWide, int kGroups, int kSteps, int kKept, bool clusters, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
+  after_previous();
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<clusters>) {
     DYN_SHARED(unsigned char, memory);

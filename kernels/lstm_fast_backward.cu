@@ -232,6 +232,7 @@ struct Backward {
 
 template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
+  after_previous();
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<clusters>) {
     DYN_SHARED(unsigned char, memory);

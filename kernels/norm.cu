@@ -39,6 +39,7 @@ __device__ float squares_of_row(const Squares& a, int block) {
 }
 
 __global__ void squares(Group<Squares> group) {
+  after_previous();
   const auto [a, block] = group.mine();
   const float sum = block_sum(a.x ? squares_of_chunk(a, block) : squares_of_row(a, block));
   if (threadIdx.x == 0) a.partial[block] = sum;
@@ -52,6 +53,7 @@ struct Addition {
 };
 
 __global__ void add_chunks(Group<Addition> group) {
+  after_previous();
   for (int k = 0; k < group.count; ++k) {
     const Addition& a = group.of[k];
     double sum = 0;

@@ -1,7 +1,8 @@
 // bib's side of scripts/gpu-check beside torch_grid.py: a row's name in, microseconds of one run out, a line each.
 //   bib_grid [cpu|cuda]
 // Everything runs in Math::fast, the mode that PyTorch's bf16 and TF32 stand beside; "strict" behind a name asks for
-// fp32, "tile16" for LSTM tiles of 16 sequences, "async" for BIB_LSTM_EXCHANGE=async, "own" for BIB_GPU_BLAS=bib.
+// fp32, "tile16" for LSTM tiles of 16 sequences, "async" for BIB_LSTM_EXCHANGE=async, "own" for BIB_GPU_BLAS=bib,
+// "overlap" for BIB_OVERLAP=1.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -28,7 +29,7 @@ using Clock = std::chrono::steady_clock;
 struct Row {
   std::string op;
   std::map<char, int> size;
-  bool ragged = false, strict = false, async = false, own = false;
+  bool ragged = false, strict = false, async = false, own = false, overlap = false;
   std::string tile;  // BIB_LSTM_TILE
 
   explicit Row(const std::string& text) {
@@ -43,6 +44,8 @@ struct Row {
         async = true;
       else if (part == "own")
         own = true;
+      else if (part == "overlap")
+        overlap = true;
       else if (part.starts_with("tile"))
         tile = part.substr(4);
       else if (part.size() > 1 && std::isdigit(static_cast<unsigned char>(part[1])))
@@ -168,6 +171,7 @@ double microseconds(const Row& row, Device device) {
     ::setenv("BIB_LSTM_TILE", row.tile.c_str(), 1);
   ::setenv("BIB_LSTM_EXCHANGE", row.async ? "async" : "barrier", 1);
   ::setenv("BIB_GPU_BLAS", row.own ? "bib" : "cublas", 1);
+  ::setenv("BIB_OVERLAP", row.overlap ? "1" : "0", 1);
   Context ctx({.device = device, .math = row.strict ? Math::strict : Math::fast});
   if (row.op == "textcnn_step" || row.op == "ner_step")
     return train_step(ctx, row.op == "ner_step" ? Task::ner : Task::tc);

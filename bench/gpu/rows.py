@@ -15,17 +15,18 @@ def ops(full):
 
 
 CHOICES = {"tile8_us": "tile8", "tile16_us": "tile16", "tile32_us": "tile32", "async_us": "tile8/async",
-           "own_us": "own"}
+           "own_us": "own", "overlap_us": "overlap"}
 
 
 def choices(row):
-    """{key of the result: the row with a choice asked for}, where the LSTM has one (kernels/lstm_fast.h, gemm.h)."""
+    """{key of the result: the row with a choice asked for}; most are the LSTM's (kernels/lstm_fast.h, gemm.h)."""
     if not row.startswith("lstm"):
-        return {}
+        return {"overlap_us": f"{row}/overlap"}
     h, b, t = (int(part[1:]) for part in row.split("/")[1:4])
     wanted = {"tile8_us": b >= 32, "tile16_us": b >= 32, "tile32_us": b >= 32, "async_us": True}
+    always = {"own_us": b * t <= 4096, "overlap_us": True}
     return {key: f"{row}/{words}" for key, words in CHOICES.items()
-            if (b * t <= 4096 if key == "own_us" else h > 128 and wanted[key])}
+            if always.get(key) or h > 128 and wanted.get(key)}
 
 
 MODELS = ["textcnn_step", "ner_step"]

@@ -323,6 +323,7 @@ void access(const void* p, std::size_t bytes, bool write, bool atomic, const voi
     return;
   }
   if (at < shared_begin) {
+    if (me->early) report("touches memory before the kernel before has ended,", p, pc, nullptr);
     if (device_of(at) != running.device)
       report("touches the memory of device " + std::to_string(device_of(at)) + " on device " +
                  std::to_string(running.device) + ",",

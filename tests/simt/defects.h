@@ -29,6 +29,8 @@ enum class Defect {
   misaligned,        // float4 at an odd place
   unsynced_bytes,    // two threads write the same byte
   word_of_reader3,   // a write races with the third of several readers
+  too_early,         // reads what the kernel before it may not have written yet
+  some_wait,         // for the kernel before, but not every thread
 };
 
 /// Reverses n <= 64 floats through shared memory.
@@ -144,6 +146,16 @@ __global__ void count(int* total, const float* x) {
     atomicAdd(total, static_cast<int>(threadIdx.x) == 0 ? 1 : 0);
   }
   if (D == Defect::misaligned) load4(x + 1);
+}
+
+/// Doubles what a kernel before it may have written.
+template <Defect D>
+__global__ void follow(float* x) {
+  const int i = static_cast<int>(threadIdx.x);
+  const float before = D == Defect::too_early ? x[i] : 0;
+  if (D == Defect::some_wait && i >= 16) return;
+  after_previous();
+  x[i] = 2 * (D == Defect::too_early ? before : x[i]);
 }
 
 /// Threads write neighbouring bytes of a word; lanes 0..3 read a word that lane 4 writes afterwards.

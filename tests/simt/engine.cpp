@@ -60,6 +60,8 @@ void live(transfer_t from) {
   running.inside = true;
   if (!me->open_copies.empty() || !me->copy_groups.empty())
     fault("a thread ended without waiting for its cp.async", Site::current());
+  if (me->early)
+    fault("a thread ended before the kernel before it: what comes next would wait for neither", Site::current());
   me->state = Thread::State::done;
   me->block->left = true;
   --me->block->live;
@@ -143,6 +145,7 @@ void open_block(Gang& gang, unsigned rank, uint3 index) {
     t.block = &block;
     t.warp = &warp;
     t.lane = i % 32;
+    t.early = running.early;
     t.index = {i % running.block.x, i / running.block.x % running.block.y, i / (running.block.x * running.block.y)};
     t.stack = stack_of(rank * threads + i);
     t.fiber = make_fcontext(t.stack + stack_bytes, stack_bytes, live);
@@ -208,6 +211,8 @@ void park(Site where) {
   running.scheduler = jump_fcontext(running.scheduler, nullptr).fctx;
   running.inside = true;
 }
+
+void after_previous() { running.thread->early = false; }
 
 void wake(Thread* t) { running.woken.push_back(t); }
 

@@ -32,6 +32,7 @@ struct Thread {
   uint3 index{};
   unsigned lane = 0;
   State state = State::runnable;
+  bool early = false;                          // the kernel before may still run
   Site where = Site::current();                // what it waits at
   std::uint32_t released = 0, acquired = 0;    // gang barriers it has arrived at, and waited for
   std::vector<Copy> open_copies;               // cp.async issued, not committed
@@ -105,6 +106,7 @@ struct Running {
   const Call* call = nullptr;
   dim3 grid, block, cluster;
   bool cooperative = false;
+  bool early = false;  // may start before the kernel before it has ended
   std::size_t dynamic_bytes = 0, shared_used = 0;
   std::size_t dynamic_asked = 0;  // by cudaFuncSetAttribute; 0: as much as the static arrays leave of 48 KiB
   std::size_t shared_most = 0;    // of a block of this device

@@ -59,7 +59,7 @@ std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluste
 }
 
 cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, dim3 cluster, bool cooperative,
-                    std::size_t asked) {
+                    bool early, std::size_t asked) {
   const std::uint32_t launch = running.launch;
   running = {};
   running.launch = launch;
@@ -69,6 +69,7 @@ cudaError_t run_now(int device, const cudaLaunchConfig_t& c, const Call& call, d
   running.block = c.blockDim;
   running.cluster = cluster;
   running.cooperative = cooperative;
+  running.early = early;
   running.dynamic_bytes = c.dynamicSmemBytes;
   running.dynamic_asked = asked;
   running.shared_most = most_shared();
@@ -95,13 +96,16 @@ void host_wrote_matrix(float* p, int m, int n, int ld) {
 
 cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   dim3 cluster(1, 1, 1);
-  bool cooperative = false;
+  bool cooperative = false, early = false;
   for (unsigned i = 0; i < config.numAttrs; ++i) {
     const cudaLaunchAttribute& a = config.attrs[i];
     if (a.id == cudaLaunchAttributeClusterDimension)
       cluster = dim3(a.val.clusterDim.x, a.val.clusterDim.y, a.val.clusterDim.z);
     if (a.id == cudaLaunchAttributeCooperative) cooperative = a.val.cooperative != 0;
+    if (a.id == cudaLaunchAttributeProgrammaticStreamSerialization)
+      early = a.val.programmaticStreamSerializationAllowed != 0;
   }
+  if (early && compiled() < 90) return fail(cudaErrorInvalidValue, "an early start, which this device does not know");
   const void* const kernel = reinterpret_cast<const void*>(call.kernel);
   const std::string no = refusal(config, kernel, cluster, cooperative);
   if (!no.empty()) return fail(cudaErrorInvalidConfiguration, no);
@@ -113,9 +117,9 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   plain.numAttrs = 0;
   return enqueue(config.stream,
                  [=, call = std::move(call), asked = dynamic_asked(kernel)] {
-                   return run_now(device, plain, call, cluster, cooperative, asked);
+                   return run_now(device, plain, call, cluster, cooperative, early, asked);
                  },
-                 {.type = cudaGraphNodeTypeKernel, .cluster = cluster});
+                 {.type = cudaGraphNodeTypeKernel, .cluster = cluster, .early = early});
 }
 
 namespace {

@@ -21,6 +21,7 @@ struct WorkKind {
   cudaGraphNodeType type = cudaGraphNodeTypeEmpty;
   dim3 cluster = dim3(1, 1, 1);
   std::size_t bytes = 0;  // that are set: an update cannot change them
+  bool early = false;     // a kernel that may start before the one before it has ended
 };
 cudaError_t enqueue(cudaStream_t stream, Work work, WorkKind kind = {});
 /// Runs what late streams hold. The first error is the answer.

@@ -44,21 +44,23 @@ std::vector<float> ramp(std::size_t n) {
 struct Shape {
   unsigned blocks = 1, threads = 32, cluster = 1;
   std::size_t shared = 0;
+  bool early = false;
 };
 
 /// Empty, or the report.
 template <class... P, class... A>
 std::string fault_of(void (*kernel)(P...), Shape shape, A... arguments) {
   cudaLaunchConfig_t config{};
-  cudaLaunchAttribute cluster{};
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim.x = shape.cluster;
-  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  cudaLaunchAttribute attributes[2] = {};
+  attributes[0].id = cudaLaunchAttributeClusterDimension;
+  attributes[0].val.clusterDim = {shape.cluster, 1, 1};
+  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attributes[1].val.programmaticStreamSerializationAllowed = shape.early;
   config.gridDim = dim3(shape.blocks);
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared;
-  config.attrs = &cluster;
-  config.numAttrs = shape.cluster > 1;
+  config.attrs = attributes;
+  config.numAttrs = 2;
   const cudaError_t e = cudaLaunchKernelEx(&config, kernel, arguments...);
   const std::string text = e == cudaSuccess ? "" : cudaGetErrorString(e);
   cudaGetLastError();
@@ -183,6 +185,16 @@ TEST_P(Schedules, cluster_defects) {
   }
 }
 
+TEST_P(Schedules, early_starts) {
+  const OnDevice<float> x(ramp(32));
+  EXPECT_EQ(fault_of(follow<Defect::none>, {.early = true}, x.data()), "");
+  EXPECT_EQ(x.values()[31], 64);
+  EXPECT_THAT(fault_of(follow<Defect::too_early>, {.early = true}, x.data()),
+              HasSubstr("before the kernel before has"));
+  EXPECT_EQ(fault_of(follow<Defect::too_early>, {}, x.data()), "") << "a launch as usual may read at once";
+  EXPECT_THAT(fault_of(follow<Defect::some_wait>, {.early = true}, x.data()), HasSubstr("would wait for neither"));
+}
+
 TEST_P(Schedules, gangs_and_atomics) {
   const OnDevice<int> total({0});
   const OnDevice<float> x(ramp(8));
@@ -259,6 +271,35 @@ TEST(Graph, what_was_captured_runs_when_launched) {
   EXPECT_EQ(cudaGraphLaunch(exec, stream), cudaSuccess);
   EXPECT_EQ(y.values()[63], 0);
   cudaGraphExecDestroy(exec);
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+}
+
+TEST(Graph, an_early_start_needs_a_kernel_before_it) {
+  const OnDevice<float> x(ramp(32));
+  cudaStream_t stream = nullptr;
+  cudaGraph_t graph = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(1);
+  config.blockDim = dim3(32);
+  config.stream = stream;
+  config.attrs = &early;
+  config.numAttrs = 1;
+  const auto launch = [&] { return cudaLaunchKernelEx(&config, follow<Defect::none>, x.data()); };
+  EXPECT_NE(launch(), cudaSuccess) << "the first of a graph";
+  config.numAttrs = 0;
+  EXPECT_EQ(launch(), cudaSuccess);
+  config.numAttrs = 1;
+  EXPECT_EQ(launch(), cudaSuccess);
+  EXPECT_EQ(cudaMemsetAsync(x.data(), 0, 4, stream), cudaSuccess);
+  EXPECT_NE(launch(), cudaSuccess) << "behind a memset";
+  cudaGetLastError();
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
   cudaGraphDestroy(graph);
   cudaStreamDestroy(stream);
 }

@@ -78,6 +78,9 @@ cudaError_t enqueue(cudaStream_t stream, Work work, WorkKind kind) {
   const std::lock_guard lock(one_at_a_time);
   CUstream_st& s = stream_of(stream);
   if (!s.captured && !s.late) return keep(work());
+  if (s.captured && kind.early &&
+      (s.captured->nodes.empty() || s.captured->nodes.back().kind.type != cudaGraphNodeTypeKernel))
+    return fail(cudaErrorInvalidValue, "an early start behind what is no kernel");
   if (s.captured) return s.captured->nodes.push_back({std::move(work), kind}), cudaSuccess;
   ++s.sent;
   s.held.push_back(std::move(work));
@@ -179,7 +182,7 @@ cudaError_t cudaGraphKernelNodeGetAttribute(cudaGraphNode_t node, cudaLaunchAttr
 }
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
   const auto same = [](const CUgraphNode_st& a, const CUgraphNode_st& b) {
-    return a.kind.type == b.kind.type && a.kind.bytes == b.kind.bytes;
+    return a.kind.type == b.kind.type && a.kind.bytes == b.kind.bytes && a.kind.early == b.kind.early;
   };
   const bool alike = std::equal(exec->nodes.begin(), exec->nodes.end(), graph->nodes.begin(), graph->nodes.end(), same);
   info->result = alike ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;

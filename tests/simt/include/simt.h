@@ -40,6 +40,9 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call);
 [[noreturn]] void fault(const std::string& what, Site site);
 [[noreturn]] void fault(const char* who, const char* what, Site site);  // for kernels: builds no string there
 
+/// What a launch that may start early has to wait by, before it touches memory of the device.
+void after_previous();
+
 // Waiting.
 void block_barrier(Site site);
 struct Votes {
