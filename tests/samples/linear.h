@@ -10,9 +10,16 @@ struct LinearShape {
 
 template <>
 struct Samples<LinearForward> {
-  static constexpr LinearShape shapes[] = {
-      {"one", 1, 1, 1},           {"no_rows", 0, 4, 3},           {"odd_tails", 7, 13, 5},
-      {"many_chunks", 301, 9, 2}, {"bias_in_parts", 1030, 3, 13}, {"emissions_of_ner", 96, 64, 9}};
+  static constexpr LinearShape shapes[] = {{"one", 1, 1, 1},
+                                           {"no_rows", 0, 4, 3},
+                                           {"odd_tails", 7, 13, 5},
+                                           {"many_chunks", 301, 9, 2},
+                                           {"bias_in_parts", 1030, 3, 13},
+                                           {"emissions_of_ner", 96, 64, 9},
+                                           {"many_columns", 35, 600, 31},
+                                           {"two_outputs_a_lane", 70, 1036, 45},
+                                           {"narrow_in_parts", 2100, 12, 17},
+                                           {"wide", 40, 68, 65}};
   static constexpr LinearShape timed[] = {{"ner_1600x512x9", 1600, 512, 9}, {"square_1024", 1024, 1024, 1024}};
   static constexpr std::string_view layout[] = {"BI", "", "", "BO"};  // rows are independent
   static constexpr bool exact = true;
