@@ -51,17 +51,22 @@ BiLstmCrf::Saved BiLstmCrf::scores(Context& ctx, const DeviceBatch& batch, bool 
   Saved s;
   s.features = features.forward(ctx, batch, train);
   View<real, 3> x = s.features.x;
-  if (train) dropout_in_place(ctx, x, dropout_input, true, with_stream(key, input_stream));
-  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
-    View<real, 3> h_mask;
-    if (train && dropout_recurrent > 0) {
-      const int H = layers[layer].hidden;
-      const std::vector<real> ones(2 * static_cast<std::size_t>(batch.B) * static_cast<std::size_t>(H), real(1));
-      h_mask = upload<real, 3>(ctx, ones, {2, batch.B, H});
-      dropout_in_place(ctx, h_mask, dropout_recurrent, false,
-                       with_stream(key, recurrent_stream + static_cast<std::uint32_t>(layer)));
+  std::vector<View<real, 3>> h_masks(layers.size());
+  if (train) {
+    std::vector<Dropout> drops;
+    if (dropout_input > 0)
+      drops.push_back(
+          {.x = x, .y = x, .rate = dropout_input, .variational = true, .key = with_stream(key, input_stream)});
+    for (std::size_t layer = 0; dropout_recurrent > 0 && layer < layers.size(); ++layer) {
+      h_masks[layer] = ctx.arena().make<real, 3>({2, batch.B, layers[layer].hidden});
+      drops.push_back({.y = h_masks[layer],
+                       .rate = dropout_recurrent,
+                       .key = with_stream(key, recurrent_stream + static_cast<std::uint32_t>(layer))});
     }
-    s.layers.push_back(layers[layer].forward(ctx, x, batch.lengths, h_mask, train));
+    run_all(ctx, drops);
+  }
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    s.layers.push_back(layers[layer].forward(ctx, x, batch.lengths, h_masks[layer], train));
     x = s.layers.back().h;
     if (train) {
       // The layer's own h must stay as it is for its backward pass: what goes on is a copy.

@@ -5,10 +5,10 @@ namespace {
 
 TEST(Dropout, keeps_exactly_where_the_random_number_says) {
   for_each_run<Dropout>([](const Dropout& op, double tolerance, const Dropout&) {
-    const std::int64_t row = std::int64_t{op.x.dim(1)} * op.x.dim(2);
-    for (std::int64_t i = 0; i < op.x.size(); ++i) {
+    const std::int64_t row = std::int64_t{op.y.dim(1)} * op.y.dim(2);
+    for (std::int64_t i = 0; i < op.y.size(); ++i) {
       const float draw = random_uniform(op.key, static_cast<std::uint64_t>(op.variational ? i % row : i));
-      const double expected = draw >= op.rate ? double(op.x.data[i]) / (1 - double(op.rate)) : 0;
+      const double expected = draw >= op.rate ? (op.x ? double(op.x.data[i]) : 1.0) / (1 - double(op.rate)) : 0;
       ASSERT_EQ(op.y.data[i] == 0, expected == 0) << i;
       ASSERT_NEAR(op.y.data[i], expected, tolerance * std::abs(expected)) << i;
     }

@@ -8,6 +8,7 @@ struct DropoutShape {
   int T, B, C;
   float rate;
   bool variational = false;
+  bool mask = false;  // x is left out
 };
 
 template <>
@@ -19,12 +20,14 @@ struct Samples<Dropout> {
                                             {"odd_tails", 5, 3, 7, 0.3f},
                                             {"odd_tails_variational", 5, 3, 7, 0.3f, true},
                                             {"several_tasks", 11, 16, 101, 0.25f},
-                                            {"several_tasks_variational", 4, 11, 203, 0.9f, true}};
+                                            {"several_tasks_variational", 4, 11, 203, 0.9f, true},
+                                            {"mask", 2, 5, 300, 0.1f, false, true},
+                                            {"mask_of_odd_size", 1, 3, 341, 0.4f, true, true}};
   static constexpr DropoutShape timed[] = {{"ner_64x32x256", 64, 32, 256, 0.5f},
                                            {"ner_64x32x256_variational", 64, 32, 256, 0.5f, true}};
 
   static Dropout make(Maker& m, const DropoutShape& s) {
-    return {.x = m.uniform({s.T, s.B, s.C}),
+    return {.x = s.mask ? View<real, 3>() : m.uniform({s.T, s.B, s.C}),
             .y = m.output({s.T, s.B, s.C}),
             .rate = s.rate,
             .variational = s.variational,
@@ -38,6 +41,7 @@ struct Gradient<Dropout> {
   static auto inputs(auto& f) { return std::tie(f.x); }
   static auto outputs(auto& f) { return std::tie(f.y); }
   static auto gradients(Maker& m, const Dropout& f, View<const real, 3> d_y) {
+    if (!f.x) return std::tuple{View<real, 3>()};
     Dropout g = f;  // the same mask: same key
     g.x = d_y;
     g.y = m.output(d_y.shape);
