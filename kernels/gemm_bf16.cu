@@ -1,7 +1,7 @@
 // Dense products of bf16 on tensor cores, for the large products of fast math where cuBLAS is not installed or not
 // worth its launch: tiles of 64 x 64 by blocks of eight warps. Slices of 32 terms of both operands lie in shared memory
-// as they do in global memory (ldmatrix transposes what must be), two of each in turns: cp.async brings the next one
-// while this one is multiplied. One barrier a slice. Terms rise; long sums that few tiles share are cut as in gemm.cu.
+// as they do in global memory (ldmatrix transposes what must be), four of each in turns: cp.async brings the next three
+// while one is multiplied. One barrier a slice. Terms rise; long sums that few tiles share are cut as in gemm.cu.
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "kernels/gemm.h"
@@ -10,7 +10,7 @@
 namespace bib::device {
 namespace {
 
-constexpr int tile = 64, depth = 32, threads = 256;
+constexpr int tile = 64, depth = 32, threads = 256, stages = 4;
 // Values of a row in shared memory: 16 bytes more than the slice has, so that eight rows start in different banks.
 constexpr int deep_row = depth + 8, wide_row = tile + 8;
 constexpr int slice = tile * deep_row;
@@ -76,24 +76,27 @@ template <bool wide_a, bool wide_b>
 __global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
   after_previous();
 #ifdef BIB_TENSOR_CORES
-  SHARED(std::uint16_t, a, [2][slice]);
-  SHARED(std::uint16_t, b, [2][slice]);
+  SHARED(std::uint16_t, a, [stages][slice]);
+  SHARED(std::uint16_t, b, [stages][slice]);
   const int batch = static_cast<int>(blockIdx.z) / p.parts, part = static_cast<int>(blockIdx.z) % p.parts;
   const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
   const int begin = part * p.part, end = min(p.k, begin + p.part);
   const int warp_row = warp_id() % row_warps * rows, warp_column = warp_id() / row_warps * columns;
   const auto copy = [&](int k, int to) {
-    copy_slice<wide_a>(p.a.data + batch * p.a.stride, p.a.ld, row, p.m, k, end, a[to]);
-    copy_slice<wide_b>(p.b.data + batch * p.b.stride, p.b.ld, column, p.n, k, end, b[to]);
-    copy_commit();
+    if (k < end) {
+      copy_slice<wide_a>(p.a.data + batch * p.a.stride, p.a.ld, row, p.m, k, end, a[to]);
+      copy_slice<wide_b>(p.b.data + batch * p.b.stride, p.b.ld, column, p.n, k, end, b[to]);
+    }
+    copy_commit();  // an empty one too: slices are counted by them
   };
   float sum[columns / 8][4] = {};
-  if (begin < end) copy(begin, 0);
+#pragma unroll
+  for (int i = 0; i < stages - 1; ++i) copy(begin + i * depth, i);
   int now = 0;
-  for (int k = begin; k < end; k += depth, now ^= 1) {
-    copy_wait<0>();
+  for (int k = begin; k < end; k += depth, now = (now + 1) % stages) {
+    copy_wait<stages - 2>();
     __syncthreads();
-    if (k + depth < end) copy(k + depth, now ^ 1);
+    copy(k + (stages - 1) * depth, (now + stages - 1) % stages);
 #pragma unroll
     for (int term = 0; term < depth; term += 16) {
       const uint4 left = left_words<wide_a>(a[now], warp_row, term);
@@ -106,6 +109,7 @@ __global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
       }
     }
   }
+  copy_wait<0>();
   float* const c = p.c + batch * p.stride_c + static_cast<std::int64_t>(part) * p.m * p.n;
 #pragma unroll
   for (int n = 0; n < columns / 8; ++n) {

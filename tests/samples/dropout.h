@@ -21,6 +21,7 @@ struct Samples<Dropout> {
                                             {"odd_tails_variational", 5, 3, 7, 0.3f, true},
                                             {"several_tasks", 11, 16, 101, 0.25f},
                                             {"several_tasks_variational", 4, 11, 203, 0.9f, true},
+                                            {"more_steps_than_slices", 37, 2, 9, 0.5f, true},
                                             {"mask", 2, 5, 300, 0.1f, false, true},
                                             {"mask_of_odd_size", 1, 3, 341, 0.4f, true, true}};
   static constexpr DropoutShape timed[] = {{"ner_64x32x256", 64, 32, 256, 0.5f},

@@ -30,6 +30,11 @@ int compiled() {
   static const char* const setting = std::getenv("SIMT_COMPILED");
   return setting ? std::atoi(setting) : old_device() ? 75 : 90;
 }
+/// SIMT_EARLY=1: kernels are watched as if all were launched to start early.
+bool all_early() {
+  static const bool asked = std::getenv("SIMT_EARLY") != nullptr;
+  return asked && compiled() >= 90;
+}
 std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
 
 std::size_t volume(dim3 d) { return std::size_t{d.x} * d.y * d.z; }
@@ -117,7 +122,7 @@ cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {
   plain.numAttrs = 0;
   return enqueue(config.stream,
                  [=, call = std::move(call), asked = dynamic_asked(kernel)] {
-                   return run_now(device, plain, call, cluster, cooperative, early, asked);
+                   return run_now(device, plain, call, cluster, cooperative, early || all_early(), asked);
                  },
                  {.type = cudaGraphNodeTypeKernel, .cluster = cluster, .early = early});
 }
