@@ -170,7 +170,7 @@ CudaState* make_cuda_state(int index, Math math) {
   const int major = attribute(cudaDevAttrComputeCapabilityMajor, index);
   state->compute_major = std::min(major, compiled_for() / 10);
   state->preferred_clusters = major >= 10;
-  state->overlap = state->compute_major >= 9 && overlap_asked();
+  state->overlap = overlap_asked() && state->compute_major >= 9;
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
   device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");

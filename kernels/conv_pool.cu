@@ -56,7 +56,7 @@ __device__ void load_filters(const Forward& a, int tap, int c, int f, float (*to
 
 /// Thread (x, y) of 16 x 16 owns filters 4x..4x+3 and positions y, y+16, y+32, y+48 of every tile.
 __global__ void __launch_bounds__(threads, 2) best_positions(Group<Forward> group) {
-  after_previous();
+  after_previous(Next::later);
   DYN_SHARED(float, rows);  // [channels][stride]: tile + W - 1 rows of the input
   SHARED(float, filters, [channels][tile]);
   SHARED(float, best_value, [side][tile]);
@@ -147,7 +147,7 @@ __device__ void load_filter_pairs(const Forward& a, int c, int f, unsigned* to) 
 /// and filters 32 (w / 4) .. of every tile; lanes as in mma.h.
 template <int Sequences>
 __global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Forward> group) {
-  after_previous();
+  after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
   DYN_SHARED(unsigned, words);  // the rows of a tile of each sequence, then the filters of all taps
   SHARED(float, best_value, [Sequences][row_warps][tile]);

@@ -56,7 +56,7 @@ __device__ double path_score(const Chain& c, const Pointer* path, int b, int n) 
 
 template <class Pointer, bool in_warp>
 __global__ void __launch_bounds__(in_warp ? warp_lanes : 1024, 1) viterbi(Decode<Pointer> a) {
-  after_previous();
+  after_previous(Next::later);
   const Chain& c = a.chain;
   DYN_SHARED(float, alpha);  // [2][K], then the back-pointers
   const int b = static_cast<int>(blockIdx.x), n = c.lengths[b], K = c.K, me = static_cast<int>(threadIdx.x);
@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(in_warp ? warp_lanes : 1024, 1) viterbi(Decode
     }
   }
   __syncthreads();
+  next_may_start();
   if (me == 0 && n > 0) {
     Way best;
     for (int k = 0; k < K; ++k) best.take(alpha[(n - 1) % 2 * K + k] + c.last[k], k);
@@ -163,7 +164,7 @@ __device__ void merge(const double* before, int K, int N, int* rank, const Step&
 }
 
 __global__ void k_best(KBest a) {
-  after_previous();
+  after_previous(Next::later);
   const Chain& c = a.chain;
   const int b = static_cast<int>(blockIdx.x), n = c.lengths[b], K = c.K, N = a.N, me = static_cast<int>(threadIdx.x);
   double* const lists = a.lists + static_cast<std::int64_t>(b) * 2 * N * K;

@@ -20,7 +20,7 @@ __device__ inline int first_of(const Batch& a, int g, int blocks) {
 /// Up to 32 tags: each block takes its sequences in their order, and calls then(s, b, whether b is its first).
 template <int kTags, class Then>
 __global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 3) sequences(Sums s, Then then) {
-  after_previous();
+  after_previous(Next::later);
   SHARED(double, forward, [kTags * kTags]);
   SHARED(double, backward, [kTags * kTags]);
   SHARED(double, ends, [2][kTags]);
@@ -40,6 +40,7 @@ __global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 3) sequenc
     if (variant < s.lattice.variants && wanted(s, variant, b))
       chain<kTags>(s, variant, b, warp_id() % 2 == 1, rows[warp_id()]);
     __syncthreads();
+    if (b + 1 == end) next_may_start();
     for (int v = 0; v < s.lattice.variants; ++v) finish(s, v, b);
     __syncthreads();
     then(s, b, b == begin);
@@ -60,7 +61,7 @@ static __global__ void __launch_bounds__(1024, 1) exponentials(Sums s) {
 }
 /// Direction blockIdx.y (0 alpha, 1 beta) of variant blockIdx.z.
 static __global__ void __launch_bounds__(1024, 1) chains(Sums s) {
-  after_previous();
+  after_previous(Next::later);
   DYN_SHARED(double, rows);
   const int b = static_cast<int>(blockIdx.x), variant = static_cast<int>(blockIdx.z);
   if (wanted(s, variant, b)) chain<0>(s, variant, b, blockIdx.y == 1, rows);

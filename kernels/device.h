@@ -36,16 +36,24 @@ static_assert(std::is_same_v<real, float>, "the CUDA kernels compute in float");
 #define BIB_ONLY_SITE
 #endif
 
-/// First in every kernel: until the kernel before it has ended and all that it wrote can be read. Only then may the one
-/// behind it begin to start, if it is allowed to (BIB_OVERLAP, sm_90): its blocks then wait here, instead of being made
-/// after this kernel's last. Every thread calls it, so that each kernel ends after all before it.
-__device__ __forceinline__ void after_previous() {
+/// When the kernel behind this one may begin to start, if it is launched so: with all blocks of this one, or, where
+/// they have long to go, when all have come to next_may_start() or ended.
+enum class Next { now, later };
+__device__ __forceinline__ void next_may_start() {
+#if !defined(SIMT_EMULATOR) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// First in every kernel: until the kernel before it has ended and all that it wrote can be read. One that started
+/// early (BIB_OVERLAP, sm_90; cuBLAS may allow itself to) waits here, instead of having its blocks made after that.
+/// Every thread calls it, so that each kernel ends after all before it.
+__device__ __forceinline__ void after_previous(Next next = Next::now) {
 #ifdef SIMT_EMULATOR
   simt::after_previous();
 #elif __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+  if (next == Next::now) next_may_start();
 }
 
 inline constexpr int warp_lanes = 32;

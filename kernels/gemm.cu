@@ -174,8 +174,8 @@ const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t 
   check(use_device(state.device), "matrix product");
   state.recorded_blas = true;
   if (state.preferred_clusters)
-    for (const std::int64_t size : {m, n, k}) state.note(reinterpret_cast<const void*>(size));
-  state.note(found);
+    for (const std::int64_t size : {m, n, k}) state.note(reinterpret_cast<const void*>(size), state.after_kernel);
+  state.note(found, state.after_kernel);
   return found;
 }
 

@@ -152,7 +152,7 @@ struct Recorder {
     std::size_t nodes = 0;
     check(cudaGraphGetNodes(graph, nullptr, &nodes), "counting the nodes of a graph");
     contents = contents * 31 + nodes;
-    if (with_blas) contents ^= clusters_of(graph, nodes);
+    if (with_blas) contents ^= clusters_of(graph, nodes) ^ early_starts_of(graph);
     Kept* kept = nullptr;
     for (Kept& k : graphs)
       if (k.contents == contents) kept = &k;
@@ -188,6 +188,23 @@ struct Recorder {
       check(cudaGraphKernelNodeGetAttribute(node, cudaLaunchAttributeClusterDimension, &v), "asking for a cluster");
       hash = (hash ^ v.clusterDim.x ^ v.clusterDim.y << 8 ^ v.clusterDim.z << 16) * 0x9E3779B97F4A7C15u;
     }
+    return hash;
+  }
+
+  /// A hash of which kernels may start before the one before them has ended: cuBLAS may choose that too.
+  std::uint64_t early_starts_of(cudaGraph_t graph) {
+#if CUDART_VERSION >= 13000
+    const auto get = cudaGraphGetEdges;
+#else
+    const auto get = cudaGraphGetEdges_v2;  // CUDA 12.3
+#endif
+    std::size_t count = 0;
+    check(get(graph, nullptr, nullptr, nullptr, &count), "counting the edges of a graph");
+    std::vector<cudaGraphNode_t> from(count), to(count);
+    std::vector<cudaGraphEdgeData> edges(count);
+    if (count > 0) check(get(graph, from.data(), to.data(), edges.data(), &count), "listing the edges of a graph");
+    std::uint64_t hash = 0;
+    for (const cudaGraphEdgeData& edge : edges) hash = (hash ^ edge.type ^ edge.from_port << 8) * 0x9E3779B97F4A7C15u;
     return hash;
   }
 
@@ -232,7 +249,7 @@ void cuda_finish_recording(CudaState& state) {
   device::check(device::use_device(state.device), "choosing the device");
   device::Recorder& r = *state.recorder;
   cudaGraph_t graph = nullptr;
-  state.recording = false;
+  state.recording = state.after_kernel = false;
   const cudaError_t ended = cudaStreamEndCapture(state.stream, &graph);
   device::check(ended, "recording a graph (BIB_GRAPHS=0 does without)");
   const std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, decltype(&cudaGraphDestroy)> owner(graph, cudaGraphDestroy);
@@ -252,7 +269,7 @@ GraphCounts cuda_graph_counts(const CudaState& state) {
 void cuda_cancel_recording(CudaState& state) noexcept {
   device::use_device(state.device);
   cudaGraph_t graph = nullptr;
-  state.recording = false;
+  state.recording = state.after_kernel = false;
   if (cudaStreamEndCapture(state.stream, &graph) == cudaSuccess && graph) cudaGraphDestroy(graph);
   cudaGetLastError();
   state.recorder->take_back();
@@ -283,6 +300,7 @@ CudaFetch* cuda_start_fetch(CudaState& state, const void* from, std::size_t byte
   }
   if (fetch->memory.size() < bytes) fetch->memory = device::Pinned(device::aligned(bytes));
   fetch->bytes = bytes;
+  state.after_kernel = false;
   device::check(cudaMemcpyAsync(fetch->memory.data(), from, bytes, cudaMemcpyDeviceToHost, state.stream), "copying");
   fetch->done.record(state.stream);
   return fetch.release();

@@ -49,7 +49,7 @@ struct CudaState {
   /// BIB_OVERLAP=1: a kernel's blocks may start while the last ones of the kernel before it run, and wait there
   /// (programmatic dependent launch, sm_90).
   bool overlap = false;
-  bool after_kernel = false;  // the last that was enqueued since the recording began, or ever, is a kernel
+  bool after_kernel = false;  // what was enqueued last, in this recording or outside of any, is a kernel
 
   /// To be told of all that is enqueued: graphs are kept by what they consist of.
   void note(const void* what, bool is_kernel = false) {

@@ -1,9 +1,10 @@
-// Fully connected layer. Narrow ones, with up to 64 outputs and many inputs (tags of tokens, classes of texts), have
-// kernels of their own, in fp32 in either math: the matrix stays in registers, and what it meets passes through shared
-// memory, where all lanes of a warp read the same 16 bytes at a time. Others are products (gemm.h).
+// Fully connected layer. Narrow ones, with up to 64 outputs (tags of tokens, classes of texts), have kernels of their
+// own, in fp32 in either math: the matrix stays in registers, and what it meets passes through shared memory, where
+// many lanes of a warp read the same 16 bytes at a time. Others are products (gemm.h).
 //
-// Forward: a block takes 16 rows of x, 512 columns at a time. A lane owns an output (or two), each of eight warps an
-// eighth of the columns and that part of the outputs' weights; their sums are added in the order of the warps.
+// Forward: a block takes up to 16 rows of x, 512 columns at a time, each of its eight warps an eighth of these. A lane
+// owns two outputs; with up to 32 (16) outputs two (four) lanes share the columns of one. Their sums are added first,
+// then those of the warps in their order.
 // Backward: a block takes some rows and 128 columns of x, a thread for each column, with its weights and its sums for
 // d_w in registers. It writes d_x, and its part of d_w; parts are added in their order by a second launch.
 // How sums are cut depends on the shape alone; a row of y and d_x on nothing but itself.
@@ -22,83 +23,100 @@ unsigned cover(int n, int size) { return static_cast<unsigned>((n + size - 1) / 
 struct Narrow {
   const float *x, *w, *b;
   float* y;
-  int N, I, O;
+  int N, I, O, rows;  // rows: of a block
 };
 
 namespace forward {
 
-constexpr int threads = 256, warps = threads / warp_lanes, rows = 16;
+constexpr int threads = 256, warps = threads / warp_lanes, most_rows = 16;
 constexpr int most = 64;  // columns of x that a warp takes at a time
 constexpr int wide = warps * most;
 
-/// Columns of the slice at `at` that a warp takes: a multiple of 4.
-__device__ int slice(int I, int at) { return min(most, (min(wide, I - at) + 4 * warps - 1) / (4 * warps) * 4); }
-
-/// `Columns` outputs a lane.
-template <int Columns>
+/// kOutputs: 16, 32 or 64, at least those of the layer.
+template <int kOutputs>
 __global__ void __launch_bounds__(threads) narrow(Narrow a) {
   after_previous();
-  DYN_SHARED(float, x);                 // [rows][wide]
-  float* const sums = x + rows * wide;  // [warps][rows][Columns * 32], a lane's own until all are there
-  constexpr int outputs = Columns * warp_lanes;
-  const int first = static_cast<int>(blockIdx.x) * rows, count = min(rows, a.N - first);
+  constexpr int shares = widest / kOutputs, lanes = warp_lanes / shares, each = most / shares;
+  DYN_SHARED(float, x);                   // [rows][wide]
+  float* const sums = x + a.rows * wide;  // [warps][rows][kOutputs], a lane's own until all are there
+  const int first = static_cast<int>(blockIdx.x) * a.rows, count = min(a.rows, a.N - first);
+  const int share = lane_id() / lanes, output = lane_id() % lanes;
+  float bias[2];
+  for (int c = 0; c < 2; ++c) bias[c] = warp_id() == 0 && output + c * lanes < a.O ? a.b[output + c * lanes] : 0.0f;
   for (int at = 0; at < a.I; at += wide) {
-    const int columns = min(wide, a.I - at), each = slice(a.I, at);
+    const int columns = min(wide, a.I - at), per_warp = (columns + 4 * warps - 1) / (4 * warps) * 4;
+    const int begin = warp_id() * per_warp, length = max(0, min(per_warp, columns - begin));
+    // Before the copies are begun, so that both are under way at once. Lanes that share take four columns in turns.
+    float w[2][each];
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const int o = output + c * lanes;
+      const float* const from = a.w + static_cast<std::int64_t>(o) * a.I + at + begin;
+#pragma unroll
+      for (int i = 0; i < each; i += 4) {
+        const int k = i * shares + 4 * share;
+        const float4 v = o < a.O && k < length ? load4(from + k) : make_float4(0, 0, 0, 0);
+        w[c][i] = v.x, w[c][i + 1] = v.y, w[c][i + 2] = v.z, w[c][i + 3] = v.w;
+      }
+    }
     for (int i = static_cast<int>(threadIdx.x); i < count * (wide / 4); i += threads) {
       const int row = i / (wide / 4), column = i % (wide / 4) * 4;
       if (column < columns)
         copy_async<16>(x + row * wide + column, a.x + static_cast<std::int64_t>(first + row) * a.I + at + column, true);
     }
     copy_commit();
-    const int begin = warp_id() * each, length = max(0, min(each, columns - begin));
-    float w[Columns][most];
-#pragma unroll
-    for (int c = 0; c < Columns; ++c) {
-      const int o = lane_id() + c * warp_lanes;
-      const float* const from = a.w + static_cast<std::int64_t>(o) * a.I + at + begin;
-#pragma unroll
-      for (int k = 0; k < most; k += 4) {
-        const float4 v = o < a.O && k < length ? load4(from + k) : make_float4(0, 0, 0, 0);
-        w[c][k] = v.x, w[c][k + 1] = v.y, w[c][k + 2] = v.z, w[c][k + 3] = v.w;
-      }
-    }
     copy_wait<0>();
     __syncthreads();
-#pragma unroll 2
     for (int row = 0; row < count; ++row) {
-      float sum[Columns][4] = {};
+      float sum[2][4] = {};
 #pragma unroll
-      for (int k = 0; k < most; k += 4) {
-        if (k >= length) break;
-        const float4 v = load4(x + row * wide + begin + k);
+      for (int i = 0; i < each; i += 4) {
+        const int k = i * shares + 4 * share;
+        // Chosen, not left by a branch: reads of many columns are under way at once.
+        const float4 v = k < length ? load4(x + row * wide + begin + k) : make_float4(0, 0, 0, 0);
 #pragma unroll
-        for (int c = 0; c < Columns; ++c) {
-          sum[c][0] += v.x * w[c][k], sum[c][1] += v.y * w[c][k + 1];
-          sum[c][2] += v.z * w[c][k + 2], sum[c][3] += v.w * w[c][k + 3];
+        for (int c = 0; c < 2; ++c) {
+          sum[c][0] += v.x * w[c][i], sum[c][1] += v.y * w[c][i + 1];
+          sum[c][2] += v.z * w[c][i + 2], sum[c][3] += v.w * w[c][i + 3];
         }
       }
 #pragma unroll
-      for (int c = 0; c < Columns; ++c) {
-        float& to = sums[(warp_id() * rows + row) * outputs + lane_id() + c * warp_lanes];
-        to = (at ? to : 0.0f) + ((sum[c][0] + sum[c][1]) + (sum[c][2] + sum[c][3]));
+      for (int c = 0; c < 2; ++c) {
+        float all = (sum[c][0] + sum[c][1]) + (sum[c][2] + sum[c][3]);
+        for (int other = lanes; other < warp_lanes; other *= 2) all += __shfl_xor_sync(all_lanes, all, other);
+        float& to = sums[(warp_id() * a.rows + row) * kOutputs + output + c * lanes];
+        if (share == 0) to = (at ? to : bias[c]) + all;
       }
     }
     __syncthreads();
   }
   for (int i = static_cast<int>(threadIdx.x); i < count * a.O; i += threads) {
     const int row = i / a.O, o = i % a.O;
-    float sum = a.b[o];
-    for (int w = 0; w < warps; ++w) sum += sums[(w * rows + row) * outputs + o];
+    float sum = 0;
+    for (int w = 0; w < warps; ++w) sum += sums[(w * a.rows + row) * kOutputs + o];
     a.y[static_cast<std::int64_t>(first + row) * a.O + o] = sum;
   }
 }
 
 void run(Context& ctx, const LinearForward& op) {
-  const Narrow a{op.x.data, op.w.data, op.b.data, op.y.data, op.x.dim(0), op.x.dim(1), op.w.dim(0)};
-  const int columns = a.O > warp_lanes ? 2 : 1;
-  const std::size_t shared = sizeof(float) * rows * (wide + static_cast<std::size_t>(columns) * warp_lanes * warps);
-  launch(ctx, op.name, columns == 2 ? narrow<2> : narrow<1>,
-         {.blocks = dim3(cover(a.N, rows)), .threads = threads, .shared = shared}, a);
+  Narrow a{.x = op.x.data,
+           .w = op.w.data,
+           .b = op.b.data,
+           .y = op.y.data,
+           .N = op.x.dim(0),
+           .I = op.x.dim(1),
+           .O = op.w.dim(0),
+           .rows = 4};
+  // Few rows to a block while there are multiprocessors without one.
+  while (a.rows < most_rows && cover(a.N, a.rows) > static_cast<unsigned>(ctx.cuda().multiprocessors)) a.rows *= 2;
+  const int outputs = a.O <= 16 ? 16 : a.O <= 32 ? 32 : widest;
+  const std::size_t shared =
+      sizeof(float) * static_cast<std::size_t>(a.rows) * static_cast<std::size_t>(wide + warps * outputs);
+  launch(ctx, op.name,
+         outputs == 16   ? narrow<16>
+         : outputs == 32 ? narrow<32>
+                         : narrow<widest>,
+         {.blocks = dim3(cover(a.N, a.rows)), .threads = threads, .shared = shared}, a);
 }
 
 }  // namespace forward
@@ -106,7 +124,7 @@ void run(Context& ctx, const LinearForward& op) {
 namespace backward {
 
 constexpr int threads = 128, rows = 32;  // rows at a time
-constexpr int most_parts = 64;
+constexpr unsigned busy = 256;           // blocks that fill a GPU
 
 struct NarrowBackward {
   const float *x, *w, *d_y;
@@ -174,7 +192,7 @@ __global__ void add(NarrowBackward parts, int count, float* d_w, float* d_b) {
   const float* const from = of_w ? parts.d_w + i : parts.d_b + (i - size);
   const std::int64_t step = of_w ? size : parts.O;
   float sum = 0;
-#pragma unroll 8
+#pragma unroll 32
   for (int part = 0; part < count; ++part) sum += from[part * step];
   (of_w ? d_w[i] : d_b[i - size]) += sum;
 }
@@ -191,7 +209,8 @@ void run(Context& ctx, const LinearBackward& op) {
                    .O = op.w.dim(0),
                    .part = rows};
   if (a.N == 0) return;
-  a.part *= static_cast<int>(cover(a.N, rows * most_parts));
+  const unsigned most_parts = std::max(1u, busy / cover(a.I, threads));
+  a.part *= static_cast<int>(cover(a.N, rows * static_cast<int>(most_parts)));
   const int parts = static_cast<int>(cover(a.N, a.part));
   ArenaScope scratch(ctx.arena());
   a.d_w = ctx.arena().make<float, 3>({parts, a.O, a.I}).data;
@@ -207,12 +226,13 @@ void run(Context& ctx, const LinearBackward& op) {
 
 }  // namespace backward
 
-/// Many rows have enough work for the large products, and more than the narrow kernels are made for.
+/// Beyond so many rows a large product, on tensor cores in fast math, is expected to be faster.
 template <class Op>
 bool is_narrow(const Op& op) {
   constexpr int most_rows = 16384;
-  return op.w.dim(0) <= widest && op.x.dim(0) <= most_rows && op.x.dim(1) > 0 && op.x.dim(1) % 4 == 0 &&
-         aligned(op.x.data) && aligned(op.w.data);
+  const int I = op.x.dim(1);
+  return op.w.dim(0) <= widest && op.x.dim(0) <= most_rows && I > 0 && I % 4 == 0 && aligned(op.x.data) &&
+         aligned(op.w.data);
 }
 
 }  // namespace

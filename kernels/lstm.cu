@@ -33,7 +33,7 @@ __device__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
 template <bool clusters>
 __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
-  after_previous();
+  after_previous(Next::later);
   DYN_SHARED(float, memory);
   const Place p = place_of<clusters>(a);
   const Tile tile = open_tile(a, p.tile);
@@ -77,12 +77,13 @@ __global__ void __launch_bounds__(threads, 1) run_forward(Recurrence a) {
     }
     meet<clusters>();
   }
+  next_may_start();
   clear_outputs(a, p, tile);
 }
 
 template <bool clusters>
 __global__ void __launch_bounds__(threads, 1) run_backward(Recurrence a) {
-  after_previous();
+  after_previous(Next::later);
   DYN_SHARED(float, memory);
   const Place p = place_of<clusters>(a);
   const Tile tile = open_tile(a, p.tile);

@@ -182,7 +182,7 @@ struct Forward {
 
 template <int kWide, int kGroups, int kSteps, int kKept, bool clusters, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
-  after_previous();
+  after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<clusters>) {
     DYN_SHARED(unsigned char, memory);
@@ -205,6 +205,7 @@ __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
     if (!async || run.busy)
       for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
     if (async) __syncthreads();
+    next_may_start();
     clear_outputs<kWide * sequences>(a, place_of<clusters>(a), tile);
   }
 #endif

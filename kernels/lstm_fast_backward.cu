@@ -232,7 +232,7 @@ struct Backward {
 
 template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
-  after_previous();
+  after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<clusters>) {
     DYN_SHARED(unsigned char, memory);
@@ -256,6 +256,7 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 #endif
     meet<clusters>();
     for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
+    next_may_start();
     behind_the_ends<kWide * sequences>(a, place_of<clusters>(a), tile, [&](int t, int b, int unit) {
       const std::int64_t at = ((static_cast<std::int64_t>(t) * a.B + b) * a.D + place.d) * a.H + unit;
       reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = make_uint2(0, 0);

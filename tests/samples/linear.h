@@ -19,7 +19,12 @@ struct Samples<LinearForward> {
                                            {"many_columns", 35, 600, 31},
                                            {"two_outputs_a_lane", 70, 1036, 45},
                                            {"narrow_in_parts", 2100, 12, 17},
-                                           {"wide", 40, 68, 65}};
+                                           {"wide", 40, 68, 65},
+                                           {"one_output", 9, 8, 1},
+                                           {"a_quarter_warp", 21, 132, 16},
+                                           {"half_a_warp", 5, 516, 32},
+                                           {"two_more", 18, 512, 34},
+                                           {"widest_narrow", 67, 128, 64}};
   static constexpr LinearShape timed[] = {{"ner_1600x512x9", 1600, 512, 9}, {"square_1024", 1024, 1024, 1024}};
   static constexpr std::string_view layout[] = {"BI", "", "", "BO"};  // rows are independent
   static constexpr bool exact = true;

@@ -35,13 +35,16 @@ cublasStatus_t set_math(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUC
 
 CBLAS_TRANSPOSE transposed(cublasOperation_t t) { return t == CUBLAS_OP_N ? CblasNoTrans : CblasTrans; }
 
-/// As the real one, by a kernel with a cluster that depends on the shapes.
+/// As the real one, by a kernel whose cluster, and whether it may start early, depend on the shapes.
 template <class F>
 cublasStatus_t enqueue(cublasHandle_t h, int n, const F& product) {
   int device = 0;
   if (cudaGetDevice(&device); device != reinterpret_cast<Handle*>(h)->device) return CUBLAS_STATUS_INVALID_VALUE;
-  const cudaError_t e = simt::enqueue(reinterpret_cast<Handle*>(h)->stream, product,
-                                      {.type = cudaGraphNodeTypeKernel, .cluster = dim3(n % 64 < 32 ? 1 : 2, 1, 1)});
+  const cudaStream_t stream = reinterpret_cast<Handle*>(h)->stream;
+  const cudaError_t e = simt::enqueue(stream, product,
+                                      {.type = cudaGraphNodeTypeKernel,
+                                       .cluster = dim3(n % 64 < 32 ? 1 : 2, 1, 1),
+                                       .early = simt::after_kernel(stream) && n % 4 >= 2});
   return e == cudaSuccess ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 

@@ -29,6 +29,7 @@ cudaError_t catch_up(cudaStream_t stream);
 cudaError_t catch_up_all();
 int device_of(cudaStream_t stream);
 bool host_may_not(cudaStream_t stream);  // it is being captured
+bool after_kernel(cudaStream_t stream);  // what was enqueued last is one
 bool is_late(cudaStream_t stream);       // and not being captured
 
 /// Tells the checker that columns of `m` floats, `ld` apart, were written.

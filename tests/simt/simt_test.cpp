@@ -187,12 +187,16 @@ TEST_P(Schedules, cluster_defects) {
 
 TEST_P(Schedules, early_starts) {
   const OnDevice<float> x(ramp(32));
-  EXPECT_EQ(fault_of(follow<Defect::none>, {.early = true}, x.data()), "");
-  EXPECT_EQ(x.values()[31], 64);
-  EXPECT_THAT(fault_of(follow<Defect::too_early>, {.early = true}, x.data()),
-              HasSubstr("before the kernel before has"));
+  const auto behind_another = [&](void (*kernel)(float*)) {
+    EXPECT_EQ(fault_of(follow<Defect::none>, {}, x.data()), "");
+    return fault_of(kernel, {.early = true}, x.data());
+  };
+  EXPECT_THAT(fault_of(follow<Defect::none>, {.early = true}, x.data()), HasSubstr("behind what is no kernel"));
+  EXPECT_EQ(behind_another(follow<Defect::none>), "");
+  EXPECT_EQ(x.values()[31], 4 * 32);
+  EXPECT_THAT(behind_another(follow<Defect::too_early>), HasSubstr("before the kernel before has"));
   EXPECT_EQ(fault_of(follow<Defect::too_early>, {}, x.data()), "") << "a launch as usual may read at once";
-  EXPECT_THAT(fault_of(follow<Defect::some_wait>, {.early = true}, x.data()), HasSubstr("would wait for neither"));
+  EXPECT_THAT(behind_another(follow<Defect::some_wait>), HasSubstr("would wait for neither"));
 }
 
 TEST_P(Schedules, gangs_and_atomics) {

@@ -15,6 +15,7 @@ struct CUstream_st {
   int device = 0;
   std::unique_ptr<CUgraph_st> captured = nullptr;  // being captured
   bool late = false;
+  bool after_kernel = false;  // what was enqueued last is a kernel
   std::deque<simt::Work> held;
   std::uint64_t sent = 0, done = 0;  // pieces of work, if late
 };
@@ -77,10 +78,11 @@ CUstream_st& stream_of(cudaStream_t s) {
 cudaError_t enqueue(cudaStream_t stream, Work work, WorkKind kind) {
   const std::lock_guard lock(one_at_a_time);
   CUstream_st& s = stream_of(stream);
-  if (!s.captured && !s.late) return keep(work());
-  if (s.captured && kind.early &&
-      (s.captured->nodes.empty() || s.captured->nodes.back().kind.type != cudaGraphNodeTypeKernel))
+  const bool kernel = kind.type == cudaGraphNodeTypeKernel;
+  if (kind.early && !std::exchange(s.after_kernel, kernel))
     return fail(cudaErrorInvalidValue, "an early start behind what is no kernel");
+  s.after_kernel = kernel;
+  if (!s.captured && !s.late) return keep(work());
   if (s.captured) return s.captured->nodes.push_back({std::move(work), kind}), cudaSuccess;
   ++s.sent;
   s.held.push_back(std::move(work));
@@ -100,6 +102,7 @@ cudaError_t catch_up_all() {
 
 int device_of(cudaStream_t s) { return stream_of(s).device; }
 bool host_may_not(cudaStream_t stream) { return stream_of(stream).captured != nullptr; }
+bool after_kernel(cudaStream_t s) { return stream_of(s).after_kernel; }
 bool is_late(cudaStream_t s) { return stream_of(s).late && !host_may_not(s); }
 
 }  // namespace simt
@@ -154,11 +157,13 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e) { return catch_up_to(e->stream, 
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
   if (!s || s->captured) return fail(cudaErrorIllegalState, "this stream cannot be captured now");
   s->captured = std::make_unique<CUgraph_st>();
+  s->after_kernel = false;
   return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph) {
   if (!s || !s->captured) return fail(cudaErrorIllegalState, "this stream is not being captured");
   *graph = s->captured.release();
+  s->after_kernel = false;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
@@ -168,6 +173,17 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* n) {
   for (std::size_t i = 0; nodes && i < std::min(*n, graph->nodes.size()); ++i) nodes[i] = &graph->nodes[i];
   return *n = graph->nodes.size(), cudaSuccess;
+}
+cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to, cudaGraphEdgeData* data,
+                              std::size_t* n) {
+  const std::size_t edges = graph->nodes.empty() ? 0 : graph->nodes.size() - 1;
+  for (std::size_t i = 0; data && i < std::min(*n, edges); ++i) {
+    from[i] = &graph->nodes[i], to[i] = &graph->nodes[i + 1], data[i] = {};
+    if (!to[i]->kind.early) continue;
+    data[i].type = cudaGraphDependencyTypeProgrammatic;
+    data[i].from_port = cudaGraphKernelNodePortProgrammatic;
+  }
+  return *n = edges, cudaSuccess;
 }
 cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) {
   return *type = node->kind.type, cudaSuccess;
@@ -182,17 +198,21 @@ cudaError_t cudaGraphKernelNodeGetAttribute(cudaGraphNode_t node, cudaLaunchAttr
 }
 cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info) {
   const auto same = [](const CUgraphNode_st& a, const CUgraphNode_st& b) {
-    return a.kind.type == b.kind.type && a.kind.bytes == b.kind.bytes && a.kind.early == b.kind.early;
+    return a.kind.type == b.kind.type && a.kind.bytes == b.kind.bytes;
   };
   const bool alike = std::equal(exec->nodes.begin(), exec->nodes.end(), graph->nodes.begin(), graph->nodes.end(), same);
   info->result = alike ? cudaGraphExecUpdateSuccess : cudaGraphExecUpdateErrorTopologyChanged;
   if (!alike) return fail(cudaErrorGraphExecUpdateFailure, "the graph has other nodes");
-  // As on a GPU, a node keeps the cluster that it was instantiated with.
+  // As on a GPU, a node keeps the cluster that it was instantiated with, and may keep the edge that leads to it.
   for (std::size_t i = 0; i < exec->nodes.size(); ++i) {
-    const dim3 had = exec->nodes[i].kind.cluster, has = graph->nodes[i].kind.cluster;
+    const WorkKind &had = exec->nodes[i].kind, &has = graph->nodes[i].kind;
+    const bool same_kernel = had.cluster.x == has.cluster.x && had.cluster.y == has.cluster.y &&
+                             had.cluster.z == has.cluster.z && had.early == has.early;
     exec->nodes[i].work = graph->nodes[i].work;
-    if (had.x != has.x || had.y != has.y || had.z != has.z)
-      exec->nodes[i].work = [] { return fail(cudaErrorLaunchFailure, "an updated graph has a kernel's old cluster"); };
+    if (!same_kernel)
+      exec->nodes[i].work = [] {
+        return fail(cudaErrorLaunchFailure, "an updated graph has a kernel's old cluster, or its old start");
+      };
   }
   return cudaSuccess;
 }
