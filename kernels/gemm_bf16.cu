@@ -10,7 +10,7 @@
 namespace bib::device {
 namespace {
 
-constexpr int tile = 64, depth = 32, threads = 256, stages = 4;
+constexpr int tile = 64, depth = 32, threads = 256;
 // Values of a row in shared memory: 16 bytes more than the slice has, so that eight rows start in different banks.
 constexpr int deep_row = depth + 8, wide_row = tile + 8;
 constexpr int slice = tile * deep_row;
@@ -36,6 +36,7 @@ bool pairs_fit(const float* c, std::int64_t ldc, std::int64_t stride, int n) {
 }
 
 #ifdef BIB_TENSOR_CORES
+constexpr int stages = 4;  // slices of each operand on chip
 constexpr int row_warps = 4, rows = tile / row_warps, columns = tile / 2;  // of a warp
 
 /// Starts to copy terms from..end-1 (at most `depth`) of rows first.. of an operand; zeros outside. `wide`: its rows
