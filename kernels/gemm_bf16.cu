@@ -36,7 +36,7 @@ bool pairs_fit(const float* c, std::int64_t ldc, std::int64_t stride, int n) {
 }
 
 #ifdef BIB_TENSOR_CORES
-constexpr int stages = 4;  // slices of each operand on chip
+constexpr int stages = 4;                                                  // slices of each operand on chip
 constexpr int row_warps = 4, rows = tile / row_warps, columns = tile / 2;  // of a warp
 
 /// Starts to copy terms from..end-1 (at most `depth`) of rows first.. of an operand; zeros outside. `wide`: its rows

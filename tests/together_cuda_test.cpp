@@ -31,21 +31,41 @@ class Together : public ::testing::Test {
     return {*ctx_, together(*ctx_, [&] { return ops(x); })};
   }
 
+  /// The same ops again take new data and new sizes.
+  void expect_updates() {
+    for (int n : {3, 5, 2}) {
+      for (int value : {1, 2}) {
+        Values x(static_cast<std::size_t>(n), static_cast<real>(value));
+        Fetched<real> sum = square(x);
+        x.assign(x.size(), real(99));  // what was uploaded is no longer needed
+        EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(n * value * value)));
+      }
+    }
+    const GraphCounts counts = cuda_graph_counts(ctx_->cuda());
+    EXPECT_EQ(counts.prepared, 1) << "another size is no other graph";
+    EXPECT_EQ(counts.updated, 5);
+  }
+
   std::unique_ptr<Context> ctx_;
 };
 
-TEST_F(Together, the_same_ops_again_take_new_data_and_new_sizes) {
-  for (int n : {3, 5, 2}) {
-    for (int value : {1, 2}) {
-      Values x(static_cast<std::size_t>(n), static_cast<real>(value));
-      Fetched<real> sum = square(x);
-      x.assign(x.size(), real(99));  // what was uploaded is no longer needed
-      EXPECT_THAT(sum.values(), ElementsAre(static_cast<real>(n * value * value)));
-    }
+TEST_F(Together, the_same_ops_again_take_new_data_and_new_sizes) { expect_updates(); }
+
+/// Kernels that start before the one before them has ended.
+class TogetherEarly : public Together {
+ protected:
+  void SetUp() override {
+    ::setenv("BIB_OVERLAP", "1", 1);
+    Together::SetUp();
   }
-  const GraphCounts counts = cuda_graph_counts(ctx_->cuda());
-  EXPECT_EQ(counts.prepared, 1) << "another size is no other graph";
-  EXPECT_EQ(counts.updated, 5);
+  void TearDown() override { ::unsetenv("BIB_OVERLAP"); }
+};
+
+TEST_F(TogetherEarly, the_same_ops_again_take_new_data_and_new_sizes) { expect_updates(); }
+
+TEST_F(TogetherEarly, is_asked_for_by_0_or_1) {
+  ::setenv("BIB_OVERLAP", "yes", 1);
+  EXPECT_THROW(Context(ContextOptions{.device = Device::cuda}), std::invalid_argument);
 }
 
 TEST_F(Together, what_was_uploaded_lives_until_the_second_call_after) {
