@@ -1,6 +1,7 @@
-// Embedding: rows copied as wide as their alignment allows. The gradient of a unique row is summed by one block, as a
-// small table's rows occur hundreds of times in a batch: slice y of the block takes positions y, y + slices, ..., and
-// the slices are added in their order. How many there are depends on the width of a row alone.
+// Embedding: rows copied as wide as their alignment allows. The gradient of a unique row is summed by warps that take
+// 32 columns each, in the order of its positions; where these are many, by all warps of the block: warp w takes
+// positions w, w + 8, ..., and what they have is added in their order. Which it is depends on the number of positions
+// alone.
 #include "bib/ops/embedding.h"
 #include "kernels/elementwise.h"
 
@@ -42,32 +43,42 @@ struct RowSum {
   const int *offsets, *positions;
   const float* d_y;
   float* d_rows;
-  int E, Y, column;
-  RowThreads threads;
-  unsigned blocks;
+  int U, E, Y, column;
+  unsigned row_blocks, blocks;  // row_blocks for each 32 columns, so that those of a frequent row are in different ones
 };
 
-/// A block per unique row, its rows of threads are the slices.
+constexpr int warps = static_cast<int>(RowThreads::all) / warp_lanes, frequent = 32;
+
 __global__ void sum_rows(Group<RowSum> group) {
   after_previous();
-  SHARED(float, sums, [RowThreads::all]);
-  const auto [a, u] = group.mine();
-  const int begin = a.offsets[u], end = a.offsets[u + 1];
-  const int x = a.threads.along(), y = a.threads.row(), width = a.threads.width(), slices = a.threads.rows();
-  for (int first = 0; first < a.E; first += width) {  // a row of more than one round is one slice: `sums` is free again
-    const int e = first + x;
+  SHARED(float, sums, [warps][warp_lanes]);
+  SHARED(int, begins, [warps]);
+  SHARED(int, ends, [warps]);
+  const auto [a, block] = group.mine();
+  const int rows = static_cast<int>(a.row_blocks), first = block % rows * warps, u = first + warp_id(),
+            e = block / rows * warp_lanes + lane_id();
+  const auto sum_of = [&](int from, int to, int step) {
     float sum = 0;
-    if (e < a.E) {
-#pragma unroll 4
-      for (int i = begin + y; i < end; i += slices)
-        sum += a.d_y[static_cast<std::int64_t>(a.positions[i]) * a.Y + a.column + e];
-    }
-    sums[y * width + x] = sum;
+    if (e >= a.E) return sum;
+#pragma unroll 8
+    for (int i = from; i < to; i += step) sum += a.d_y[static_cast<std::int64_t>(a.positions[i]) * a.Y + a.column + e];
+    return sum;
+  };
+  const int begin = u < a.U ? a.offsets[u] : 0, end = u < a.U ? a.offsets[u + 1] : 0;
+  if (lane_id() == 0) begins[warp_id()] = begin, ends[warp_id()] = end;
+  __syncthreads();
+  if (end - begin <= frequent && u < a.U && e < a.E)
+    a.d_rows[static_cast<std::int64_t>(u) * a.E + e] = sum_of(begin, end, 1);
+  for (int row = 0; row < warps; ++row) {
+    if (ends[row] - begins[row] <= frequent) continue;
+    sums[warp_id()][lane_id()] = sum_of(begins[row] + warp_id(), ends[row], warps);
     __syncthreads();
-    if (y == 0 && e < a.E) {
-      for (int i = 1; i < min(slices, end - begin); ++i) sum += sums[i * width + x];
+    if (warp_id() == row && e < a.E) {
+      float sum = sums[0][lane_id()];
+      for (int w = 1; w < warps; ++w) sum += sums[w][lane_id()];
       a.d_rows[static_cast<std::int64_t>(u) * a.E + e] = sum;
     }
+    __syncthreads();
   }
 }
 
@@ -89,9 +100,18 @@ void on_cuda(Context& ctx, std::span<const EmbeddingForward> ops) {
 void on_cuda(Context& ctx, std::span<const EmbeddingBackward> ops) {
   device::launch_all(ctx, device::sum_rows, ops, [](const EmbeddingBackward& op) {
     const int U = op.d_rows.dim(0), E = op.d_rows.dim(1);
-    return device::RowSum{
-        op.offsets.data,           op.positions.data,       op.d_y.data, op.d_rows.data, E, op.d_y.dim(2), op.column,
-        device::row_threads(E, 8), static_cast<unsigned>(U)};
+    const auto row_blocks = static_cast<unsigned>((U + device::warps - 1) / device::warps),
+               columns = static_cast<unsigned>((E + device::warp_lanes - 1) / device::warp_lanes);
+    return device::RowSum{.offsets = op.offsets.data,
+                          .positions = op.positions.data,
+                          .d_y = op.d_y.data,
+                          .d_rows = op.d_rows.data,
+                          .U = U,
+                          .E = E,
+                          .Y = op.d_y.dim(2),
+                          .column = op.column,
+                          .row_blocks = row_blocks,
+                          .blocks = row_blocks * columns};
   });
 }
 

@@ -25,6 +25,7 @@ RowIndex index_rows(std::span<const int> ids) {
     }
     ++count[static_cast<std::size_t>(s)];
   }
+  if (!count.empty()) index.most = *std::max_element(count.begin(), count.end());
   index.offsets.assign(index.rows.size() + 1, 0);
   for (std::size_t u = 0; u < count.size(); ++u) index.offsets[u + 1] = index.offsets[u] + count[u];
   index.positions.resize(static_cast<std::size_t>(index.offsets.back()));
@@ -107,7 +108,8 @@ DeviceRows upload(Context& ctx, const RowIndex& index) {
   const auto view = [&](const std::vector<int>& v) {
     return View<const int, 1>(upload<int, 1>(ctx, v, {static_cast<int>(v.size())}));
   };
-  return {.rows = view(index.rows), .offsets = view(index.offsets), .positions = view(index.positions)};
+  return {
+      .rows = view(index.rows), .offsets = view(index.offsets), .positions = view(index.positions), .most = index.most};
 }
 
 DeviceBatch upload(Context& ctx, const Batch& batch) {

@@ -13,6 +13,7 @@ namespace bib {
 /// rows are unique, in order of first use; positions[offsets[u] : offsets[u+1]] ascend.
 struct RowIndex {
   std::vector<int> rows, offsets, positions;
+  int most = 0;  // positions of a row
 };
 RowIndex index_rows(std::span<const int> ids);
 
@@ -48,6 +49,7 @@ Batch make_batch(const Features& features, std::span<const EncodedText* const> t
 
 struct DeviceRows {
   View<const int, 1> rows, offsets, positions;
+  int most = 0;
 };
 DeviceRows upload(Context& ctx, const RowIndex& index);
 

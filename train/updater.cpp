@@ -80,15 +80,15 @@ EmaRows Updater::average_of(int table, View<const int, 1> rows, int step) const 
           .step = step};
 }
 
-/// What the norm and the row optimisers read: sums by row, or for a large table, whose rows occur once or twice, what
-/// they are the sums of.
+/// What the norm and the row optimisers read: sums by row or, where every row occurs but a few times, what they are the
+/// sums of. A row that occurs often, as that of unknown entries does, is summed by many threads.
 std::vector<Updater::RowSource> Updater::sum_rows(Context& ctx, const TableGradients& gradients) const {
-  constexpr int large = 4096;  // rows
+  constexpr int few = 8;
   std::vector<RowSource> sources;
   std::vector<EmbeddingBackward> sums;
   for (const TableGradient& g : gradients) {
     RowSource& s = sources.emplace_back(RowSource{.table = g.table.index(), .rows = g.index.rows});
-    if (g.table.value().dim(0) >= large) {
+    if (g.index.most <= few) {
       s.offsets = g.index.offsets, s.positions = g.index.positions;
       s.d_y = g.d_y, s.column = g.column;
     } else {

@@ -68,7 +68,8 @@ struct Samples<EmbeddingForward> {
                                               {"few_rows_many_lookups", 40, 17, 3, 8, 8, 0},
                                               {"wider_than_a_block", 3, 4, 5, 300, 300, 0},
                                               {"three_rounds_odd", 2, 4, 3, 301, 304, 3},
-                                              {"last_columns", 9, 4, 200, 64, 96, 32}};
+                                              {"last_columns", 9, 4, 200, 64, 96, 32},
+                                              {"often_and_seldom", 32, 3, 3, 70, 70, 0}};
   static constexpr EmbeddingShape timed[] = {{"syllables_64x32_E64_of_128", 64, 32, 8000, 64, 128, 64},
                                              {"bigrams_56x64_E128", 56, 64, 100000, 128, 128, 0}};
   static constexpr bool exact = true;
