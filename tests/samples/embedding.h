@@ -69,13 +69,14 @@ struct Samples<EmbeddingForward> {
                                               {"wider_than_a_block", 3, 4, 5, 300, 300, 0},
                                               {"three_rounds_odd", 2, 4, 3, 301, 304, 3},
                                               {"last_columns", 9, 4, 200, 64, 96, 32},
-                                              {"often_and_seldom", 32, 3, 3, 70, 70, 0}};
+                                              {"often_and_seldom", 32, 3, 3, 70, 70, 0},
+                                              {"all_of_32_the_same", 8, 4, 1, 5, 5, 0}};
   static constexpr EmbeddingShape timed[] = {{"syllables_64x32_E64_of_128", 64, 32, 8000, 64, 128, 64},
                                              {"bigrams_56x64_E128", 56, 64, 100000, 128, 128, 0}};
   static constexpr bool exact = true;
 
   static EmbeddingForward make(Maker& m, const EmbeddingShape& s) {
-    return {.ids = m.ints({s.T, s.B}, -1, s.V - 1),
+    return {.ids = m.ints({s.T, s.B}, s.V > 1 ? -1 : 0, s.V - 1),
             .table = m.uniform({s.V, s.E}),
             .y = m.output({s.T, s.B, s.Y}),
             .column = s.column};
@@ -97,7 +98,7 @@ struct Samples<EmbeddingBackward> {
   static constexpr bool exact = true;
 
   static EmbeddingBackward make(Maker& m, const EmbeddingShape& s) {
-    const RowIndex index = row_index(m.ints({s.T, s.B}, -1, s.V - 1));
+    const RowIndex index = row_index(m.ints({s.T, s.B}, s.V > 1 ? -1 : 0, s.V - 1));
     return {.offsets = on_host(m, index.offsets),
             .positions = on_host(m, index.positions),
             .d_y = m.uniform({s.T, s.B, s.Y}),
