@@ -1,6 +1,5 @@
 // Device, memory, copies and errors: what include/bib/cuda_backend.h promises.
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <new>
@@ -10,6 +9,7 @@
 
 #include "bib/cuda_backend.h"
 #include "bib/ops/crf.h"
+#include "kernels/asked.h"
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "kernels/graph.h"
@@ -116,14 +116,6 @@ int compiled_for() {
   return 0;
 }
 
-bool overlap_asked() {
-  const char* const setting = std::getenv("BIB_OVERLAP");
-  const std::string_view asked = setting ? setting : "0";
-  if (asked != "0" && asked != "1")
-    throw std::invalid_argument("BIB_OVERLAP is '" + std::string(asked) + "'; it may be 0 or 1");
-  return asked == "1";
-}
-
 }  // namespace
 
 DeviceInfo cuda_info(int index) {
@@ -170,7 +162,7 @@ CudaState* make_cuda_state(int index, Math math) {
   const int major = attribute(cudaDevAttrComputeCapabilityMajor, index);
   state->compute_major = std::min(major, compiled_for() / 10);
   state->preferred_clusters = major >= 10;
-  state->overlap = overlap_asked() && state->compute_major >= 9;
+  state->overlap = device::asked_for("BIB_OVERLAP", "0", "1") && state->compute_major >= 9;
   constexpr int fixed = 2048;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
   device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");

@@ -1,11 +1,10 @@
 // Own dense product: tiles of 64 x 64 in shared memory, 4 x 4 sums per thread in registers, the next tile loaded while
 // this one is used. Long sums that few tiles share are cut into parts, which are added up in their order.
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
 #include "bib/together.h"
+#include "kernels/asked.h"
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "kernels/gemm.h"
@@ -153,20 +152,11 @@ void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
                                    &one, g.b, g.ldb, g.a, g.lda, &beta, g.c, g.ldc));
 }
 
-/// Whether BIB_GPU_BLAS asks for products of our own, of any size.
-bool own_asked() {
-  const char* const setting = std::getenv("BIB_GPU_BLAS");
-  const std::string_view asked = setting ? setting : "cublas";
-  if (asked != "cublas" && asked != "bib")
-    throw std::invalid_argument("BIB_GPU_BLAS is '" + std::string(asked) + "'; it may be cublas or bib");
-  return asked == "bib";
-}
-
 }  // namespace
 
 const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k) {
   constexpr std::int64_t large = 1 << 22;  // products; below, a launch of our own costs less than cuBLAS's choice
-  if (m * n * k < large || own_asked()) return nullptr;
+  if (m * n * k < large || asked_for("BIB_GPU_BLAS", "cublas", "bib")) return nullptr;
   const Blas* const found = blas();
   if (!found) return nullptr;
   CudaState& state = ctx.cuda();

@@ -5,8 +5,8 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 
+#include "kernels/asked.h"
 #include "kernels/lstm_fast.h"
 
 namespace bib::device::lstm {
@@ -33,15 +33,6 @@ int asked_tile() {
   throw std::invalid_argument("BIB_LSTM_TILE is '" + std::string(setting) + "'; it may be 8, 16 or 32, or not be set");
 }
 
-/// What BIB_LSTM_EXCHANGE asks for.
-bool async_asked() {
-  const char* const setting = std::getenv("BIB_LSTM_EXCHANGE");
-  const std::string_view asked = setting ? setting : "barrier";
-  if (asked != "barrier" && asked != "async")
-    throw std::invalid_argument("BIB_LSTM_EXCHANGE is '" + std::string(asked) + "'; it may be barrier or async");
-  return asked == "async";
-}
-
 }  // namespace
 
 std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Context& ctx, Recurrence& a, bool backward) {
@@ -49,7 +40,7 @@ std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Contex
   if (state.math != Math::fast || state.compute_major < 8) return {};
   if (std::int64_t{4} * a.D * a.T * a.B * a.H > std::numeric_limits<int>::max()) return {};  // see Pair
   const int asked = asked_tile();
-  const bool async = async_asked();
+  const bool async = asked_for("BIB_LSTM_EXCHANGE", "barrier", "async");
   std::optional<FastVariant> best;
   double least = 0;
   for (FastVariant v : variants) {

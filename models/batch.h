@@ -49,7 +49,7 @@ Batch make_batch(const Features& features, std::span<const EncodedText* const> t
 
 struct DeviceRows {
   View<const int, 1> rows, offsets, positions;
-  int most = 0;
+  int most = 0;  // as the index's
 };
 DeviceRows upload(Context& ctx, const RowIndex& index);
 
