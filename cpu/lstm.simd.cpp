@@ -102,9 +102,11 @@ BIB_INLINE void cell(const LstmForwardUnit& u, int t, int j, int block, const ve
 }
 
 /// One step of all active sentences: products (of this step) += w_h h, then the cell while the sums are in registers.
-void time_step(const LstmForwardUnit& u, int t, real* products, const real* last, real* state) {
+/// Every other step takes the blocks backwards, so that weights as large as the cache are still there in part.
+void time_step(const LstmForwardUnit& u, int t, bool backwards, real* products, const real* last, real* state) {
   const int height = padded(u.H), width = 4 * height, old = carried(u, t);
-  for (int block = 0; block < blocks_of(u.H); ++block) {
+  for (int i = 0; i < blocks_of(u.H); ++i) {
+    const int block = backwards ? blocks_of(u.H) - 1 - i : i;
     const real* panel = u.w_h + std::ptrdiff_t{block} * u.H * 4 * lanes;
     real* sums = products + block * 4 * lanes;
     for (int k = 0; k < u.H; k += panel_depth) {
@@ -141,7 +143,7 @@ struct Forward {
   void products(int rows) { input_products(u, rows); }
   void step(int t, int row) {
     real* products = u.products + std::ptrdiff_t{row} * 4 * padded(u.H);
-    time_step(u, t, products, u.state[now], u.state[1 - now]);
+    time_step(u, t, now, products, u.state[now], u.state[1 - now]);
     clear_padding(u, t, u.active[t]);
     now = 1 - now;
   }
