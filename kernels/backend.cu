@@ -3,6 +3,7 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -37,6 +38,16 @@ void allow_shared(int device, const void* kernel, std::size_t bytes, const char*
   most = bytes;
 }
 
+void allow_cluster(int device, const void* kernel, unsigned blocks, const char* name) {
+  if (blocks <= 8) return;
+  static std::mutex one_at_a_time;
+  static std::set<std::pair<int, const void*>> allowed;
+  const std::lock_guard lock(one_at_a_time);
+  if (allowed.contains({device, kernel})) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1), name);
+  allowed.insert({device, kernel});
+}
+
 int clusters_at_once(const CudaState& state, const void* kernel, const Grid& grid) {
   if (grid.cluster == 1) return state.multiprocessors;
   static std::mutex one_at_a_time;
@@ -46,6 +57,7 @@ int clusters_at_once(const CudaState& state, const void* kernel, const Grid& gri
   if (!is_new) return found->second;
   check(use_device(state.device), "choosing the device");
   allow_shared(state.device, kernel, grid.shared, "asking for clusters");
+  allow_cluster(state.device, kernel, grid.cluster, "asking for clusters");
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {grid.cluster, 1, 1};
@@ -163,7 +175,7 @@ CudaState* make_cuda_state(int index, Math math) {
   state->compute_major = std::min(major, compiled_for() / 10);
   state->preferred_clusters = major >= 10;
   state->overlap = device::asked_for("BIB_OVERLAP", "0", "1") && state->compute_major >= 9;
-  constexpr int fixed = 2048;  // left to the kernels' fixed arrays
+  constexpr int fixed = 5 * 1024;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
   device::check(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking), "making a stream");
   return state.release();

@@ -90,6 +90,13 @@ __device__ __forceinline__ double2 load2(const double* p BIB_SITE) {
   return *reinterpret_cast<const double2*>(p);
 }
 
+/// Asks for 32 bytes to be brought to the second-level cache: a load in a while waits less. Nothing waits for this.
+__device__ __forceinline__ void prefetch([[maybe_unused]] const void* p) {
+#ifndef SIMT_EMULATOR
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(p)));
+#endif
+}
+
 /// Starts a copy of N = 4, 8 or 16 bytes from global to shared memory; zeros where `there` is false.
 template <int N>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool there BIB_SITE) {
@@ -187,18 +194,32 @@ __device__ __forceinline__ void expect_bytes(Arrivals* arrivals, int bytes BIB_S
                : "memory");
 #endif
 }
+#ifndef SIMT_EMULATOR
+__device__ __forceinline__ bool phase_ended(Arrivals* arrivals, int parity) {
+  unsigned ended;
+#if __CUDACC_VER_MAJOR__ >= 13
+  asm volatile(
+      "{ .reg .pred p; mbarrier.try_wait.parity.relaxed.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+#else
+  asm volatile(
+      "{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+#endif
+      : "=r"(ended)
+      : "r"(shared_address(arrivals)), "r"(parity)
+      : "memory");
+  return ended;
+}
+#endif
 /// Until the phase of this parity (0 for the first, then 1, 0, ...) has ended: what came in it is then to be seen.
 __device__ __forceinline__ void await_phase(Arrivals* arrivals, int parity BIB_SITE) {
 #ifdef SIMT_EMULATOR
   simt::mbarrier_wait(arrivals, static_cast<unsigned>(parity), site);
 #else
-  unsigned ended = 0;
-  while (!ended)
-    asm volatile(
-        "{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-        : "=r"(ended)
-        : "r"(shared_address(arrivals)), "r"(parity)
-        : "memory");
+  while (!phase_ended(arrivals, parity)) {
+  }
+#if __CUDACC_VER_MAJOR__ >= 13  // of shared memory alone: an acquire of everything empties the first-level cache
+  asm volatile("fence.acquire.sync_restrict::shared::cluster.cluster;" ::: "memory");
+#endif
 #endif
 }
 /// To the same place in block `rank`, which its arrivals at the same place count. Nothing waits for it (st.async).

@@ -90,6 +90,9 @@ inline Grid grid_for(const CudaState& state, std::int64_t n, unsigned threads = 
 /// launch and other contexts of the process may need what they asked for before. `device` is the current one.
 void allow_shared(int device, const void* kernel, std::size_t bytes, const char* name);
 
+/// Lets the kernel run in clusters of more than 8 blocks, which not every GPU has.
+void allow_cluster(int device, const void* kernel, unsigned blocks, const char* name);
+
 /// How many clusters of the grid's size run at once, each on multiprocessors of one GPC; 0 where none does. A block
 /// without a cluster counts as one that has a multiprocessor to itself.
 int clusters_at_once(const CudaState& state, const void* kernel, const Grid& grid);
@@ -100,6 +103,7 @@ void launch(CudaState& state, std::string_view name, void (*kernel)(P...), const
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   check(use_device(state.device), name.data());
   allow_shared(state.device, reinterpret_cast<const void*>(kernel), grid.shared, name.data());
+  allow_cluster(state.device, reinterpret_cast<const void*>(kernel), grid.cluster, name.data());
   const bool overlaps = state.overlap && state.after_kernel;
   // A graph's kernels keep their clusters when it is updated.
   state.note(reinterpret_cast<const char*>(kernel) + grid.cluster, true);

@@ -1,5 +1,5 @@
 // LSTM forward on tensor cores, persistent: one launch runs all steps of all sequences in both directions. A block's
-// recurrent weights stay in registers as bf16 (above 256 units, partly in shared memory); per step every warp
+// recurrent weights stay in registers as bf16 (of large blocks partly in shared memory); per step every warp
 // multiplies them with the h of 8, 16 or 32 sequences, H bf16 each in shared memory. Rows of the products are permuted
 // so that one thread ends up with all four gates of its units: the cell state never leaves its registers and is fp32,
 // as are all sums. The new h goes, rounded, into the shared memory of every block of the cluster. One barrier per step,
@@ -11,49 +11,59 @@
 namespace bib::device::lstm {
 namespace {
 
-/// kWide: 8 sequences each. kGroups: per warp. kSteps: 16 units of h each. kKept: steps whose weights are in registers.
+/// kWide: 8 sequences each. kUnits: per warp. kSteps: 16 units of h each. kKept: steps whose weights are in registers.
 /// async: st.async brings h, and its arrival is waited for, of everything and from everybody; which also says that
 /// nobody still reads the buffer that the next step goes to. No barrier within the loop.
-template <int kWide, int kGroups, int kSteps, int kKept, bool clusters, bool async>
+template <int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
 struct Forward {
 #ifdef BIB_TENSOR_CORES
-  static_assert(!clusters ||
-                kGroups == 1);  // a second group may lie past the units: its h is 0, which harms no one alone
-  static_assert(!async || (clusters && kWide == 1));
-  static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row;
+  using Mine = Share<kUnits>;
+  static constexpr bool clusters = kBlocks > 1;
+  // A second group may lie past the units: its h is 0, which harms no one alone.
+  static_assert(!clusters || Mine::groups == 1);
+  static_assert(!async || clusters);
+  static constexpr int values = 16 * kSteps, buffer = kWide * sequences * values;
+  static constexpr int groups = Mine::groups, of_pair = Mine::of_pair, tiles = kUnits / 4;
 
   const Recurrence& a;
   const Place place;
-  std::uint16_t* const h;  // [2][8 kWide][row]
+  std::uint16_t* const h;  // [2] states of `values`
   Pair pair[kWide];
-  Weights<2 * kGroups, kSteps, kKept> weights;
-  float cell[kWide][kGroups][2] = {}, mask[kWide][kGroups][2];
-  // Tile 2i: i and f, 2i+1: g and o, of group i.
-  float z[kWide][2 * kGroups][4], next[kWide][2 * kGroups][4];
+  Weights<tiles, kSteps, kKept, clusters ? 2 : 1> weights;
+  float cell[kWide][groups][of_pair] = {}, mask[kWide][groups][of_pair];
+  // Sums as products leave them. Of 4 units a warp: i and f of 16 lanes, g and o of the others; else tile 2i: i and f,
+  // 2i+1: g and o, of group i.
+  float z[kWide][tiles][4], next[kWide][tiles][4];
+  int home;                         // of this thread's first h in a state, or in `staged`
   bool busy;                        // this warp has units
-  std::uint16_t* staged = nullptr;  // async: the warp's part of h, [8][8]
+  std::uint16_t* staged = nullptr;  // async: the warp's part of h, [8 kWide][units of a group]
   Arrivals* arrivals = nullptr;     // async: [2], of even and of odd steps
 
-  __device__ __forceinline__ int group_first(int i) const {  // within the block
-    return (warp_id() * kGroups + i) * group_units;
+  __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
+  __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
+  /// One of the four gates of this thread's j-th cell of group i; sorted() has been called.
+  __device__ __forceinline__ float& gate_of(int n, int i, int gate, int j) {
+    return kUnits == 4 ? z[n][0][gate] : z[n][2 * i + gate / 2][gate % 2 * 2 + j];
   }
-  __device__ __forceinline__ int unit(int i) const { return place.first + group_first(i) + lane_id() / 4; }
-  __device__ __forceinline__ bool mine(int i) const { return group_first(i) < place.units && unit(i) < a.H; }
 
   __device__ __forceinline__ Forward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
       : a(a_), place(p), h(reinterpret_cast<std::uint16_t*>(memory)) {
-    busy = group_first(0) < place.units;
+    busy = Mine::first(0) < place.units;
+    const int row = sequence_of(0, Mine::which(0));
+    home = async ? row * Mine::group_units + lane_id() / 4 % Mine::group_units
+                 : state_at(row, place.first + Mine::unit(0), values);
     weights.load(reinterpret_cast<uint4*>(memory + 2 * buffer * sizeof(std::uint16_t)), a.w,
-                 place.d * a.plan.blocks + place.rank);
+                 place.d * kBlocks + place.rank);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
       pair[n].find(a, tile, place.d, n);
-      for (int i = 0; i < kGroups; ++i)
-        for (int j = 0; j < 2; ++j) mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, j), unit(i));
+      for (int i = 0; i < groups; ++i)
+        for (int j = 0; j < of_pair; ++j)
+          mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, Mine::which(j)), unit(i));
     }
   }
 
-  /// The products with x of step s.
+  /// The products with x of step s, to where those with h are added.
   __device__ __forceinline__ void fetch(int s) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
@@ -61,168 +71,210 @@ struct Forward {
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
 #pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
+        for (int tile = 0; tile < tiles; ++tile) {
+          const int i = tile / 2;
           const bool there = pair[n].has(j, s) && mine(i);
           const int at = pair[n].at(j, s, stride);
 #pragma unroll
-          for (int gate = 0; gate < 4; ++gate)
-            next[n][2 * i + gate / 2][gate % 2 * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
+          for (int half = 0; half < 2; ++half) {
+            const int gate = (kUnits == 4 ? lane_id() / 16 : tile % 2) * 2 + half;
+            next[n][tile][half * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
+          }
         }
+      }
+    }
+  }
+
+  /// Has L2 get what fetch(s) will read: a lane asks for one gate of one sequence, a group's units, up to 32 bytes.
+  __device__ __forceinline__ void look_ahead(int s) const {
+    const int g = lane_id() / 4, j = g % 2, gate = g / 2;
+#pragma unroll
+    for (int n = 0; n < kWide; ++n)
+#pragma unroll
+      for (int i = 0; i < groups; ++i)
+        if (pair[n].has(j, s) && Mine::first(i) < place.units)
+          prefetch(a.gates + 4 * pair[n].at(j, s, stride_of(a, place.d)) + gate * a.H + place.first + Mine::first(i));
+  }
+
+  /// Of 4 units a warp: the lanes that have i and f of two sequences, and those with g and o, give each other half, and
+  /// have all of one sequence.
+  __device__ __forceinline__ void sort() {
+    if constexpr (kUnits == 4) {
+      const bool second = lane_id() / 16;
+#pragma unroll
+      for (int n = 0; n < kWide; ++n) {
+        float(&v)[4] = z[n][0];
+        const float first = __shfl_xor_sync(all_lanes, second ? v[0] : v[1], 16);
+        const float other = __shfl_xor_sync(all_lanes, second ? v[2] : v[3], 16);
+        const float in = second ? first : v[0], forget = second ? other : v[2];
+        const float fresh = second ? v[1] : first, open = second ? v[3] : other;
+        v[0] = in, v[1] = forget, v[2] = fresh, v[3] = open;
       }
     }
   }
 
   /// z: from the gates' sums to their values; leaves the new h, masked, in `to`.
-  __device__ __forceinline__ void activate(float (&out)[kWide][kGroups][2], std::uint16_t* to) {
-    const int g = lane_id() / 4;
-    const bool odd = g % 2;
+  __device__ __forceinline__ void activate(float (&out)[kWide][groups][of_pair], std::uint16_t* to) {
+    sort();
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
-      for (int i = 0; i < kGroups; ++i) {
-        float(&first)[4] = z[n][2 * i], (&second)[4] = z[n][2 * i + 1];
-        float kept[2];
+      for (int i = 0; i < groups; ++i) {
 #pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const float in = fast_sigmoid(first[j]), forget = fast_sigmoid(first[2 + j]);
-          const float fresh = fast_tanh(second[j]), open = fast_sigmoid(second[2 + j]);
-          cell[n][i][j] = forget * cell[n][i][j] + in * fresh;
+        for (int j = 0; j < of_pair; ++j) {
+          float &in = gate_of(n, i, 0, j), &forget = gate_of(n, i, 1, j), &fresh = gate_of(n, i, 2, j),
+                &open = gate_of(n, i, 3, j);
+          in = fast_sigmoid(in), forget = fast_sigmoid(forget), fresh = fast_tanh(fresh), open = fast_sigmoid(open);
+          cell[n][i][j] = __fmaf_rn(forget, cell[n][i][j], __fmul_rn(in, fresh));  // alike in every kernel
           out[n][i][j] = open * fast_tanh(cell[n][i][j]);
-          first[j] = in, first[2 + j] = forget, second[j] = fresh, second[2 + j] = open;
-          kept[j] = out[n][i][j] * mask[n][i][j];
+          const auto kept = static_cast<std::uint16_t>(pack_bf16(out[n][i][j] * mask[n][i][j], 0.0f));
+          if constexpr (async) {
+            staged[home + (8 * n + j) * Mine::group_units] = kept;
+          } else {
+            to[home + state_at(8 * n + j, 8 * i, values)] = kept;
+          }
         }
-        // Lanes of units u and u + 1 (u even) share the work: one writes sequence 2q, the other 2q+1, both units each.
-        const float theirs = __shfl_xor_sync(all_lanes, odd ? kept[0] : kept[1], 4);
-        const unsigned both = odd ? pack_bf16(theirs, kept[1]) : pack_bf16(kept[0], theirs);
-        std::uint16_t* const at = async ? staged + sequence_of(n, odd) * group_units
-                                        : to + sequence_of(n, odd) * row + place.first + group_first(i);
-        *reinterpret_cast<unsigned*>(at + g / 2 * 2) = both;
       }
     }
   }
 
-  /// Copies the warp's part of h, 8 rows of 16 bytes per group and 8 sequences, to the other blocks.
+  /// Copies the warp's part of h, of each sequence a group's units, to the other blocks.
   __device__ __forceinline__ void share(std::uint16_t* to, int s) {
 #ifdef BIB_CLUSTERS
+    using Units = std::conditional_t<Mine::group_units == 8, float4, float2>;
     if constexpr (async) {
       __syncwarp();
-      const float4 units = load4(reinterpret_cast<float*>(staged + lane_id() % 8 * group_units));
-      std::uint16_t* const at = to + lane_id() % 8 * row + place.first + group_first(0);
-      const int with_units =
-          (a.H + a.plan.units - 1) / a.plan.units;  // others send nothing: nobody would wait for them
-      for (int r = lane_id() / 8; r < with_units; r += 4) send(at, units, static_cast<unsigned>(r), arrivals + s % 2);
+      const int with_units = (a.H + a.plan.units - 1) / a.plan.units;  // nobody would wait for what others sent
+#pragma unroll
+      for (int n = 0; n < kWide; ++n) {
+        const Units units = reinterpret_cast<const Units*>(staged)[8 * n + lane_id() % 8];
+        std::uint16_t* const at = to + state_at(8 * n + lane_id() % 8, place.first + Mine::first(0), values);
+#pragma unroll
+        for (int r = lane_id() / 8; r < kBlocks; r += 4)
+          if (r < with_units) send(at, units, static_cast<unsigned>(r), arrivals + s % 2);
+      }
       __syncwarp();
     } else if constexpr (clusters) {
       __syncwarp();
-      for (int i = 0; i < kGroups; ++i) {
 #pragma unroll
-        for (int n = 0; n < kWide; ++n) {
-          std::uint16_t* const from = to + (8 * n + lane_id() % 8) * row + place.first + group_first(i);
-          const float4 units = load4(reinterpret_cast<float*>(from));
-          for (int r = lane_id() / 8; r < a.plan.blocks; r += 4)
-            if (r != place.rank) store4(in_block(reinterpret_cast<float*>(from), static_cast<unsigned>(r)), units);
-        }
+      for (int n = 0; n < kWide; ++n) {
+        auto* const from =
+            reinterpret_cast<Units*>(to + state_at(8 * n + lane_id() % 8, place.first + Mine::first(0), values));
+        const Units units = *from;
+#pragma unroll
+        for (int r = lane_id() / 8; r < kBlocks; r += 4)
+          if (r != place.rank) *in_block(from, static_cast<unsigned>(r)) = units;
       }
     }
 #endif
   }
 
-  __device__ __forceinline__ void write(const float (&out)[kWide][kGroups][2], int s) {
+  __device__ __forceinline__ void write(const float (&out)[kWide][groups][of_pair], int s) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
-      for (int j = 0; j < 2; ++j) {
-        if (!pair[n].has(j, s)) continue;
-        const int at = pair[n].at(j, s, stride);
+      for (int j = 0; j < of_pair; ++j) {
+        if (!pair[n].has(Mine::which(j), s)) continue;
+        const int at = pair[n].at(Mine::which(j), s, stride);
 #pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
+        for (int i = 0; i < groups; ++i) {
           if (!mine(i)) continue;
           a.h[output_at(a, place.d, at) + unit(i)] = out[n][i][j];
           if (!a.c) continue;
           a.c[at + unit(i)] = cell[n][i][j];
 #pragma unroll
-          for (int gate = 0; gate < 4; ++gate)
-            a.gates[4 * at + gate * a.H + unit(i)] = z[n][2 * i + gate / 2][gate % 2 * 2 + j];
+          for (int gate = 0; gate < 4; ++gate) a.gates[4 * at + gate * a.H + unit(i)] = gate_of(n, i, gate, j);
         }
       }
     }
   }
 
+  /// What the next step reads is fetched where nothing that waits stands behind it: a product whose operands take the
+  /// registers of a load's address waits until that has come.
   __device__ __forceinline__ void step(int s, int steps) {
-    constexpr bool early = kWide == 1;  // wide tiles have no registers for it during the products, and longer steps
     std::uint16_t* const to = h + (s + 1) % 2 * buffer;
-    float out[kWide][kGroups][2];
+    float out[kWide][groups][of_pair] = {};
 #ifdef BIB_CLUSTERS
     if constexpr (async)
-      if (threadIdx.x == 0) expect_bytes(arrivals + s % 2, (a.H + group_units - 1) / group_units * 8 * 16);
+      if (threadIdx.x == 0) expect_bytes(arrivals + s % 2, bytes_to_come());
 #endif
     if (busy) {
 #pragma unroll
       for (int n = 0; n < kWide; ++n)
 #pragma unroll
-        for (int t = 0; t < 2 * kGroups; ++t)
+        for (int t = 0; t < tiles; ++t)
 #pragma unroll
           for (int i = 0; i < 4; ++i) z[n][t][i] = next[n][t][i];
-      if (early && s + 1 < steps) fetch(s + 1);
       weights.multiply(z, h + s % 2 * buffer);
-      if (!early && s + 1 < steps) fetch(s + 1);
+      if (!clusters && s + 1 < steps) fetch(s + 1);
       activate(out, to);
       share(to, s);
     }
     if constexpr (!async) step_done<clusters>();
-    if (busy) write(out, s);
+    if (busy) {
+      if (clusters && s + 1 < steps) fetch(s + 1);
+      write(out, s);
+      look_ahead(s + 1 + steps_ahead);
+    }
 #ifdef BIB_CLUSTERS
     if constexpr (async) return await_phase(arrivals + s % 2, s / 2 % 2);
 #endif
     await_step<clusters>();
   }
+
+  /// In a step: of every warp that has units, theirs, bf16 of all sequences.
+  __device__ __forceinline__ int bytes_to_come() const {
+    constexpr int of_warp = Mine::group_units;
+    return (a.H + of_warp - 1) / of_warp * of_warp * kWide * sequences * static_cast<int>(sizeof(std::uint16_t));
+  }
 #endif
 };
 
-template <int kWide, int kGroups, int kSteps, int kKept, bool clusters, bool async>
+template <int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
   after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
-  if constexpr (compiled<clusters>) {
+  if constexpr (compiled<(kBlocks > 1)>) {
     DYN_SHARED(unsigned char, memory);
-    using Run = Forward<kWide, kGroups, kSteps, kKept, clusters, async>;
-    const Place place = place_of<clusters>(a);
+    using Run = Forward<kWide, kUnits, kSteps, kKept, kBlocks, async>;
+    const Place place = place_of<Run::clusters>(a);
     const Tile tile = open_tile<kWide * sequences>(a, place.tile);
     Run run(a, place, tile, memory);
     clear(reinterpret_cast<std::uint32_t*>(run.h), 2 * Run::buffer / 2);
 #ifdef BIB_CLUSTERS
     if constexpr (async) {
-      SHARED(std::uint16_t, staging, [warps][sequences * group_units]);
+      SHARED(std::uint16_t, staging, [warps][kWide * sequences * Run::Mine::group_units]);
       SHARED(Arrivals, arrivals, [2]);
       run.staged = staging[warp_id()], run.arrivals = arrivals;
       if (threadIdx.x == 0) init_arrivals(arrivals, 2);
     }
 #endif
-    meet<clusters>();
+    meet<Run::clusters>();
     if (run.busy) run.fetch(0);
     // A warp that sends nothing might miss a phase. Where a block has units, its first warp has some.
     if (!async || run.busy)
       for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
-    if (async) __syncthreads();
+    if (async) meet<Run::clusters>();  // no block ends while another may still send to it
     next_may_start();
-    clear_outputs<kWide * sequences>(a, place_of<clusters>(a), tile);
+    clear_outputs<kWide * sequences>(a, place_of<Run::clusters>(a), tile);
   }
 #endif
 }
 
-template <int kWide, int kGroups, int kSteps, int kKept, bool clusters>
-constexpr FastVariant variant(int most_units, int blocks) {
+template <int kWide, int kUnits, int kSteps, int kKept, int kBlocks>
+constexpr FastVariant variant(int most_units) {
   FastVariant v{.most_units = most_units,
-                .blocks = blocks,
+                .blocks = kBlocks,
                 .wide = kWide,
-                .tiles = 2 * kGroups,
+                .warp_units = kUnits,
+                .tiles = kUnits / 4,
                 .steps = kSteps,
-                .state = 2 * kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t),
-                .rest = std::size_t{warps} * 2 * kGroups * (kSteps - kKept) * warp_lanes * 16,
-                .kernel = run_fast_forward<kWide, kGroups, kSteps, kKept, clusters, false>};
-  if constexpr (clusters && kWide == 1)
-    v.async_state = v.state, v.async_kernel = run_fast_forward<kWide, kGroups, kSteps, kKept, clusters, true>;
+                .state = 2 * kWide * sequences * 16 * kSteps * sizeof(std::uint16_t),
+                .rest = std::size_t{warps} * (kUnits / 4) * (kSteps - kKept) * warp_lanes * 16,
+                .kernel = run_fast_forward<kWide, kUnits, kSteps, kKept, kBlocks, false>};
+  if constexpr (kBlocks > 1)
+    v.async_state = v.state, v.async_kernel = run_fast_forward<kWide, kUnits, kSteps, kKept, kBlocks, true>;
   return v;
 }
 
@@ -230,12 +282,13 @@ constexpr FastVariant variant(int most_units, int blocks) {
 
 bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
   static const FastVariant variants[] = {
-      variant<1, 2, 4, 4, false>(64, 1),   variant<1, 2, 8, 8, false>(128, 1), variant<1, 1, 10, 10, true>(160, 4),
-      variant<2, 1, 10, 10, true>(160, 4), variant<4, 1, 10, 8, true>(160, 4), variant<1, 1, 12, 12, true>(192, 4),
-      variant<2, 1, 12, 12, true>(192, 4), variant<4, 1, 12, 6, true>(192, 4), variant<1, 1, 16, 16, true>(256, 4),
-      variant<2, 1, 16, 16, true>(256, 4), variant<4, 1, 16, 7, true>(256, 4), variant<1, 1, 24, 18, true>(384, 8),
-      variant<2, 1, 24, 16, true>(384, 8), variant<4, 1, 24, 6, true>(384, 8), variant<1, 1, 32, 16, true>(512, 8),
-      variant<2, 1, 32, 16, true>(512, 8)};
+      variant<1, 16, 4, 4, 1>(64),    variant<1, 16, 8, 8, 1>(128),   variant<1, 4, 10, 10, 5>(160),
+      variant<1, 8, 10, 10, 4>(160),  variant<2, 8, 10, 10, 4>(160),  variant<4, 8, 10, 7, 4>(160),
+      variant<1, 8, 12, 12, 4>(192),  variant<2, 8, 12, 12, 4>(192),  variant<4, 8, 12, 6, 4>(192),
+      variant<1, 8, 16, 16, 4>(256),  variant<2, 8, 16, 16, 4>(256),  variant<4, 8, 16, 5, 4>(256),
+      variant<1, 4, 24, 24, 12>(384), variant<1, 8, 24, 18, 8>(384),  variant<2, 8, 24, 16, 8>(384),
+      variant<4, 8, 24, 5, 8>(384),   variant<1, 4, 32, 32, 16>(512), variant<1, 8, 32, 16, 8>(512),
+      variant<2, 8, 32, 16, 8>(512)};
   const auto variant = fastest(variants, ctx, a, false);
   if (!variant) return false;
   prepare(ctx, op, *variant, a);

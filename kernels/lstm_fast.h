@@ -1,7 +1,9 @@
-// The LSTM on tensor cores, for H <= 512: what forward and backward share. A cluster of 1, 4 or 8 blocks takes kWide
-// times 8 sequences of one direction; a block owns the units of up to 8 (one block alone: 16) groups of 8, a warp up to
-// G groups, and of these a thread (g, q) (kernels/mma.h) all four gates of unit g for sequences 2q and 2q+1 of each 8.
-// Narrow tiles have the shortest steps; wide ones are for batches that would need several rounds of clusters.
+// The LSTM on tensor cores, for H <= 512: what forward and backward share. A cluster of up to 16 blocks takes kWide
+// times 8 sequences of one direction; a block owns up to 32 or 64 units (one block alone: 128), a warp 4, 8 or 16, and
+// of these a thread (g, q) (kernels/mma.h) all four gates: of 4 units those of unit g % 4 for sequence 2q + g / 4 of
+// each 8, else of unit g (of each group of 8) for sequences 2q and 2q+1.
+// Narrow tiles and small blocks have the shortest steps; wide tiles and large blocks are for batches that would need
+// several rounds of clusters.
 #pragma once
 #include <optional>
 #include <span>
@@ -28,8 +30,8 @@ inline int fast_units(int H, int blocks) {
 /// One kernel per range of H and width: the numbers of products per warp are constants, so that weights stay in
 /// registers.
 struct FastVariant {
-  int most_units, blocks, wide, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
-  std::size_t state, rest;                     // bytes of shared memory: what steps exchange, weights
+  int most_units, blocks, wide, warp_units, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
+  std::size_t state, rest;                                 // bytes of shared memory: what steps exchange, weights
   void (*kernel)(Recurrence);
   // The same with stores that announce themselves in place of the cluster's barrier; null: there is none.
   std::size_t async_state = 0;
@@ -38,9 +40,9 @@ struct FastVariant {
 
 /// The variant that is estimated to be fastest for this H and batch, and its plan; none where there is none for this
 /// GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
-/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences, where there are such, and BIB_LSTM_EXCHANGE=barrier|async
-/// for the way in which blocks of a cluster exchange a step (barrier, where nothing is asked). Throws
-/// std::invalid_argument when one asks for something else.
+/// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences and BIB_LSTM_WARP=4|8 for so many units a warp, where
+/// there are such, and BIB_LSTM_EXCHANGE=barrier|async for the way in which blocks of a cluster exchange a step
+/// (barrier, where nothing is asked). Throws std::invalid_argument when one asks for something else.
 std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Context& ctx, Recurrence& a, bool backward);
 
 /// What the kernel reads: the order of the sequences, the weights in the order of registers, and (forward) the products
@@ -58,9 +60,11 @@ BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant
 /// Gradients of weights, biases and x from those of the gates' sums.
 void finish(Context& ctx, const LstmBackward& op, const BackwardOperands& operands, const Recurrence& a);
 
-/// Row of the state in shared memory, in bf16 values: 16 bytes more than `k`, so that the eight rows which ldmatrix
-/// reads at once lie in different banks.
-__host__ __device__ constexpr int padded_row(int k) { return k + 8; }
+/// Where value k of sequence n stands in the state, bf16 in shared memory, of `values` per sequence: [n/8][k/8][8][8].
+/// Eight by eight side by side are 128 bytes, from all banks: what ldmatrix reads at once, and what a warp sends.
+__host__ __device__ constexpr int state_at(int n, int k, int values) {
+  return (n / 8 * (values / 8) + k / 8) * 64 + n % 8 * 8 + k % 8;
+}
 
 #ifdef BIB_TENSOR_CORES
 /// Whether this architecture has what the kernel needs; else it is empty, and never launched.
@@ -74,7 +78,9 @@ inline constexpr bool compiled =
 
 /// a's words of kTiles x kSteps products that a warp repeats at every step: those of the first kKept steps of the sum
 /// in registers, the others in shared memory.
-template <int kTiles, int kSteps, int kKept>
+/// kChains: as which a sum is taken, so that a product need not wait for the one before it; the chains' sums are added
+/// in their order. Forward has the same chains in every kernel for an H: h has the same bits in all.
+template <int kTiles, int kSteps, int kKept, int kChains>
 struct Weights {
   uint4 kept[kTiles][kKept];
   uint4* rest;  // [kTiles][kSteps - kKept][32], at this lane
@@ -102,19 +108,16 @@ struct Weights {
     return step < kKept ? kept[tile][step] : rest[(tile * (kSteps - kKept) + step - kKept) * warp_lanes];
   }
 
-  /// sum[n][tile] += its products with the n-th 8 rows of `state` [8 kWide][padded_row(16 kSteps)]. Several chains per
-  /// tile where there are few tiles: a product waits for the one before it in its chain. Their sums are added in a
-  /// fixed order, which does not depend on the width.
+  /// sum[n][tile] += its products with the n-th 8 sequences of `state`, of 16 kSteps values each.
   template <int kWide>
   __device__ __forceinline__ void multiply(float (&sum)[kWide][kTiles][4], const std::uint16_t* state) const {
-    constexpr int chains = kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1, wide_row = 8 * padded_row(16 * kSteps);
-    const std::uint16_t* row = state + lane_id() % 8 * padded_row(16 * kSteps) + lane_id() / 8 * 8;
-    float part[chains][kWide][kTiles][4] = {};
+    const std::uint16_t* const row = state + 8 * lane_id();
+    float part[kChains][kWide][kTiles][4] = {};
 #pragma unroll
     for (int step = 0; step < kSteps; step += 2) {
       unsigned b[kWide][4];
 #pragma unroll
-      for (int n = 0; n < kWide; ++n) load_matrices(b[n], row + n * wide_row + 16 * step);
+      for (int n = 0; n < kWide; ++n) load_matrices(b[n], row + state_at(8 * n, 16 * step, 16 * kSteps));
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
 #pragma unroll
@@ -122,14 +125,14 @@ struct Weights {
           const uint4 weights = get(tile, step + i);
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
-            const int chain = (step + i) % chains;
+            const int chain = (step + i) % kChains;
             mma_bf16(chain == 0 ? sum[n][tile] : part[chain][n][tile], weights, b[n][2 * i], b[n][2 * i + 1]);
           }
         }
       }
     }
 #pragma unroll
-    for (int chain = 1; chain < chains; ++chain)
+    for (int chain = 1; chain < kChains; ++chain)
 #pragma unroll
       for (int n = 0; n < kWide; ++n)
 #pragma unroll
@@ -139,7 +142,19 @@ struct Weights {
   }
 };
 
-/// A thread's j-th sequence of the tile's n-th 8.
+/// What a thread has of its warp's units.
+template <int kUnits>
+struct Share {
+  static constexpr int groups = kUnits > 8 ? kUnits / 8 : 1, group_units = kUnits / groups;
+  static constexpr int of_pair = kUnits == 4 ? 1 : 2;  // sequences, of two
+
+  __device__ __forceinline__ static int first(int i) { return (warp_id() * groups + i) * group_units; }
+  __device__ __forceinline__ static int unit(int i) { return first(i) + lane_id() / 4 % group_units; }
+  /// Which of the two sequences its j-th is.
+  __device__ __forceinline__ static int which(int j) { return of_pair == 1 ? lane_id() / 16 : j; }
+};
+
+/// The j-th of a thread's two sequences of the tile's n-th 8.
 __device__ __forceinline__ int sequence_of(int n, int j) { return 8 * n + lane_id() % 4 * 2 + j; }
 
 /// Where two sequences of a thread, 2q and 2q+1 of the tile's n-th 8, stand in arrays of [D,T,B,H]. 32 bits:
@@ -153,8 +168,8 @@ struct Pair {
     for (int j = 0; j < 2; ++j) first[j] = ((d ? a.T + length[j] - 1 : 0) * a.B + tile.index[sequence_of(n, j)]) * a.H;
   }
   __device__ __forceinline__ bool has(int j, int s) const { return s < length[j]; }
-  /// `stride`: from step to step.
-  __device__ __forceinline__ int at(int j, int s, int stride) const { return first[j] + s * stride; }
+  /// `stride`: from step to step. j may be no constant: `first` stays in registers.
+  __device__ __forceinline__ int at(int j, int s, int stride) const { return (j ? first[1] : first[0]) + s * stride; }
 };
 __device__ __forceinline__ int stride_of(const Recurrence& a, int d) { return (d ? -a.B : a.B) * a.H; }
 
@@ -168,6 +183,9 @@ __device__ __forceinline__ float mask_of(const Recurrence& a, const Tile& tile, 
   const int b = tile.index[n];
   return a.h_mask && b >= 0 && unit < a.H ? a.h_mask[(static_cast<std::int64_t>(d) * a.B + b) * a.H + unit] : 1.0f;
 }
+
+/// Steps after the next one whose operands are asked for: by then they have come from memory to L2.
+inline constexpr int steps_ahead = 3;
 
 /// The barrier of a step in two halves, so that work which nobody waits for stands between them.
 template <bool clusters>

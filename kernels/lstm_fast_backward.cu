@@ -10,41 +10,43 @@
 namespace bib::device::lstm {
 namespace {
 
-/// kWide: 8 sequences each. kGroups: units that a warp turns into gradients. kTiles: 16 units each, of all, whose d_h a
-/// warp sums up. kSteps: 16 gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps whose weights
-/// are in registers.
+/// kWide: 8 sequences each. kUnits: that a warp turns into gradients. kTiles: 16 units each, of all, whose d_h a warp
+/// sums up. kSteps: 16 gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps whose weights are in
+/// registers.
 /// async: st.async brings the shares, and their arrival is waited for. Gates' gradients have two buffers then, as
 /// nothing else keeps a warp from overwriting what others still multiply.
-template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters, bool async>
+template <int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
 struct Backward {
 #ifdef BIB_TENSOR_CORES
-  static_assert(!clusters || kGroups == 1);  // a second group may lie past the units: all of it is 0, as in forward
-  static constexpr int row = padded_row(16 * kSteps), buffer = kWide * sequences * row,
-                       buffers = clusters && !async ? 1 : 2;
+  using Mine = Share<kUnits>;
+  static constexpr bool clusters = kBlocks > 1;
+  static constexpr int groups = Mine::groups, of_pair = Mine::of_pair;
+  static_assert(!clusters || groups == 1);  // a second group may lie past the units: all of it is 0, as in forward
+  static constexpr int values = 16 * kSteps, buffer = kWide * sequences * values, buffers = clusters && !async ? 1 : 2;
   static constexpr std::size_t d_gates_bytes = std::size_t{buffers} * buffer * sizeof(std::uint16_t);
 
   static constexpr bool early = kWide == 1;  // what need not wait is done before others are waited for, as in forward
 
   struct Step {  // what a step reads, fetched while the one before it is computed
-    float gates[kWide][kGroups][4][2], d_h[kWide][kGroups][2], before[kWide][kGroups][2];
+    float gates[kWide][groups][4][of_pair], d_h[kWide][groups][of_pair], before[kWide][groups][of_pair];
   };
 
   const Recurrence& a;
   const Place place;
-  std::uint16_t* const dz;  // [buffers][8 kWide][row]
+  std::uint16_t* const dz;  // [buffers] states of `values`: gate by gate of a unit
   float* const slots;       // [2][blocks][kWide][units][8]
   Pair pair[kWide];
-  Weights<kTiles, kSteps, kKept> weights;
+  Weights<kTiles, kSteps, kKept, kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1> weights;
   float sum[kWide][kTiles][4] = {};
-  float d_cell[kWide][kGroups][2] = {}, cell[kWide][kGroups][2], mask[kWide][kGroups][2];
+  float d_cell[kWide][groups][of_pair] = {}, cell[kWide][groups][of_pair], mask[kWide][groups][of_pair];
   Step now;
-  uint2 d_gates[2];              // of two sequences, that step_done() need not wait for
+  uint2 d_gates[of_pair];        // of its sequences, that step_done() need not wait for
+  int home;                      // of this thread's first gradients in a state
   bool busy, multiplies;         // this warp has units; has tiles
   Arrivals* arrivals = nullptr;  // async: [2], of even and of odd steps
 
-  __device__ __forceinline__ int group_first(int i) const { return (warp_id() * kGroups + i) * group_units; }
-  __device__ __forceinline__ int unit(int i) const { return place.first + group_first(i) + lane_id() / 4; }
-  __device__ __forceinline__ bool mine(int i) const { return group_first(i) < place.units && unit(i) < a.H; }
+  __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
+  __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
   __device__ __forceinline__ int tile_first(int t) const { return 16 * (warp_id() + t * warps); }
   __device__ __forceinline__ int slot_floats() const { return kWide * a.plan.units * sequences; }
 
@@ -53,28 +55,32 @@ struct Backward {
         place(p),
         dz(reinterpret_cast<std::uint16_t*>(memory)),
         slots(reinterpret_cast<float*>(memory + d_gates_bytes)) {
-    busy = group_first(0) < place.units;
+    busy = Mine::first(0) < place.units;
+    home = state_at(sequence_of(0, Mine::which(0)), Mine::unit(0) * 4, values);
     multiplies = tile_first(0) < a.H && place.units > 0;
-    float* const behind_slots = slots + (clusters ? 2 * a.plan.blocks * slot_floats() : 0);
-    weights.load(reinterpret_cast<uint4*>(behind_slots), a.w, place.d * a.plan.blocks + place.rank);
+    float* const behind_slots = slots + (clusters ? 2 * kBlocks * slot_floats() : 0);
+    weights.load(reinterpret_cast<uint4*>(behind_slots), a.w, place.d * kBlocks + place.rank);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
       pair[n].find(a, tile, place.d, n);
-      for (int i = 0; i < kGroups; ++i)
-        for (int j = 0; j < 2; ++j) mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, j), unit(i));
+      for (int i = 0; i < groups; ++i)
+        for (int j = 0; j < of_pair; ++j)
+          mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, Mine::which(j)), unit(i));
     }
   }
 
   /// c of step s; 0 before the first and past the last.
-  __device__ __forceinline__ void fetch_cells(float (&to)[kWide][kGroups][2], int s) {
+  __device__ __forceinline__ void fetch_cells(float (&to)[kWide][groups][of_pair], int s) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n)
 #pragma unroll
-      for (int j = 0; j < 2; ++j)
+      for (int j = 0; j < of_pair; ++j)
 #pragma unroll
-        for (int i = 0; i < kGroups; ++i)
-          to[n][i][j] = s >= 0 && pair[n].has(j, s) && mine(i) ? a.c[pair[n].at(j, s, stride) + unit(i)] : 0.0f;
+        for (int i = 0; i < groups; ++i)
+          to[n][i][j] = s >= 0 && pair[n].has(Mine::which(j), s) && mine(i)
+                            ? a.c[pair[n].at(Mine::which(j), s, stride) + unit(i)]
+                            : 0.0f;
   }
 
   __device__ __forceinline__ void fetch(int s) {
@@ -82,11 +88,11 @@ struct Backward {
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
-      for (int j = 0; j < 2; ++j) {
+      for (int j = 0; j < of_pair; ++j) {
 #pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
-          const bool there = pair[n].has(j, s) && mine(i);
-          const int at = pair[n].at(j, s, stride);
+        for (int i = 0; i < groups; ++i) {
+          const bool there = pair[n].has(Mine::which(j), s) && mine(i);
+          const int at = pair[n].at(Mine::which(j), s, stride);
 #pragma unroll
           for (int gate = 0; gate < 4; ++gate)
             now.gates[n][i][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
@@ -97,18 +103,38 @@ struct Backward {
     fetch_cells(now.before, s - 1);
   }
 
-  /// d_h that comes from the step after s: the shares of all blocks, in their order.
-  __device__ __forceinline__ void from_next(float (&d_h)[kGroups][2], int n, int s) const {
+  /// Has L2 get what fetch(s) will read, as in forward: the gates, then, by half of the lanes, d_h and c.
+  __device__ __forceinline__ void look_ahead(int s) const {
+    const int g = lane_id() / 4, j = g % 2, which = g / 2, stride = stride_of(a, place.d);
+    if (s < 1) return;
 #pragma unroll
-    for (int i = 0; i < kGroups; ++i) {
-      if constexpr (!clusters) {  // tile t of the only tile: rows 0..7 are group 0, 8..15 group 1
-        d_h[i][0] = sum[n][0][2 * i], d_h[i][1] = sum[n][0][2 * i + 1];
-      } else {
-        d_h[i][0] = d_h[i][1] = 0;
-        const float* from = slots + (s + 1) % 2 * a.plan.blocks * slot_floats() +
-                            (n * a.plan.units + group_first(i) + lane_id() / 4) * sequences + lane_id() % 4 * 2;
-        for (int r = 0; r < a.plan.blocks; ++r, from += slot_floats()) d_h[i][0] += from[0], d_h[i][1] += from[1];
+    for (int n = 0; n < kWide; ++n) {
+#pragma unroll
+      for (int i = 0; i < groups; ++i) {
+        if (!pair[n].has(j, s) || Mine::first(i) >= place.units) continue;
+        const int at = pair[n].at(j, s, stride), first = place.first + Mine::first(i);
+        prefetch(a.gates + 4 * at + which * a.H + first);
+        if (which == 0) prefetch(a.d_h + output_at(a, place.d, at) + first);
+        if (which == 1) prefetch(a.c + at - stride + first);
       }
+    }
+  }
+
+  /// d_h that comes from the step after s: the shares of all blocks, in their order.
+  __device__ __forceinline__ void from_next(float (&d_h)[groups][of_pair], int n, int s) const {
+    if constexpr (!clusters) {  // tile t of the only tile: rows 0..7 are group 0, 8..15 group 1
+#pragma unroll
+      for (int i = 0; i < groups; ++i)
+        for (int j = 0; j < of_pair; ++j) d_h[i][j] = sum[n][0][2 * i + j];
+    } else {
+      [[maybe_unused]] constexpr int at_once = kWide < 4 ? kBlocks : 1;  // the widest have no registers for more
+      const float* from = slots + (s + 1) % 2 * kBlocks * slot_floats() +
+                          (n * a.plan.units + Mine::unit(0)) * sequences + sequence_of(0, Mine::which(0));
+      for (int j = 0; j < of_pair; ++j) d_h[0][j] = 0;
+#pragma unroll at_once
+      for (int r = 0; r < kBlocks; ++r, from += slot_floats())
+#pragma unroll
+        for (int j = 0; j < of_pair; ++j) d_h[0][j] += from[j];
     }
   }
 
@@ -117,23 +143,23 @@ struct Backward {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
-      float next[kGroups][2] = {};
+      float next[groups][of_pair] = {};
       if (!last) from_next(next, n, s);
 #pragma unroll
-      for (int j = 0; j < 2; ++j) {
+      for (int j = 0; j < of_pair; ++j) {
 #pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
-          const float(&gates)[4][2] = now.gates[n][i];
+        for (int i = 0; i < groups; ++i) {
+          const float(&gates)[4][of_pair] = now.gates[n][i];
           const float in = gates[0][j], forget = gates[1][j], fresh = gates[2][j], open = gates[3][j];
           const float before = now.before[n][i][j], squashed = fast_tanh(cell[n][i][j]);
-          const float d_h = now.d_h[n][i][j] + (pair[n].has(j, s + 1) ? mask[n][i][j] * next[i][j] : 0.0f);
-          const float d_c = d_cell[n][i][j] + d_h * open * (1 - squashed * squashed);
+          const float d_h = now.d_h[n][i][j] + (pair[n].has(Mine::which(j), s + 1) ? mask[n][i][j] * next[i][j] : 0.0f);
+          const float d_c = __fmaf_rn(__fmul_rn(d_h, open), __fmaf_rn(-squashed, squashed, 1.0f), d_cell[n][i][j]);
           d_cell[n][i][j] = d_c * forget;
           const float d[4] = {d_c * fresh * in * (1 - in), d_c * before * forget * (1 - forget),
                               d_c * in * (1 - fresh * fresh), d_h * squashed * open * (1 - open)};
           cell[n][i][j] = before;
           std::uint16_t* const to =
-              dz + (buffers == 2 ? s % 2 * buffer : 0) + sequence_of(n, j) * row + (group_first(i) + lane_id() / 4) * 4;
+              dz + home + (buffers == 2 ? s % 2 * buffer : 0) + state_at(8 * n + j, 8 * i * 4, values);
           const uint2 rounded = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
           *reinterpret_cast<uint2*>(to) = rounded;
           if constexpr (early && clusters) {
@@ -148,8 +174,8 @@ struct Backward {
 
   /// To a.d_gates_bf16.
   __device__ __forceinline__ void put(uint2 d, int s, int stride, int n, int i, int j) const {
-    if (!pair[n].has(j, s) || !mine(i)) return;
-    const int at = output_at(a, place.d, pair[n].at(j, s, stride)) + unit(i);
+    if (!pair[n].has(Mine::which(j), s) || !mine(i)) return;
+    const int at = output_at(a, place.d, pair[n].at(Mine::which(j), s, stride)) + unit(i);
     reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = d;
   }
 
@@ -157,7 +183,7 @@ struct Backward {
   __device__ __forceinline__ void scatter(int s) {
 #ifdef BIB_CLUSTERS
     if constexpr (clusters) {
-      float* const slot = slots + (s % 2 * a.plan.blocks + place.rank) * slot_floats() + lane_id() * 2;
+      float* const slot = slots + (s % 2 * kBlocks + place.rank) * slot_floats() + lane_id() * 2;
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -188,7 +214,7 @@ struct Backward {
   __device__ __forceinline__ void step(int s, int steps) {
     if (busy) {
       differentiate(s, s + 1 == steps);
-      if (early && s > 0) fetch(s - 1);
+      if (!clusters && s > 0) fetch(s - 1);
     }
     __syncthreads();
 #ifdef BIB_CLUSTERS
@@ -205,44 +231,44 @@ struct Backward {
       weights.multiply(sum, dz + (buffers == 2 ? s % 2 * buffer : 0));
       scatter(s);
     }
-    if (!early && busy && s > 0) fetch(s - 1);
-    if constexpr (clusters) {
-      if constexpr (!async) step_done<clusters>();
-      if (early && busy) {
+    if constexpr (clusters && !async) step_done<clusters>();
+    if (busy) {
+      if (clusters && s > 0) fetch(s - 1);  // as in forward, behind the products
+      if constexpr (early && clusters) {
 #pragma unroll
-        for (int j = 0; j < 2; ++j) put(d_gates[j], s, stride_of(a, place.d), 0, 0, j);
+        for (int j = 0; j < of_pair; ++j) put(d_gates[j], s, stride_of(a, place.d), 0, 0, j);
       }
-#ifdef BIB_CLUSTERS
-      if constexpr (async) {
-        if (s > 0) await_phase(arrivals + s % 2, (steps - 1 - s) / 2 % 2);
-        return;
-      }
-#endif
-      await_step<clusters>();
+      look_ahead(s - 1 - steps_ahead);
     }
+#ifdef BIB_CLUSTERS
+    if constexpr (async)
+      if (s > 0) await_phase(arrivals + s % 2, (steps - 1 - s) / 2 % 2);
+#endif
+    if constexpr (clusters && !async) await_step<clusters>();
   }
 
   /// In a step, from every block that has units: for each group of this block's, 8 units and 8 sequences of fp32.
   __device__ __forceinline__ int bytes_to_come() const {
-    const int groups = (place.units + group_units - 1) / group_units, senders = (a.H + a.plan.units - 1) / a.plan.units;
-    return senders * groups * group_units * sequences * static_cast<int>(sizeof(float));
+    const int units = (place.units + group_units - 1) / group_units * group_units;
+    const int senders = (a.H + a.plan.units - 1) / a.plan.units;
+    return senders * units * kWide * sequences * static_cast<int>(sizeof(float));
   }
 #endif
 };
 
-template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters, bool async>
+template <int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
   after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
-  if constexpr (compiled<clusters>) {
+  if constexpr (compiled<(kBlocks > 1)>) {
     DYN_SHARED(unsigned char, memory);
-    using Run = Backward<kWide, kGroups, kTiles, kSteps, kKept, clusters, async>;
-    const Place place = place_of<clusters>(a);
+    using Run = Backward<kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>;
+    const Place place = place_of<Run::clusters>(a);
     const Tile tile = open_tile<kWide * sequences>(a, place.tile);
     Run run(a, place, tile, memory);
     clear(reinterpret_cast<std::uint32_t*>(run.dz), Run::buffers * Run::buffer / 2);
     // Blocks without units send nothing: their slots hold zeros.
-    if (clusters) clear(run.slots, 2 * a.plan.blocks * run.slot_floats());
+    if (Run::clusters) clear(run.slots, 2 * kBlocks * run.slot_floats());
     if (run.busy && tile.steps > 0) {
       run.fetch_cells(run.cell, tile.steps - 1);
       run.fetch(tile.steps - 1);
@@ -254,10 +280,11 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
       if (threadIdx.x == 0) init_arrivals(arrivals, 2);
     }
 #endif
-    meet<clusters>();
+    meet<Run::clusters>();
     for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
+    if (async) meet<Run::clusters>();  // as in forward
     next_may_start();
-    behind_the_ends<kWide * sequences>(a, place_of<clusters>(a), tile, [&](int t, int b, int unit) {
+    behind_the_ends<kWide * sequences>(a, place_of<Run::clusters>(a), tile, [&](int t, int b, int unit) {
       const std::int64_t at = ((static_cast<std::int64_t>(t) * a.B + b) * a.D + place.d) * a.H + unit;
       reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = make_uint2(0, 0);
     });
@@ -265,20 +292,20 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 #endif
 }
 
-template <int kWide, int kGroups, int kTiles, int kSteps, int kKept, bool clusters>
-constexpr FastVariant variant(int most_units, int blocks) {
-  constexpr std::size_t buffer = kWide * sequences * padded_row(16 * kSteps) * sizeof(std::uint16_t);
+template <int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool with_async = (kBlocks > 1)>
+constexpr FastVariant variant(int most_units) {
+  constexpr std::size_t buffer = kWide * sequences * 16 * kSteps * sizeof(std::uint16_t);
   FastVariant v{.most_units = most_units,
-                .blocks = blocks,
+                .blocks = kBlocks,
                 .wide = kWide,
+                .warp_units = kUnits,
                 .tiles = kTiles,
                 .steps = kSteps,
-                .state = (clusters ? 1 : 2) * buffer,
+                .state = (kBlocks > 1 ? 1 : 2) * buffer,
                 .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
-                .kernel = run_fast_backward<kWide, kGroups, kTiles, kSteps, kKept, clusters, false>};
-  if constexpr (clusters && kWide == 1)
-    v.async_state = 2 * buffer,
-    v.async_kernel = run_fast_backward<kWide, kGroups, kTiles, kSteps, kKept, clusters, true>;
+                .kernel = run_fast_backward<kWide, kUnits, kTiles, kSteps, kKept, kBlocks, false>};
+  if constexpr (with_async)
+    v.async_state = 2 * buffer, v.async_kernel = run_fast_backward<kWide, kUnits, kTiles, kSteps, kKept, kBlocks, true>;
   return v;
 }
 
@@ -286,14 +313,12 @@ constexpr FastVariant variant(int most_units, int blocks) {
 
 bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
   static const FastVariant variants[] = {
-      variant<1, 2, 1, 16, 16, false>(64, 1), variant<1, 2, 1, 32, 32, false>(128, 1),
-      variant<1, 1, 2, 10, 10, true>(160, 4), variant<2, 1, 2, 10, 10, true>(160, 4),
-      variant<4, 1, 2, 10, 10, true>(160, 4), variant<1, 1, 2, 12, 12, true>(192, 4),
-      variant<2, 1, 2, 12, 12, true>(192, 4), variant<4, 1, 2, 12, 5, true>(192, 4),
-      variant<1, 1, 2, 16, 16, true>(256, 4), variant<2, 1, 2, 16, 16, true>(256, 4),
-      variant<4, 1, 2, 16, 4, true>(256, 4),  variant<1, 1, 3, 12, 12, true>(384, 8),
-      variant<2, 1, 3, 12, 10, true>(384, 8), variant<4, 1, 3, 12, 4, true>(384, 8),
-      variant<1, 1, 4, 16, 8, true>(512, 8),  variant<2, 1, 4, 16, 8, true>(512, 8)};
+      variant<1, 16, 1, 16, 16, 1>(64), variant<1, 16, 1, 32, 32, 1>(128),     variant<1, 8, 2, 10, 10, 4>(160),
+      variant<2, 8, 2, 10, 10, 4>(160), variant<4, 8, 2, 10, 3, 4>(160),       variant<1, 8, 2, 12, 12, 4>(192),
+      variant<2, 8, 2, 12, 12, 4>(192), variant<4, 8, 2, 12, 3, 4>(192),       variant<1, 8, 2, 16, 16, 4>(256),
+      variant<2, 8, 2, 16, 16, 4>(256), variant<4, 8, 2, 16, 3, 4>(256),       variant<1, 8, 3, 12, 12, 8>(384),
+      variant<2, 8, 3, 12, 10, 8>(384), variant<4, 8, 3, 12, 4, 8>(384),       variant<1, 4, 4, 8, 8, 16>(512),
+      variant<1, 8, 4, 16, 8, 8>(512),  variant<2, 8, 4, 16, 8, 8, false>(512)};  // the last: no registers for it
   const auto variant = fastest(variants, ctx, a, true);
   if (!variant) return false;
   const BackwardOperands operands = prepare(ctx, op, *variant, a);

@@ -1,6 +1,7 @@
 // Which of the LSTM's tensor-core kernels a batch takes.
 #include <algorithm>
 #include <cstdlib>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <stdexcept>
@@ -17,20 +18,27 @@ std::size_t slot_bytes(const FastVariant& v, int H) {
   return v.blocks > 1 ? std::size_t{2} * v.blocks * fast_units(H, v.blocks) * v.wide * sequences * sizeof(float) : 0;
 }
 
-/// Cycles of a step, a model to choose a width by (docs/kernels.md): what waits for something whatever the width, and
-/// the products at two thirds of a multiprocessor's rate or, if that takes longer, the weights that are read.
-double step_cycles(const FastVariant& v) {
-  const double products = 1.5 * warps * v.tiles * v.steps * v.wide, weights = static_cast<double>(v.rest) / 128;
-  return 400 + std::max(products, weights);
+/// Cycles of a step, a model to choose a kernel by (docs/kernels.md): what waits for something whatever the width; the
+/// products at 0.62 of a multiprocessor's rate or, if that takes longer, what they read from shared memory (weights,
+/// and the state once for every warp); and what a block sends, 12 bytes a cycle: forward, h of its units to all others;
+/// backward, to all others, its share of their units' d_h.
+double step_cycles(const FastVariant& v, int H, bool backward) {
+  const double products = 1.6 * warps * v.tiles * v.steps * v.wide, tile = v.wide * sequences,
+               read = static_cast<double>(v.rest) + 2.0 * warps * tile * 16 * v.steps,
+               sent = tile * (v.blocks - 1) * (backward ? 4.0 * H / v.blocks : 2.0 * fast_units(H, v.blocks));
+  return 340 + 15 * v.blocks + std::max(products, read / 128) + sent / 12;
 }
 
-/// Sequences of a tile that BIB_LSTM_TILE asks for; 0 without.
-int asked_tile() {
-  const char* const setting = std::getenv("BIB_LSTM_TILE");
+/// One of `choices` that the environment asks for; 0 without.
+int asked_number(const char* variable, std::initializer_list<int> choices) {
+  const char* const setting = std::getenv(variable);
   if (!setting) return 0;
-  for (const int tile : {8, 16, 32})
-    if (setting == std::to_string(tile)) return tile;
-  throw std::invalid_argument("BIB_LSTM_TILE is '" + std::string(setting) + "'; it may be 8, 16 or 32, or not be set");
+  std::string all;
+  for (const int n : choices) {
+    if (setting == std::to_string(n)) return n;
+    all += std::to_string(n) + ", ";
+  }
+  throw std::invalid_argument(std::string(variable) + " is '" + setting + "'; it may be " + all + "or not be set");
 }
 
 }  // namespace
@@ -39,21 +47,25 @@ std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Contex
   const CudaState& state = ctx.cuda();
   if (state.math != Math::fast || state.compute_major < 8) return {};
   if (std::int64_t{4} * a.D * a.T * a.B * a.H > std::numeric_limits<int>::max()) return {};  // see Pair
-  const int asked = asked_tile();
+  const int asked_tile = asked_number("BIB_LSTM_TILE", {8, 16, 32}), asked_warp = asked_number("BIB_LSTM_WARP", {4, 8});
   const bool async = asked_for("BIB_LSTM_EXCHANGE", "barrier", "async");
   std::optional<FastVariant> best;
   double least = 0;
   for (FastVariant v : variants) {
-    if (async && v.async_kernel) v.kernel = v.async_kernel, v.state = v.async_state;
     if (a.H > v.most_units || (best && v.most_units > best->most_units)) continue;
-    const std::size_t shared = v.state + v.rest + (backward ? slot_bytes(v, a.H) : 0);
+    const std::size_t besides = v.rest + (backward ? slot_bytes(v, a.H) : 0);
+    if (async && v.async_kernel && v.async_state + besides <= state.shared_memory)
+      v.kernel = v.async_kernel, v.state = v.async_state;
+    const std::size_t shared = v.state + besides;
     if ((v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) continue;
     const Grid grid{.threads = threads, .shared = shared, .cluster = static_cast<unsigned>(v.blocks)};
     const int at_once = clusters_at_once(state, reinterpret_cast<const void*>(v.kernel), grid),
               tile = v.wide * sequences;
     if (at_once == 0) continue;
     const int tiles = (a.B + tile - 1) / tile, rounds = (a.D * tiles + at_once - 1) / at_once;
-    const double cycles = tile == asked ? 0 : rounds * step_cycles(v);
+    double cycles = rounds * step_cycles(v, a.H, backward);
+    if (asked_tile && tile != asked_tile) cycles += 1e12;
+    if (asked_warp && v.warp_units != asked_warp) cycles += 1e9;
     if (best && cycles >= least) continue;
     best = v;
     least = cycles;

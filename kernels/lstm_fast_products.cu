@@ -10,9 +10,9 @@ namespace {
 
 /// Weights as the warps keep them, [D,blocks,warps,tiles,steps,32] of four words each, rounded to bf16, zeros past the
 /// edges. Word i holds row g + 8 (i % 2), columns k and k + 1 with k = 16 step + 2q + 8 (i / 2), of the warp's tile
-/// (kernels/mma.h). Forward: tile 2j holds the gates i, f of the warp's group j, tile 2j+1 g, o; columns are units of
-/// h. Backward: tile j holds units 16 (warp + 8j) to + 15 of h, columns are the block's gate rows, gate by gate of a
-/// unit.
+/// (kernels/mma.h). Forward: tile 2j holds the gates i, f of the warp's group j, tile 2j+1 g, o; or an only tile i, g,
+/// f, o of 4 units; columns are units of h. Backward: tile j holds units 16 (warp + 8j) to + 15 of h, columns are the
+/// block's gate rows, gate by gate of a unit.
 struct Fragments {
   const float* w_h;  // [D,4H,H]
   unsigned* to;
@@ -25,6 +25,9 @@ struct Fragments {
     if (backward) {
       unit = k / 4, gate = k % 4;
       column = 16 * (warp + tile * warps) + row;
+    } else if (tiles == 1) {
+      unit = warp * 4 + row % 4, gate = row / 4 % 2 * 2 + row / 8;
+      column = k;
     } else {
       unit = (warp * (tiles / 2) + tile / 2) * group_units + row % 8, gate = tile % 2 * 2 + row / 8;
       column = k;

@@ -1,5 +1,8 @@
 // The LSTM's kernels on a GPU (or the emulator) at the sizes where they change: how many blocks share a sequence,
 // whether weights fit into registers, whether the state fits on chip; on tensor cores and without. Against the CPU.
+#include <set>
+#include <utility>
+
 #include "bib/cuda_backend.h"
 #include "tests/op_test.h"
 
@@ -93,81 +96,103 @@ struct Asked {
   Asked(const Asked&) = delete;
   Asked& operator=(const Asked&) = delete;
 };
-struct AskedTile : Asked {
-  explicit AskedTile(const char* sequences) : Asked("BIB_LSTM_TILE", sequences) {}
+/// What the environment may ask of the tensor-core kernels, and from which size of layer on there are clusters for it.
+struct Kernels {
+  const char *tile, *warp;  // sequences of a tile, units of a warp
+  int from, to;             // units of a layer
+
+  bool made_for(const LstmShape& shape) const { return from <= shape.H && shape.H <= to; }
 };
-struct AskedExchange : Asked {
-  explicit AskedExchange(const char* way) : Asked("BIB_LSTM_EXCHANGE", way) {}
+constexpr Kernels choices[] = {
+    {"8", "8", 1, 512}, {"16", "8", 129, 512}, {"32", "8", 129, 384}, {"8", "4", 129, 160}, {"8", "4", 257, 512}};
+
+struct AskedKernels {
+  Asked tile, warp, exchange;
+  explicit AskedKernels(const Kernels& k, const char* way = "barrier")
+      : tile("BIB_LSTM_TILE", k.tile), warp("BIB_LSTM_WARP", k.warp), exchange("BIB_LSTM_EXCHANGE", way) {}
 };
 
-/// Which kernels forward and backward take with tiles of so many sequences.
+/// Which kernels an op takes.
 template <class Op>
-std::uint64_t kernels_of(const LstmShape& shape, const char* tile, const char* exchange = "barrier") {
-  const AskedTile asked(tile);
-  const AskedExchange way(exchange);
+std::uint64_t kernels_of(const LstmShape& shape, const Kernels& wanted, const char* exchange = "barrier") {
+  const AskedKernels asked(wanted, exchange);
   Context cuda({.device = Device::cuda, .math = Math::fast});
   Maker maker(test_seed(), false);
   checked_run(cuda, Samples<Op>::make(maker, shape), Prefill::random);
   return cuda_enqueued(cuda.cuda());
 }
 
-/// Tiles of 16 and 32 sequences, where a batch as small as this would have 8: the same values, and the same bits of h.
-TEST_P(LstmOnDevice, wide_tiles) {
+/// Tiles and blocks of all sizes, where a batch as small as this would have one: the same values, and the same bits of
+/// h.
+TEST_P(LstmOnDevice, tiles_and_blocks_of_all_sizes) {
   if (cuda_info().compute_major < 9) GTEST_SKIP() << "clusters need compute capability 9.0";
   LstmShape shape = GetParam();
   shape.B = 19;  // edges in tiles of 8, 16 and 32
-  std::vector<double> narrow;
-  for (const char* tile : {"8", "16", "32"}) {
-    const AskedTile asked(tile);
-    SCOPED_TRACE(tile);
+  std::vector<double> first;
+  std::set<std::uint64_t> forward, backward;
+  std::size_t kinds = 0;
+  for (const Kernels& kernels : choices) {
+    if (!kernels.made_for(shape)) continue;
+    const AskedKernels asked(kernels);
+    SCOPED_TRACE(std::string(kernels.tile) + " sequences, " + kernels.warp + " units");
     const Outputs got = expect_parity<LstmForward>(Math::fast, shape);
-    if (narrow.empty()) narrow = got[0].values;
-    EXPECT_EQ(got[0].values, narrow);
+    if (first.empty()) first = got[0].values;
+    EXPECT_EQ(got[0].values, first);
     expect_parity<LstmBackward>(Math::fast, shape);
+    forward.insert(kernels_of<LstmForward>(shape, kernels));
+    backward.insert(kernels_of<LstmBackward>(shape, kernels));
+    ++kinds;
   }
-  // Blocks alone have one tile, the largest layers two.
-  EXPECT_EQ(kernels_of<LstmForward>(shape, "8") != kernels_of<LstmForward>(shape, "16"), shape.H > 128);
-  EXPECT_EQ(kernels_of<LstmBackward>(shape, "8") != kernels_of<LstmBackward>(shape, "16"), shape.H > 128);
-  if (shape.H > 384) return;
-  EXPECT_EQ(kernels_of<LstmForward>(shape, "16") != kernels_of<LstmForward>(shape, "32"), shape.H > 128);
-  EXPECT_EQ(kernels_of<LstmBackward>(shape, "16") != kernels_of<LstmBackward>(shape, "32"), shape.H > 128);
+  EXPECT_EQ(forward.size(), kinds);
+  // Only the largest layers have small blocks backward.
+  EXPECT_EQ(backward.size(), kinds - (shape.H > 128 && shape.H <= 160) - (shape.H > 256 && shape.H <= 384));
 }
 
-/// Blocks that send each other what a step made, and wait for what comes instead of meeting: the same bits.
+/// What an op gives, by one run.
+template <class Op>
+Outputs run_on_device(const LstmShape& shape, const Kernels& kernels, const char* exchange, std::uint64_t& kernel) {
+  const AskedKernels asked(kernels, exchange);
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  Maker maker(test_seed(), false);
+  const Outputs got = checked_run(cuda, Samples<Op>::make(maker, shape), Prefill::random);
+  kernel = cuda_enqueued(cuda.cuda());
+  return got;
+}
+
+template <class Op>
+void expect_same_bits_from_both_exchanges(const LstmShape& shape, const Kernels& kernels) {
+  std::uint64_t meets = 0, sends = 0;
+  const Outputs with_barrier = run_on_device<Op>(shape, kernels, "barrier", meets);
+  const Outputs async = run_on_device<Op>(shape, kernels, "async", sends);
+  for (std::size_t i = 0; i < async.size(); ++i) EXPECT_EQ(async[i].values, with_barrier[i].values);
+  // Smaller layers have no clusters, and one of the largest kernels no registers.
+  const bool none = shape.H <= 128 || (Op::name == "lstm_backward" && shape.H > 384 && *kernels.tile == '1');
+  EXPECT_EQ(sends != meets, !none);
+}
+
+/// Blocks that send each other what a step made, and wait for what comes instead of meeting.
 TEST_P(LstmOnDevice, async_exchange) {
   if (cuda_info().compute_major < 9) GTEST_SKIP() << "clusters need compute capability 9.0";
   LstmShape shape = GetParam();
-  shape.B = 11, shape.T = 6;
-  const auto all = [&] {
-    std::vector<Outputs> found{expect_parity<LstmForward>(Math::fast, shape),
-                               expect_parity<LstmBackward>(Math::fast, shape)};
-    return found;
-  };
-  const std::vector<Outputs> with_barrier = all();
-  const AskedExchange asked("async");
-  const std::vector<Outputs> async = all();
-  for (std::size_t op = 0; op < 2; ++op)
-    for (std::size_t i = 0; i < async[op].size(); ++i) EXPECT_EQ(async[op][i].values, with_barrier[op][i].values);
-  EXPECT_EQ(kernels_of<LstmForward>(shape, "8", "async") != kernels_of<LstmForward>(shape, "8"), shape.H > 128);
-  EXPECT_EQ(kernels_of<LstmBackward>(shape, "8", "async") != kernels_of<LstmBackward>(shape, "8"), shape.H > 128);
+  shape.B = 11, shape.T = 4;  // every buffer is used twice
+  for (const Kernels& kernels : choices) {
+    if (!kernels.made_for(shape)) continue;
+    SCOPED_TRACE(std::string(kernels.tile) + " sequences, " + kernels.warp + " units");
+    expect_same_bits_from_both_exchanges<LstmForward>(shape, kernels);
+    expect_same_bits_from_both_exchanges<LstmBackward>(shape, kernels);
+  }
 }
 
-TEST(LstmOnDeviceExchange, of_a_kind_that_there_is_not_is_refused) {
+TEST(LstmOnDeviceChoice, of_a_kind_that_there_is_not_is_refused) {
   if (!cuda_at_hand() || cuda_info().compute_major < 8) GTEST_SKIP() << "no GPU with tensor cores for bf16";
-  const AskedExchange asked("mail");
-  Context cuda({.device = Device::cuda, .math = Math::fast});
-  Maker maker(test_seed(), false);
-  const LstmForward op = Samples<LstmForward>::make(maker, sizes[0]);
-  EXPECT_THROW(checked_run(cuda, op, Prefill::random), std::invalid_argument);
-}
-
-TEST(LstmOnDeviceTile, of_a_size_that_no_kernel_has_is_refused) {
-  if (!cuda_at_hand() || cuda_info().compute_major < 8) GTEST_SKIP() << "no GPU with tensor cores for bf16";
-  const AskedTile asked("12");
-  Context cuda({.device = Device::cuda, .math = Math::fast});
-  Maker maker(test_seed(), false);
-  const LstmForward op = Samples<LstmForward>::make(maker, sizes[0]);
-  EXPECT_THROW(checked_run(cuda, op, Prefill::random), std::invalid_argument);
+  for (const auto& [variable, value] :
+       {std::pair("BIB_LSTM_EXCHANGE", "mail"), std::pair("BIB_LSTM_TILE", "12"), std::pair("BIB_LSTM_WARP", "6")}) {
+    const Asked asked(variable, value);
+    Context cuda({.device = Device::cuda, .math = Math::fast});
+    Maker maker(test_seed(), false);
+    const LstmForward op = Samples<LstmForward>::make(maker, sizes[0]);
+    EXPECT_THROW(checked_run(cuda, op, Prefill::random), std::invalid_argument) << variable;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, LstmOnDevice, ::testing::ValuesIn(sizes),

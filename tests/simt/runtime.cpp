@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "tests/simt/engine.h"
 
@@ -19,6 +20,7 @@ namespace {
 std::string last_report;
 thread_local cudaError_t pending = cudaSuccess;
 std::map<std::pair<int, const void*>, std::size_t> dynamic_limits;  // by device and kernel
+std::set<std::pair<int, const void*>> large_clusters;               // kernels that may have them
 std::map<const char*, std::size_t> page_locked;
 /// The GPU that is played: SIMT_DEVICE=90 (a few multiprocessors of an H100) or 75 (no clusters, 64 KiB a block).
 bool old_device() {
@@ -53,6 +55,8 @@ std::string refusal(const cudaLaunchConfig_t& c, const void* kernel, dim3 cluste
   if (volume(cluster) > 1 && old_device()) return "this device has no clusters";
   if (volume(cluster) > 1 && compiled() < 90) return "this kernel was compiled without clusters, and is empty";
   if (volume(cluster) > 16) return "a cluster has more than 16 blocks";
+  if (volume(cluster) > 8 && !large_clusters.contains({current_device, kernel}))
+    return "a cluster of more than 8 blocks, without cudaFuncSetAttribute";
   if (c.gridDim.x % cluster.x || c.gridDim.y % cluster.y || c.gridDim.z % cluster.z)
     return "the grid is no multiple of the cluster";
   if (cooperative && volume(c.gridDim) > 64) return "a cooperative grid of more than 64 blocks is not emulated";
@@ -284,19 +288,21 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
     if (value > static_cast<int>(most_shared()))
       return fail(cudaErrorInvalidValue, "more dynamic shared memory than a block may have");
     dynamic_limits[{current_device, kernel}] = static_cast<std::size_t>(value);
-  } else if (attribute != cudaFuncAttributeNonPortableClusterSizeAllowed) {
+  } else if (attribute == cudaFuncAttributeNonPortableClusterSizeAllowed && value == 1) {
+    large_clusters.insert({current_device, kernel});
+  } else {
     return fail(cudaErrorInvalidValue, "kernel attribute not emulated");
   }
   return cudaSuccess;
 }
 
-/// A block to a multiprocessor, of which 10, 10 and 12 make up a GPC: a cluster lies within one.
+/// A block to a multiprocessor, of which 16 make up a GPC: a cluster lies within one.
 cudaError_t cudaOccupancyMaxActiveClusters(int* n, const void* kernel, const cudaLaunchConfig_t* c) {
   const unsigned size = c->attrs[0].val.clusterDim.x;
   const dim3 cluster(size, 1, 1);
   if (const std::string no = refusal(*c, kernel, cluster, false); !no.empty())
     return fail(cudaErrorInvalidClusterSize, no);
-  return *n = static_cast<int>(10 / size + 10 / size + 12 / size), cudaSuccess;
+  return *n = static_cast<int>(16 / size * 2), cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() { return std::exchange(pending, cudaSuccess); }

@@ -251,6 +251,7 @@ TEST(Launch, limits_are_those_of_a_gpu) {
   EXPECT_THAT(launch({.threads = 1025}), HasSubstr("1024 threads"));
   EXPECT_THAT(launch({.blocks = 3, .cluster = 2}), HasSubstr("multiple of the cluster"));
   EXPECT_THAT(launch({.blocks = 32, .cluster = 32}), HasSubstr("16 blocks"));
+  EXPECT_THAT(launch({.blocks = 16, .cluster = 16}), HasSubstr("cudaFuncSetAttribute"));
   EXPECT_THAT(launch({.shared = 64 * 1024}), HasSubstr("cudaFuncSetAttribute"));
 }
 
