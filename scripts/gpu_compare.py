@@ -4,7 +4,7 @@ import math
 import re
 import sys
 
-from gpu_programs import Clock, Skipped, TimedOut, Worker, ended
+from gpu_programs import Clock, Skipped, TimedOut, Worker
 from measure import root, table
 
 sys.path.insert(0, str(root / "bench/gpu"))
@@ -14,11 +14,12 @@ BROKEN_CUDA = re.compile("cuda|cudnn|cublas|captur|accelerator", re.I)  # in wha
 
 
 def torch_worker(args, limit):
-    status, out = ended([args.python, "-c", "import torch; assert torch.cuda.is_available()"], 60)
-    if status != 0:
-        raise Skipped(f"{args.python} has no PyTorch that sees the GPU ({status}: {out.strip()[-200:]}); name another with --python")
-    worker = Worker([args.python, str(root / "bench/gpu/torch_grid.py")], limit, greets_in=60)
-    return worker, json.loads(worker.greeting)
+    try:
+        worker = Worker([args.python, str(root / "bench/gpu/torch_grid.py")], limit, greets_in=90)
+        return worker, json.loads(worker.greeting)
+    except (Skipped, ValueError, OSError) as reason:
+        raise Skipped(f"{args.python} has no PyTorch that sees the GPU ({reason}; gpu-check.log may say more); name another "
+                      "with --python") from None
 
 
 class Comparison:

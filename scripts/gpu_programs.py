@@ -99,7 +99,9 @@ def ended(command, limit, quiet=math.inf, **options):
         while status is None:
             now = time.monotonic()
             if now >= min(until, heard + quiet):
-                status = "stopped" if now >= until else "silent"
+                status = process.poll()  # it may have ended, and a child of its own hold the pipe
+                if status is None:
+                    status = "stopped" if now >= until else "silent"
             elif not fed:
                 try:
                     status = process.wait(timeout=until - now)
