@@ -42,7 +42,7 @@ class Comparison:
         all_rows = self.found["rows"]
         for name in self.names:
             if Clock.over():
-                print(f"gpu-check: the time of --minutes is over; rows left out from {name} on", file=sys.stderr)
+                print(f"gpu-check: no time is left for rows from {name} on", file=sys.stderr)
                 break
             all_rows[name] = {}
             self.ask_bib(name, rows.first(name))
@@ -107,7 +107,8 @@ class Comparison:
                 found[variant] = "not asked: " + self.found["dropped"][family]
                 continue
             try:
-                found[variant] = json.loads(self.torch.ask(f"{name} {variant}"))
+                limit = self.torch.limit * (2 if "compiled" in variant else 1)
+                found[variant] = json.loads(self.torch.ask(f"{name} {variant}", limit))
             except (Skipped, ValueError) as reason:
                 found[variant] = str(reason)
                 self.failed(family, name, reason)

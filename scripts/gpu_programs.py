@@ -75,8 +75,13 @@ def started(command, **options):
     return subprocess.Popen(command, preexec_fn=ends_with_us, start_new_session=True, **options)
 
 
-def kill(process):
-    """With all of its children. One that hangs in the driver may outlive SIGKILL: it is left behind."""
+def kill(process, patience=0):
+    """With all of its children, after some seconds in which it may end by itself. One that hangs in the driver may
+    outlive SIGKILL: it is left behind."""
+    try:
+        process.wait(timeout=patience)
+    except subprocess.TimeoutExpired:
+        pass
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -160,11 +165,7 @@ class Worker:
     def stop(self):
         if self.process is None:
             return
-        try:
-            self.process.wait(timeout=0.2)  # one that has closed its output is about to end by itself
-        except subprocess.TimeoutExpired:
-            pass
-        kill(self.process)
+        kill(self.process, 0.2)  # one that has closed its output is about to end, and says how
         for pipe in (self.process.stdin, self.process.stdout):
             try:
                 pipe.close()
