@@ -2,7 +2,7 @@
 //   bib_grid [cpu|cuda]
 // Everything runs in Math::fast, the mode that PyTorch's bf16 and TF32 stand beside; "strict" behind a name asks for
 // fp32, "tile16" for LSTM tiles of 16 sequences, "async" for BIB_LSTM_EXCHANGE=async, "own" for BIB_GPU_BLAS=bib,
-// "overlap" for BIB_OVERLAP=1.
+// "overlap" for BIB_OVERLAP=1, "nographs" for BIB_GRAPHS=0. The row "cublas" is 1 where cuBLAS was found.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -20,6 +20,11 @@
 #include "bib/random.h"
 #include "bib/train.h"
 
+namespace bib::device {
+struct Blas;
+const Blas* blas();  // kernels/blas.h, which needs cuBLAS's own header
+}  // namespace bib::device
+
 namespace bib::bench {
 namespace {
 
@@ -29,7 +34,7 @@ using Clock = std::chrono::steady_clock;
 struct Row {
   std::string op;
   std::map<char, int> size;
-  bool ragged = false, strict = false, async = false, own = false, overlap = false;
+  bool ragged = false, strict = false, async = false, own = false, overlap = false, graphs = true;
   std::string tile;  // BIB_LSTM_TILE
 
   explicit Row(const std::string& text) {
@@ -46,6 +51,8 @@ struct Row {
         own = true;
       else if (part == "overlap")
         overlap = true;
+      else if (part == "nographs")
+        graphs = false;
       else if (part.starts_with("tile"))
         tile = part.substr(4);
       else if (part.size() > 1 && std::isdigit(static_cast<unsigned char>(part[1])))
@@ -164,6 +171,14 @@ double train_step(Context& ctx, Task task) {
   return 1e6 * (end - begin) / (199 - 20);
 }
 
+bool cublas_found() {
+#if BIB_CUDA
+  return device::blas() != nullptr;
+#else
+  return false;
+#endif
+}
+
 double microseconds(const Row& row, Device device) {
   if (row.tile.empty())
     ::unsetenv("BIB_LSTM_TILE");
@@ -172,9 +187,11 @@ double microseconds(const Row& row, Device device) {
   ::setenv("BIB_LSTM_EXCHANGE", row.async ? "async" : "barrier", 1);
   ::setenv("BIB_GPU_BLAS", row.own ? "bib" : "cublas", 1);
   ::setenv("BIB_OVERLAP", row.overlap ? "1" : "0", 1);
+  ::setenv("BIB_GRAPHS", row.graphs ? "1" : "0", 1);
   Context ctx({.device = device, .math = row.strict ? Math::strict : Math::fast});
   if (row.op == "textcnn_step" || row.op == "ner_step")
     return train_step(ctx, row.op == "ner_step" ? Task::ner : Task::tc);
+  if (row.op == "cublas") return cublas_found();
   Operands m(ctx);
   if (row.op == "lstm_forward" || row.op == "lstm_train") return timed(lstm_of(m, row), ctx);
   if (row.op == "crf_loss") return timed(crf_loss(m, crf_size(row)), ctx);
