@@ -283,10 +283,10 @@ constexpr FastVariant variant(int most_units) {
 bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
   static const FastVariant variants[] = {
       variant<1, 16, 4, 4, 1>(64),    variant<1, 16, 8, 8, 1>(128),   variant<1, 4, 10, 10, 5>(160),
-      variant<1, 8, 10, 10, 4>(160),  variant<2, 8, 10, 10, 4>(160),  variant<4, 8, 10, 7, 4>(160),
-      variant<1, 8, 12, 12, 4>(192),  variant<2, 8, 12, 12, 4>(192),  variant<4, 8, 12, 6, 4>(192),
+      variant<1, 8, 10, 10, 4>(160),  variant<2, 8, 10, 10, 4>(160),  variant<4, 8, 10, 4, 4>(160),
+      variant<1, 8, 12, 12, 4>(192),  variant<2, 8, 12, 12, 4>(192),  variant<4, 8, 12, 4, 4>(192),
       variant<1, 8, 16, 16, 4>(256),  variant<2, 8, 16, 16, 4>(256),  variant<4, 8, 16, 5, 4>(256),
-      variant<1, 4, 24, 24, 12>(384), variant<1, 8, 24, 18, 8>(384),  variant<2, 8, 24, 16, 8>(384),
+      variant<1, 4, 24, 24, 12>(384), variant<1, 8, 24, 18, 8>(384),  variant<2, 8, 24, 14, 8>(384),
       variant<4, 8, 24, 5, 8>(384),   variant<1, 4, 32, 32, 16>(512), variant<1, 8, 32, 16, 8>(512),
       variant<2, 8, 32, 16, 8>(512)};
   const auto variant = fastest(variants, ctx, a, false);

@@ -180,9 +180,9 @@ def choices(compare, add):
             for name, found in compare["rows"].items() if set(rows.CHOICES) & set(found)]
     if body:
         add("\n## Choices\n")
-        add("Microseconds with `BIB_LSTM_TILE`, with `BIB_LSTM_EXCHANGE=async`, without cuBLAS (`BIB_GPU_BLAS=bib`), with "
-            "`BIB_OVERLAP=1`, with `BIB_GRAPHS=0`, and with what is taken where nothing is asked (the tile by the model of "
-            "`kernels/lstm_fast_plan.cu`).\n")
+        add("Microseconds with `BIB_LSTM_EXCHANGE=async`, with `BIB_LSTM_TILE` and `BIB_LSTM_WARP`, without cuBLAS "
+            "(`BIB_GPU_BLAS=bib`), with `BIB_OVERLAP=1`, with `BIB_GRAPHS=0`, and with what is taken where nothing is asked "
+            "(tile and units of a warp by the model of `kernels/lstm_fast_plan.cu`).\n")
         add(table(["row", *rows.CHOICES.values(), "chosen"], body))
 
 

@@ -1,8 +1,9 @@
 // bib's side of scripts/gpu-check beside torch_grid.py: a row's name in, microseconds of one run out, a line each.
 //   bib_grid [cpu|cuda]
 // Everything runs in Math::fast, the mode that PyTorch's bf16 and TF32 stand beside; "strict" behind a name asks for
-// fp32, "tile16" for LSTM tiles of 16 sequences, "async" for BIB_LSTM_EXCHANGE=async, "own" for BIB_GPU_BLAS=bib,
-// "overlap" for BIB_OVERLAP=1, "nographs" for BIB_GRAPHS=0. The row "cublas" is 1 where cuBLAS was found.
+// fp32, "tile16" for BIB_LSTM_TILE=16, "warp4" for BIB_LSTM_WARP=4, "async" for BIB_LSTM_EXCHANGE=async, "own" for
+// BIB_GPU_BLAS=bib, "overlap" for BIB_OVERLAP=1, "nographs" for BIB_GRAPHS=0. The row "cublas" is 1 where cuBLAS was
+// found.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -35,7 +36,7 @@ struct Row {
   std::string op;
   std::map<char, int> size;
   bool ragged = false, strict = false, async = false, own = false, overlap = false, graphs = true;
-  std::string tile;  // BIB_LSTM_TILE
+  std::string tile, warp;  // BIB_LSTM_TILE, BIB_LSTM_WARP
 
   explicit Row(const std::string& text) {
     std::istringstream in(text);
@@ -55,6 +56,8 @@ struct Row {
         graphs = false;
       else if (part.starts_with("tile"))
         tile = part.substr(4);
+      else if (part.starts_with("warp"))
+        warp = part.substr(4);
       else if (part.size() > 1 && std::isdigit(static_cast<unsigned char>(part[1])))
         size[part[0]] = std::stoi(part.substr(1));
     }
@@ -179,11 +182,16 @@ bool cublas_found() {
 #endif
 }
 
-double microseconds(const Row& row, Device device) {
-  if (row.tile.empty())
-    ::unsetenv("BIB_LSTM_TILE");
+void ask(const char* variable, const std::string& value) {
+  if (value.empty())
+    ::unsetenv(variable);
   else
-    ::setenv("BIB_LSTM_TILE", row.tile.c_str(), 1);
+    ::setenv(variable, value.c_str(), 1);
+}
+
+double microseconds(const Row& row, Device device) {
+  ask("BIB_LSTM_TILE", row.tile);
+  ask("BIB_LSTM_WARP", row.warp);
   ::setenv("BIB_LSTM_EXCHANGE", row.async ? "async" : "barrier", 1);
   ::setenv("BIB_GPU_BLAS", row.own ? "bib" : "cublas", 1);
   ::setenv("BIB_OVERLAP", row.overlap ? "1" : "0", 1);

@@ -79,7 +79,9 @@ __global__ void __launch_bounds__(threads) grid_barriers(int n) {
   for (int i = 0; i < n; ++i) grid.sync();
 }
 
-// ---- every block tells every block of its cluster 16 bytes a thread, as a step of the LSTM does with h
+// ---- every warp tells every block of its cluster something, as a step of the LSTM does with h (1 KiB a block where
+// eight lanes of a warp send 16 bytes, 4 KiB where all do), and stores four numbers a lane in global memory, which a
+// barrier that releases everything must wait for. What arrives is not looked at: all send to the same place.
 
 __device__ std::uint32_t shared_address(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
@@ -91,32 +93,33 @@ __device__ std::uint32_t in_block(std::uint32_t address, unsigned rank) {
   return there;
 }
 
-/// st.async and an mbarrier that counts bytes; two buffers, no barrier of the cluster within the loop.
-__global__ void __launch_bounds__(threads) exchange_async(int n, int size) {
-  __shared__ alignas(16) uint4 h[2][16][threads / 8];  // from each of at most 16 blocks, 32 lanes
+__device__ void store_numbers(float4* out, int i) {
+  out[(i & 63) * threads + threadIdx.x] = make_float4(0, 0, 0, static_cast<float>(i));
+}
+
+/// st.async and an mbarrier that counts bytes; two buffers, no barrier within the loop: all warps send, so that none
+/// misses a phase.
+__global__ void __launch_bounds__(threads) exchange_async(int n, int size, int lanes, float4* out) {
+  __shared__ alignas(16) uint4 h[2][threads];
   __shared__ alignas(8) std::uint64_t full[2];
-  const unsigned lane = threadIdx.x;
-  unsigned rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  if (lane == 0)
+  const bool sends = static_cast<int>(threadIdx.x % 32) < lanes;
+  if (threadIdx.x == 0)
     for (int k = 0; k < 2; ++k) asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(shared_address(&full[k])));
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
   for (int i = 0; i < n; ++i) {
     const int k = i & 1;
     const std::uint32_t barrier = shared_address(&full[k]);
-    if (lane == 0)
-      asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(size * 32 * 16) : "memory");
-    if (lane < 32) {
-      for (int to = 0; to < size; ++to) {
-        const std::uint32_t place = in_block(shared_address(&h[k][rank][lane]), static_cast<unsigned>(to));
-        const std::uint32_t signal = in_block(barrier, static_cast<unsigned>(to));
-        asm volatile(
-            "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1,%1,%1,%1}, [%2];" ::"r"(place),
-            "r"(i), "r"(signal)
-            : "memory");
-      }
-    }
+    if (threadIdx.x == 0)
+      asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier),
+                   "r"(size * lanes * (threads / 32) * 16)
+                   : "memory");
+    for (int to = 0; sends && to < size; ++to)
+      asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1,%1,%1,%1}, [%2];" ::"r"(
+                       in_block(shared_address(&h[k][threadIdx.x]), static_cast<unsigned>(to))),
+                   "r"(i), "r"(in_block(barrier, static_cast<unsigned>(to)))
+                   : "memory");
+    store_numbers(out, i);
     std::uint32_t done = 0;
     while (!done)
       asm volatile(
@@ -125,26 +128,25 @@ __global__ void __launch_bounds__(threads) exchange_async(int n, int size) {
           : "=r"(done)
           : "r"(barrier), "r"((i >> 1) & 1)
           : "memory");
-    __syncthreads();  // the block reads what came before it tells the next step
+    __syncwarp();
   }
   asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
 }
 
 /// Plain stores into the other blocks, then the cluster's barrier.
-__global__ void __launch_bounds__(threads) exchange_barrier(int n, int size) {
-  __shared__ alignas(16) uint4 h[2][16][threads / 8];
-  const unsigned lane = threadIdx.x;
-  unsigned rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+__global__ void __launch_bounds__(threads) exchange_barrier(int n, int size, int lanes, float4* out) {
+  __shared__ alignas(16) uint4 h[2][threads];
+  const bool sends = static_cast<int>(threadIdx.x % 32) < lanes;
   asm volatile("barrier.cluster.arrive.aligned; barrier.cluster.wait.aligned;" ::: "memory");
   for (int i = 0; i < n; ++i) {
-    if (lane < 32)
-      for (int to = 0; to < size; ++to)
-        asm volatile("st.shared::cluster.v4.b32 [%0], {%1,%1,%1,%1};" ::"r"(
-                         in_block(shared_address(&h[i & 1][rank][lane]), static_cast<unsigned>(to))),
-                     "r"(i)
-                     : "memory");
+    for (int to = 0; sends && to < size; ++to)
+      asm volatile("st.shared::cluster.v4.b32 [%0], {%1,%1,%1,%1};" ::"r"(
+                       in_block(shared_address(&h[i & 1][threadIdx.x]), static_cast<unsigned>(to))),
+                   "r"(i)
+                   : "memory");
+    __syncwarp();
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+    store_numbers(out, i);
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
   }
 }
@@ -157,7 +159,7 @@ __global__ void __launch_bounds__(threads, 1) mma_chain(int n, float* out, const
   for (auto& tile : w)
     for (auto& step : tile)
       for (auto& r : step) r = *in++;
-  float sum[2][columns][4] = {};
+  float sum[2][2][columns][4] = {};  // two chains a tile, as in the LSTM
   std::uint32_t h[2] = {in[0], in[1]};
   for (int i = 0; i < n; ++i) {
 #pragma unroll
@@ -169,12 +171,13 @@ __global__ void __launch_bounds__(threads, 1) mma_chain(int n, float* out, const
           asm volatile(
               "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
               "{%0,%1,%2,%3};"
-              : "+f"(sum[m][c][0]), "+f"(sum[m][c][1]), "+f"(sum[m][c][2]), "+f"(sum[m][c][3])
+              : "+f"(sum[k % 2][m][c][0]), "+f"(sum[k % 2][m][c][1]), "+f"(sum[k % 2][m][c][2]),
+                "+f"(sum[k % 2][m][c][3])
               : "r"(w[m][k][0]), "r"(w[m][k][1]), "r"(w[m][k][2]), "r"(w[m][k][3]), "r"(h[0]), "r"(h[1]));
-    h[0] ^= __float_as_uint(sum[0][0][0]);  // the next step reads this one's result
-    h[1] ^= __float_as_uint(sum[1][columns - 1][3]);
+    h[0] ^= __float_as_uint(sum[0][0][0][0] + sum[1][0][0][0]);  // the next step reads this one's result
+    h[1] ^= __float_as_uint(sum[0][1][columns - 1][3] + sum[1][1][columns - 1][3]);
   }
-  out[blockIdx.x * threads + threadIdx.x] = sum[0][0][0] + sum[1][columns - 1][3] + __uint_as_float(h[0]);
+  out[blockIdx.x * threads + threadIdx.x] = __uint_as_float(h[0]) + __uint_as_float(h[1]);
 }
 
 std::string number(double x) {
@@ -208,6 +211,8 @@ int main() {
     first = false;
   };
   add("block_barrier", microseconds([] { block_barriers<<<1, threads>>>(rounds); }) / rounds);
+  float4* stored = nullptr;
+  check(cudaMalloc(&stored, 64 * threads * sizeof *stored), "allocating");
   allow_large_clusters(cluster_barriers);
   allow_large_clusters(exchange_async);
   allow_large_clusters(exchange_barrier);
@@ -221,10 +226,17 @@ int main() {
     add("cluster_barrier" + of, microseconds([&] {
                                   check(cudaLaunchKernelEx(&config, cluster_barriers, rounds), "cluster barriers");
                                 }) / rounds);
-    add("exchange_barrier" + of,
-        microseconds([&] { check(cudaLaunchKernelEx(&config, exchange_barrier, rounds, size), "exchange"); }) / rounds);
-    add("exchange_async" + of,
-        microseconds([&] { check(cudaLaunchKernelEx(&config, exchange_async, rounds, size), "exchange"); }) / rounds);
+    for (int lanes : {8, 32}) {
+      const std::string sent = of + (lanes == 8 ? "/1KiB" : "/4KiB");
+      add("exchange_barrier" + sent, microseconds([&] {
+                                       check(cudaLaunchKernelEx(&config, exchange_barrier, rounds, size, lanes, stored),
+                                             "exchange");
+                                     }) / rounds);
+      add("exchange_async" + sent, microseconds([&] {
+                                     check(cudaLaunchKernelEx(&config, exchange_async, rounds, size, lanes, stored),
+                                           "exchange");
+                                   }) / rounds);
+    }
   }
   {
     int n = rounds;
@@ -257,6 +269,7 @@ int main() {
             "\": " + std::to_string(clusters_that_fit(mma_chain<1>, size));
   json += "}, \"registers\": " + std::to_string(attributes.numRegs) + "}";
   std::printf("%s\n", json.c_str());
+  cudaFree(stored);
   cudaFree(out);
   cudaFree(in);
 }

@@ -6,7 +6,8 @@ def lstm(full):
     as a run may end at any of them."""
     shapes = [(h, b, t) for h in (256, 128, 512) for b in (32, 4, 128, 512) for t in (64, 32, 128, 512)
               if b * t <= 65536] if full else \
-        [(h, b, 64) for b in (32, 4, 128, 512) for h in (256, 128, 512)] + [(256, 32, t) for t in (32, 128, 512)]
+        [(h, b, 64) for b in (32, 4, 128, 512) for h in (256, 128, 512)] + [(256, 32, t) for t in (32, 128, 512)] + \
+        [(160, 32, 64)]  # the default model's
     return [f"{op}/h{h}/b{b}/t{t}/{kind}" for h, b, t in shapes for op in ("lstm_forward", "lstm_train")
             for kind in ("padded", "ragged")]
 
@@ -18,8 +19,8 @@ def ops(full):
 # torch_grid.py's textcnn_step may break CUDA for those after it.
 MODELS = ["ner_step", "textcnn_step"]
 
-CHOICES = {"tile8_us": "tile8", "tile16_us": "tile16", "tile32_us": "tile32", "async_us": "tile8/async",
-           "own_us": "own", "overlap_us": "overlap", "nographs_us": "nographs"}
+CHOICES = {"async_us": "async", "warp4_us": "tile8/warp4", "warp8_us": "tile8/warp8", "tile16_us": "tile16",
+           "tile32_us": "tile32", "own_us": "own", "overlap_us": "overlap", "nographs_us": "nographs"}
 
 
 def first(row):
@@ -30,10 +31,13 @@ def first(row):
 
 def choices(row):
     """The same with choices asked for; most are the LSTM's (kernels/lstm_fast.h, gemm.h)."""
+    if row == "ner_step":
+        return {"async_us": f"{row}/async", "overlap_us": f"{row}/overlap"}
     if not row.startswith("lstm"):
         return {"overlap_us": f"{row}/overlap"}
     h, b, t = (int(part[1:]) for part in row.split("/")[1:4])
-    wanted = {"tile8_us": b >= 32, "tile16_us": b >= 32, "tile32_us": b >= 32, "async_us": True}
+    wanted = {"async_us": True, "warp4_us": h in (160, 512), "warp8_us": b >= 32, "tile16_us": b >= 32,
+              "tile32_us": b >= 32 and h <= 384}
     always = {"own_us": b * t <= 4096, "overlap_us": True}
     return {key: f"{row}/{words}" for key, words in CHOICES.items()
             if always.get(key) or h > 128 and wanted.get(key)}
