@@ -14,21 +14,39 @@ struct AdamUpdate {
   const float* scale;
   float *value, *m, *v;
 
-  /// A parameter at -inf with gradient 0 stays there: it meets no 0 * value and no difference of values.
-  __device__ void update(float grad, std::int64_t i, float decay_m, float decay_v) const {
-    const float g = scale[0] * grad;
-    const float m_new = decay_m * m[i] + add_m * g;
-    const float v_new = decay_v * v[i] + add_v * (g * g);
-    m[i] = m_new;
-    v[i] = v_new;
-    value[i] = keep_value * value[i] - rate * m_new / (root * sqrtf(v_new) + epsilon);
+  template <int N>
+  struct State {
+    Floats<N> value, m, v;
+    float clip;
+  };
+  /// Elements i .. i + N - 1, read before any of them is written: the compiler takes no load over a store.
+  template <int N>
+  __device__ State<N> read(std::int64_t i) const {
+    return {load<N>(value + i), load<N>(m + i), load<N>(v + i), scale[0]};
   }
+  /// A parameter at -inf with gradient 0 stays there: it meets no 0 * value and no difference of values.
+  template <int N>
+  __device__ void update(State<N> x, const Floats<N>& grad, std::int64_t i, float decay_m, float decay_v) const {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const float g = x.clip * grad[j];
+      x.m[j] = decay_m * x.m[j] + add_m * g;
+      x.v[j] = decay_v * x.v[j] + add_v * (g * g);
+      x.value[j] = keep_value * x.value[j] - rate * x.m[j] / (root * sqrtf(x.v[j]) + epsilon);
+    }
+    store(m + i, x.m);
+    store(v + i, x.v);
+    store(value + i, x.value);
+  }
+  bool wide() const { return aligned(value) && aligned(m) && aligned(v); }
 };
 
 struct AdamAll {
   AdamUpdate all;
   const float* grad;
-  __device__ void operator()(std::int64_t i) const { all.update(grad[i], i, all.keep_m, all.keep_v); }
+  __device__ void operator()(std::int64_t i) const {
+    all.update(all.read<1>(i), load<1>(grad + i), i, all.keep_m, all.keep_v);
+  }
 };
 
 /// Powers in double: beta2^step is within 1e-3 of 1 at first, where float would lose the correction's digits.
@@ -59,17 +77,22 @@ struct AdamRowsUpdate {
   struct Row {
     std::int64_t first;
     float decay_m, decay_v;  // of the steps that the row slept, and of this one
+    RowGradient::Range range;
   };
   __device__ Row open(int u) const {
+    const RowGradient::Range range = gradient.range(u);
     const int row = rows[u], slept = step - 1 - last_step[row];
     last_step[row] = step;
     const std::int64_t first = static_cast<std::int64_t>(row) * E;
-    if (slept <= 0) return {first, all.keep_m, all.keep_v};
-    return {first, static_cast<float>(pow(beta1, slept + 1.0)), static_cast<float>(pow(beta2, slept + 1.0))};
+    if (slept <= 0) return {first, all.keep_m, all.keep_v, range};
+    return {first, static_cast<float>(power(beta1, slept + 1)), static_cast<float>(power(beta2, slept + 1)), range};
   }
-  __device__ void operator()(const Row& row, int u, int e) const {
-    all.update(gradient.at(u, e), row.first + e, row.decay_m, row.decay_v);
+  template <int N>
+  __device__ void take(const Row& row, int u, int e) const {
+    const AdamUpdate::State<N> x = all.read<N>(row.first + e);  // under way while the gradient is looked for
+    all.update(x, gradient.at<N>(u, row.range, e), row.first + e, row.decay_m, row.decay_v);
   }
+  bool wide() const { return all.wide() && gradient.wide(); }
 };
 
 AdamRowsUpdate work_of(const AdamRows& op) {

@@ -38,20 +38,37 @@ struct Forward {
   }
 };
 
-/// Loads rows from step `first` of sequence b, channels from c, transposed; zeros outside of the sequence.
-__device__ void load_rows(const Forward& a, int b, int length, int first, int c, int rows, float* to, int stride) {
-  for (int i = static_cast<int>(threadIdx.x); i < rows * channels; i += threads) {
-    const int t = first + i / channels, k = c + i % channels;
-    const float* row = t >= 0 && t < length ? a.x.row(t, b) : nullptr;
-    to[i % channels * stride + i / channels] = row && k < a.C ? row[k] : 0.0f;
+/// put(i, get(i)) for i below n, by all threads. `ahead` loads are on their way before the first store, which the
+/// compiler would not move them over.
+template <int ahead, class Get, class Put>
+__device__ __forceinline__ void bring(int n, Get&& get, Put&& put) {
+  for (int begin = static_cast<int>(threadIdx.x); begin < n; begin += ahead * threads) {
+    decltype(get(0)) v[ahead];
+#pragma unroll
+    for (int u = 0; u < ahead; ++u)
+      if (begin + u * threads < n) v[u] = get(begin + u * threads);
+#pragma unroll
+    for (int u = 0; u < ahead; ++u)
+      if (begin + u * threads < n) put(begin + u * threads, v[u]);
   }
 }
 
+/// Loads rows from step `first` of sequence b, channels from c, transposed; zeros outside of the sequence.
+__device__ void load_rows(const Forward& a, int b, int length, int first, int c, int rows, float* to, int stride) {
+  const auto get = [&](int i) {
+    const int t = first + i / channels, k = c + i % channels;
+    const float* row = t >= 0 && t < length ? a.x.row(t, b) : nullptr;
+    return row && k < a.C ? row[k] : 0.0f;
+  };
+  bring<5>(rows * channels, get, [&](int i, float v) { to[i % channels * stride + i / channels] = v; });
+}
+
 __device__ void load_filters(const Forward& a, int tap, int c, int f, float (*to)[tile]) {
-  for (int i = static_cast<int>(threadIdx.x); i < tile * channels; i += threads) {
+  const auto get = [&](int i) {
     const int k = c + i / tile, g = f + i % tile;
-    to[i / tile][i % tile] = k < a.C && g < a.F ? a.w[(static_cast<std::int64_t>(tap) * a.C + k) * a.F + g] : 0.0f;
-  }
+    return k < a.C && g < a.F ? a.w[(static_cast<std::int64_t>(tap) * a.C + k) * a.F + g] : 0.0f;
+  };
+  bring<4>(tile * channels, get, [&](int i, float v) { to[i / tile][i % tile] = v; });
 }
 
 /// Thread (x, y) of 16 x 16 owns filters 4x..4x+3 and positions y, y+16, y+32, y+48 of every tile.
@@ -124,22 +141,25 @@ constexpr int filter_tiles = tile / filter_warps / 8;
 
 /// rows[r][word]: channels c.. of step first + r of sequence b as pairs of bf16.
 __device__ void load_pairs(const Forward& a, int b, int length, int first, int c, int rows, unsigned* to) {
-  for (int i = static_cast<int>(threadIdx.x); i < rows * (depth / 2); i += threads) {
-    const int r = i / (depth / 2), word = i % (depth / 2), t = first + r, k = c + 2 * word;
+  const auto get = [&](int i) {
+    const int t = first + i / (depth / 2), k = c + 2 * (i % (depth / 2));
     const float* x = t >= 0 && t < length ? a.x.row(t, b) : nullptr;
-    to[r * row_words + word] = pack_bf16(x && k < a.C ? x[k] : 0.0f, x && k + 1 < a.C ? x[k + 1] : 0.0f);
-  }
+    return make_float2(x && k < a.C ? x[k] : 0.0f, x && k + 1 < a.C ? x[k + 1] : 0.0f);
+  };
+  bring<5>(rows * (depth / 2), get,
+           [&](int i, float2 v) { to[i / (depth / 2) * row_words + i % (depth / 2)] = pack_bf16(v.x, v.y); });
 }
 
 /// filters[tap][g][word]: channels c.. of filter f + g as pairs of bf16.
 __device__ void load_filter_pairs(const Forward& a, int c, int f, unsigned* to) {
-  for (int i = static_cast<int>(threadIdx.x); i < a.W * (depth / 2) * tile; i += threads) {
-    const int g = i % tile, word = i / tile % (depth / 2), tap = i / tile / (depth / 2), k = c + 2 * word;
-    const float* w = a.w + (static_cast<std::int64_t>(tap) * a.C + k) * a.F + f + g;
-    const bool there = f + g < a.F;
-    to[(tap * tile + g) * row_words + word] =
-        pack_bf16(there && k < a.C ? w[0] : 0.0f, there && k + 1 < a.C ? w[a.F] : 0.0f);
-  }
+  const auto get = [&](int i) {
+    const int g = f + i % tile, k = c + 2 * (i / tile % (depth / 2)), tap = i / tile / (depth / 2);
+    const float* w = a.w + (static_cast<std::int64_t>(tap) * a.C + k) * a.F + g;
+    return make_float2(g < a.F && k < a.C ? w[0] : 0.0f, g < a.F && k + 1 < a.C ? w[a.F] : 0.0f);
+  };
+  bring<5>(a.W * (depth / 2) * tile, get, [&](int i, float2 v) {
+    to[(i / tile / (depth / 2) * tile + i % tile) * row_words + i / tile % (depth / 2)] = pack_bf16(v.x, v.y);
+  });
 }
 #endif
 

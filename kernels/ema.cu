@@ -33,15 +33,20 @@ struct EmaRowsUpdate {
   __device__ Row open(int u) const {
     const int row = rows[u], steps = step - averaged_step[row];
     if (steps <= 0) return {.first = -1, .keep = 1, .add = 0};
-    const double keep = pow(decay, static_cast<double>(steps));
+    const double keep = power(decay, steps);
     averaged_step[row] = step;
     return {static_cast<std::int64_t>(row) * E, static_cast<float>(keep), static_cast<float>(1 - keep)};
   }
-  __device__ void operator()(const Row& row, int, int e) const {
+  template <int N>
+  __device__ void take(const Row& row, int, int e) const {
     if (row.first < 0) return;
-    const std::int64_t i = row.first + e;
-    average[i] = averaged(row.keep, row.add, value[i], average[i]);
+    const Floats<N> x = load<N>(value + row.first + e);
+    Floats<N> mean = load<N>(average + row.first + e);
+#pragma unroll
+    for (int j = 0; j < N; ++j) mean[j] = averaged(row.keep, row.add, x[j], mean[j]);
+    store(average + row.first + e, mean);
   }
+  bool wide() const { return aligned(value) && aligned(average); }
 };
 
 EmaRowsUpdate work_of(const EmaRows& op) {

@@ -15,6 +15,7 @@ struct Squares {
   std::int64_t n;
   RowGradient gradient;
   int rows;
+  bool wide;  // a thread takes four elements of a row at a time
   RowThreads row_threads;
   float* partial;  // one per block
   unsigned blocks;
@@ -27,13 +28,15 @@ __device__ float squares_of_chunk(const Squares& a, int block) {
   return sum;
 }
 
+template <int N>
 __device__ float squares_of_row(const Squares& a, int block) {
   const int u = block * a.row_threads.rows() + a.row_threads.row();
   if (u >= a.rows) return 0;
+  const RowGradient::Range range = a.gradient.range(u);
   float sum = 0;
-  for (int e = a.row_threads.along(); e < a.gradient.E; e += a.row_threads.width()) {
-    const float g = a.gradient.at(u, e);
-    sum += g * g;
+  for (int e = a.row_threads.along() * N; e < a.gradient.E; e += a.row_threads.width() * N) {
+    const Floats<N> g = a.gradient.at<N>(u, range, e);
+    for (int j = 0; j < N; ++j) sum += g[j] * g[j];
   }
   return sum;
 }
@@ -41,7 +44,10 @@ __device__ float squares_of_row(const Squares& a, int block) {
 __global__ void squares(Group<Squares> group) {
   after_previous();
   const auto [a, block] = group.mine();
-  const float sum = block_sum(a.x ? squares_of_chunk(a, block) : squares_of_row(a, block));
+  const float mine = a.x      ? squares_of_chunk(a, block)
+                     : a.wide ? squares_of_row<4>(a, block)
+                              : squares_of_row<1>(a, block);
+  const float sum = block_sum(mine);
   if (threadIdx.x == 0) a.partial[block] = sum;
 }
 
@@ -83,7 +89,8 @@ void on_cuda(Context& ctx, std::span<const NormSquared> ops) {
   for (const NormSquared& op : ops) {
     device::Squares s{.x = op.x.data, .n = op.x.size()};
     if (op.d_y) {
-      s.gradient = device::row_gradient_of(op, op.E), s.rows = op.rows(), s.row_threads = device::row_threads(op.E);
+      s.gradient = device::row_gradient_of(op, op.E), s.rows = op.rows();
+      s.wide = s.gradient.wide(), s.row_threads = device::row_threads(s.wide ? op.E / 4 : op.E);
       s.blocks = s.row_threads.blocks_for(s.rows);
     } else {
       s.blocks = static_cast<unsigned>((s.n + device::chunk - 1) / device::chunk);

@@ -1,6 +1,6 @@
 // The gradient of a table's rows as optimisers read it (bib/ops/row_gradient.h).
 #pragma once
-#include "kernels/device.h"
+#include "kernels/elementwise.h"
 
 namespace bib::device {
 
@@ -10,15 +10,27 @@ struct RowGradient {
   const float* d_y;
   int E, Y, column;
 
-  /// Of element e of unique row u.
-  __device__ float at(int u, int e) const {
-    if (d_rows) return d_rows[static_cast<std::int64_t>(u) * E + e];
-    float sum = 0;
+  /// Where a row's positions are: to be asked for early.
+  struct Range {
+    int begin, end;
+  };
+  __device__ Range range(int u) const { return d_rows ? Range{0, 0} : Range{offsets[u], offsets[u + 1]}; }
+
+  /// Of elements e .. e + N - 1 of unique row u.
+  template <int N>
+  __device__ Floats<N> at(int u, Range row, int e) const {
+    if (d_rows) return load<N>(d_rows + static_cast<std::int64_t>(u) * E + e);
+    Floats<N> sum{};
 #pragma unroll 4
-    for (int i = offsets[u]; i < offsets[u + 1]; ++i)
-      sum += d_y[static_cast<std::int64_t>(positions[i]) * Y + column + e];
+    for (int i = row.begin; i < row.end; ++i) {
+      const Floats<N> x = load<N>(d_y + static_cast<std::int64_t>(positions[i]) * Y + column + e);
+      for (int j = 0; j < N; ++j) sum[j] += x[j];
+    }
     return sum;
   }
+
+  /// Whether four elements may be read at once.
+  bool wide() const { return E % 4 == 0 && (d_rows ? aligned(d_rows) : Y % 4 == 0 && column % 4 == 0 && aligned(d_y)); }
 };
 
 /// The sums of d_y at the positions of each row.

@@ -12,18 +12,33 @@ struct SgdUpdate {
   SgdHyper hyper;
   const float* scale;
   float *value, *velocity;
-  __device__ void update(float grad, std::int64_t i) const {
-    const float x = value[i], shrinking = isinf(x) ? 0.0f : x;
-    const float v = hyper.momentum * velocity[i] + (scale[0] * grad + hyper.weight_decay * shrinking);
-    velocity[i] = v;
-    value[i] = x - hyper.lr * v;
+  template <int N>
+  struct State {
+    Floats<N> value, velocity;
+    float clip;
+  };
+  template <int N>
+  __device__ State<N> read(std::int64_t i) const {
+    return {load<N>(value + i), load<N>(velocity + i), scale[0]};
   }
+  template <int N>
+  __device__ void update(State<N> x, const Floats<N>& grad, std::int64_t i) const {
+#pragma unroll
+    for (int j = 0; j < N; ++j) {
+      const float shrinking = isinf(x.value[j]) ? 0.0f : x.value[j];
+      x.velocity[j] = hyper.momentum * x.velocity[j] + (x.clip * grad[j] + hyper.weight_decay * shrinking);
+      x.value[j] -= hyper.lr * x.velocity[j];
+    }
+    store(velocity + i, x.velocity);
+    store(value + i, x.value);
+  }
+  bool wide() const { return aligned(value) && aligned(velocity); }
 };
 
 struct SgdAll {
   SgdUpdate all;
   const float* grad;
-  __device__ void operator()(std::int64_t i) const { all.update(grad[i], i); }
+  __device__ void operator()(std::int64_t i) const { all.update(all.read<1>(i), load<1>(grad + i), i); }
 };
 
 struct SgdRowsUpdate {
@@ -31,9 +46,17 @@ struct SgdRowsUpdate {
   RowGradient gradient;
   const int* rows;
   int E;
-  using Row = std::int64_t;
-  __device__ Row open(int u) const { return static_cast<std::int64_t>(rows[u]) * E; }
-  __device__ void operator()(Row first, int u, int e) const { all.update(gradient.at(u, e), first + e); }
+  struct Row {
+    std::int64_t first;
+    RowGradient::Range range;
+  };
+  __device__ Row open(int u) const { return {static_cast<std::int64_t>(rows[u]) * E, gradient.range(u)}; }
+  template <int N>
+  __device__ void take(const Row& row, int u, int e) const {
+    const SgdUpdate::State<N> x = all.read<N>(row.first + e);  // under way while the gradient is looked for
+    all.update(x, gradient.at<N>(u, row.range, e), row.first + e);
+  }
+  bool wide() const { return all.wide() && gradient.wide(); }
 };
 
 SgdRowsUpdate work_of(const SgdRows& op) {

@@ -47,7 +47,10 @@ struct Samples<AdamRows> {
                                              {"all_rows_odd", 7, 7, 13, {.weight_decay = 0.01f, .step = 5}},
                                              {"some_rows", 60, 300, 40, {.lr = 0.01f, .step = 400}},
                                              {"looked_up", 5, 30, 13, {.step = 3}, 9, 20, 4},
-                                             {"looked_up_wide", 3, 7, 300, {.step = 9}, 8, 300, 0}};
+                                             {"looked_up_wide", 3, 7, 300, {.step = 9}, 8, 300, 0},
+                                             {"wider_than_a_block", 3, 5, 600, {.step = 3}},
+                                             {"looked_up_at_odd_column", 3, 7, 8, {.step = 4}, 8, 12, 2},
+                                             {"looked_up_in_odd_rows", 3, 7, 8, {.step = 4}, 8, 11, 0}};
   static constexpr AdamRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.step = 50}}};
 
   static AdamRows make(Maker& m, const AdamRowsShape& s) {

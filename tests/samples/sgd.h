@@ -45,7 +45,8 @@ struct Samples<SgdRows> {
                                             {"all_rows_odd", 7, 7, 13, {.momentum = 0.9f, .weight_decay = 0.01f}},
                                             {"some_rows", 60, 300, 40, {.momentum = 0.9f}},
                                             {"looked_up", 5, 30, 13, {.momentum = 0.9f}, 9, 20, 4},
-                                            {"looked_up_wide", 3, 7, 300, {}, 8, 300, 0}};
+                                            {"looked_up_wide", 3, 7, 300, {}, 8, 300, 0},
+                                            {"looked_up_at_odd_column", 3, 7, 8, {.momentum = 0.9f}, 8, 12, 2}};
   static constexpr SgdRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.momentum = 0.9f}}};
 
   static SgdRows make(Maker& m, const SgdRowsShape& s) {
