@@ -15,7 +15,7 @@ struct Squares {
   std::int64_t n;
   RowGradient gradient;
   int rows;
-  bool wide;  // a thread takes four elements of a row at a time
+  bool wide;  // a thread takes four elements at a time
   RowThreads row_threads;
   float* partial;  // one per block
   unsigned blocks;
@@ -24,6 +24,14 @@ struct Squares {
 __device__ float squares_of_chunk(const Squares& a, int block) {
   const std::int64_t begin = static_cast<std::int64_t>(block) * chunk, end = min(a.n, begin + chunk);
   float sum = 0;
+  if (a.wide && end - begin == chunk) {
+    Floats<4> x[chunk / threads / 4];  // all read before one is used
+    for (int i = 0; i < chunk / threads / 4; ++i)
+      x[i] = load<4>(a.x + begin + (i * threads + static_cast<int>(threadIdx.x)) * 4);
+    for (const Floats<4>& four : x)
+      for (int j = 0; j < 4; ++j) sum += four[j] * four[j];
+    return sum;
+  }
   for (std::int64_t i = begin + threadIdx.x; i < end; i += threads) sum += a.x[i] * a.x[i];
   return sum;
 }
@@ -58,15 +66,29 @@ struct Addition {
   unsigned blocks;
 };
 
+/// A warp for each op, as all of them are waited for; what they give is added in their order, mostly to one place.
 __global__ void add_chunks(Group<Addition> group) {
   after_previous();
-  for (int k = 0; k < group.count; ++k) {
+  SHARED(double, sums, [Group<Addition>::most]);
+  for (int k = warp_id(); k < group.count; k += threads / warp_lanes) {
     const Addition& a = group.of[k];
     double sum = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < a.count; i += threads) sum += a.partial[i];
-    sum = block_sum(sum);
-    if (threadIdx.x == 0) a.to[0] = static_cast<float>(a.to[0] + sum);
+#pragma unroll 16
+    for (int i = lane_id(); i < a.count; i += warp_lanes) sum += a.partial[i];
+    sum = warp_sum(sum);
+    if (lane_id() == 0) sums[k] = sum;
   }
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  float *to = group.of[0].to, total = *to;
+  for (int k = 0; k < group.count; ++k) {
+    if (group.of[k].to != to) {
+      *to = total;
+      to = group.of[k].to, total = *to;
+    }
+    total = static_cast<float>(total + sums[k]);
+  }
+  *to = total;
 }
 
 struct ClipOf {
@@ -93,6 +115,7 @@ void on_cuda(Context& ctx, std::span<const NormSquared> ops) {
       s.wide = s.gradient.wide(), s.row_threads = device::row_threads(s.wide ? op.E / 4 : op.E);
       s.blocks = s.row_threads.blocks_for(s.rows);
     } else {
+      s.wide = device::aligned(s.x);
       s.blocks = static_cast<unsigned>((s.n + device::chunk - 1) / device::chunk);
     }
     if (s.blocks == 0) continue;
