@@ -38,21 +38,6 @@ struct Forward {
   }
 };
 
-/// put(i, get(i)) for i below n, by all threads. `ahead` loads are on their way before the first store, which the
-/// compiler would not move them over.
-template <int ahead, class Get, class Put>
-__device__ __forceinline__ void bring(int n, Get&& get, Put&& put) {
-  for (int begin = static_cast<int>(threadIdx.x); begin < n; begin += ahead * threads) {
-    decltype(get(0)) v[ahead];
-#pragma unroll
-    for (int u = 0; u < ahead; ++u)
-      if (begin + u * threads < n) v[u] = get(begin + u * threads);
-#pragma unroll
-    for (int u = 0; u < ahead; ++u)
-      if (begin + u * threads < n) put(begin + u * threads, v[u]);
-  }
-}
-
 /// Loads rows from step `first` of sequence b, channels from c, transposed; zeros outside of the sequence.
 __device__ void load_rows(const Forward& a, int b, int length, int first, int c, int rows, float* to, int stride) {
   const auto get = [&](int i) {

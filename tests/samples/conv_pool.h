@@ -24,7 +24,8 @@ struct Samples<ConvPoolForward> {
                                              {"pairs_of_just_48_KiB", 8, 70, 3, 7, 5, 3, 5, 0},
                                              {"looked_up_odd", 9, 6, 5, 3, 7, 1, 9, 1, false, 11},
                                              {"characters_of_301_words", 8, 301, 30, 3, 50, 1, 50, 0, true, 60},
-                                             {"many_longer_than_a_tile", 66, 131, 33, 6, 3, 2, 4, 1}};
+                                             {"many_longer_than_a_tile", 66, 131, 33, 6, 3, 2, 4, 1},
+                                             {"four_filters_in_turn", 7, 9, 13, 5, 55, 2, 60, 3}};
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
                                             {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},
                                             {"tc_56x64_128to128_W5", 56, 64, 128, 5, 128, 2, 128, 0},
