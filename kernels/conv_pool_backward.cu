@@ -1,14 +1,22 @@
-// Gradients of the fused convolution, from the winning positions alone: of filters by a block per filter and tap, of
-// the input by a block per one or two sequences, 64 steps and 32 channels. Every sum is cut by the shape alone and
-// added in a fixed order. No atomics.
+// Gradients of the fused convolution, from the winning positions alone: of filters by a block per tap of one or four
+// filters, of the input by a block per one or two sequences, 64 steps and 32 channels. Every sum is cut by the shape
+// alone and added in a fixed order. No atomics.
 #include "bib/ops/conv_pool.h"
 #include "kernels/conv_pool.h"
-#include "kernels/group.h"
+#include "kernels/elementwise.h"
 #include "kernels/reduce.h"
 
 namespace bib {
 namespace device {
 namespace {
+
+/// 2^bits filters next to each other, which threads take in turns.
+struct Filters {
+  int bits;
+  __host__ __device__ constexpr int count() const { return 1 << bits; }
+  __device__ int of(int i) const { return i & ((1 << bits) - 1); }
+  __device__ int rest(int i) const { return i >> bits; }
+};
 
 struct Backward {
   Input x;
@@ -18,54 +26,109 @@ struct Backward {
   float* turned;  // w with the channels of a filter side by side: [F,W,C]
   int T, B, C, W, F, Y, pad, column;
   bool add_d_x;
+  Filters filters;     // of a block of filter_gradients
+  bool wide;           // rows are read four channels at a time
   RowThreads threads;  // along the channels
-  unsigned blocks;     // one per filter and tap
+  unsigned blocks;     // one per so many filters and tap
 };
 
-/// What the sequences add to a filter's tap, whose winning rows are found for 256 sequences at a time; then the rows of
-/// threads are slices of these, added in their order.
-__global__ void __launch_bounds__(RowThreads::all, 4) filter_gradients(Group<Backward> group) {
+constexpr int threads = static_cast<int>(RowThreads::all);
+constexpr Filters one_filter{0}, four_filters{2};  // of a block: it reads and writes what lies side by side in w
+constexpr int enough_taps = 256;                   // of all filters, from which on a block takes four
+constexpr int sums_of_filter = threads * 4 + 8;    // four filters' sums meet no bank twice
+
+/// What a sequence adds to a filter: `factor` of this row of x; -1: nothing.
+struct alignas(8) Winner {
+  int row;
+  float factor;
+};
+struct Found {
+  Winner winner;
+  float d;
+};
+__device__ Found find(const Backward& a, int b, int f, int tap) {
+  if (f >= a.F) return {{-1, 0}, 0};
+  const int p = a.where[static_cast<std::int64_t>(b) * a.F + f], t = p + tap - a.pad, length = a.lengths[b];
+  const float d_y = a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f], d = p < 0 ? 0.0f : d_y;
+  const int row = p >= 0 && t >= 0 && t < length ? a.x.index(t, b) : -1;
+  return {{row, row < 0 ? 0.0f : d}, d};
+}
+
+/// Sums of N channels, of a filter, by the threads of a row for a slice of the sequences.
+template <int N>
+__device__ __forceinline__ void add_winners(const Backward& a, const Winner* winners, int count, int c, float* to) {
+  Floats<N> sum{};
+#pragma unroll 8
+  for (int j = a.threads.row(); j < count; j += a.threads.rows()) {
+    const Winner winner = winners[j];
+    const Floats<N> x = winner.row < 0 ? Floats<N>{} : load<N>(a.x.at(winner.row) + c);
+    for (int n = 0; n < N; ++n) sum[n] += winner.factor * x[n];
+  }
+  store(to, sum);
+}
+
+/// What the sequences add to a tap of one or four filters, whose winning rows are found for 256 sequences at a time;
+/// then the rows of threads are slices of these, added in their order.
+__global__ void __launch_bounds__(threads, 3) filter_gradients(Group<Backward> group) {
   after_previous();
-  SHARED(const float*, row, [RowThreads::all]);
-  SHARED(float, factor, [RowThreads::all]);
-  SHARED(float, sums, [RowThreads::all]);
+  SHARED(Winner, winners, [four_filters.count()][threads]);
+  SHARED(float, sums, [four_filters.count() * sums_of_filter]);
   const auto [a, block] = group.mine();
-  const int f = block % a.F, tap = block / a.F, thread = static_cast<int>(threadIdx.x);
-  const int x = a.threads.along(), y = a.threads.row(), width = a.threads.width(), slices = a.threads.rows();
-  float bias = 0;
-  for (int first = 0; first < a.B; first += static_cast<int>(RowThreads::all)) {
-    const int b = first + thread, count = min(static_cast<int>(RowThreads::all), a.B - first);
-    if (b < a.B) {
-      const int p = a.where[static_cast<std::int64_t>(b) * a.F + f], t = p + tap - a.pad;
-      const float d = p < 0 ? 0.0f : a.d_y[static_cast<std::int64_t>(b) * a.Y + a.column + f];
-      const float* from = p >= 0 && t >= 0 && t < a.lengths[b] ? a.x.row(t, b) : nullptr;
-      row[thread] = from;
-      factor[thread] = from ? d : 0.0f;
-      bias += d;
-    }
+  const Filters filters = a.filters;
+  const int groups = cover(a.F, filters.count()), f = block % groups * filters.count(), tap = block / groups;
+  const int thread = static_cast<int>(threadIdx.x), slices = a.threads.rows();
+  const int each = a.wide ? 4 : 1, width = a.threads.width() * each;
+  const auto there = [&](int i) { return f + filters.of(i) < a.F; };
+  const auto in_w = [&](int i, int begin) {
+    return (static_cast<std::int64_t>(tap) * a.C + begin + filters.rest(i)) * a.F + f + filters.of(i);
+  };
+  float bias = 0;  // of filter filters.of(thread)
+  for (int first = 0; first < a.B; first += threads) {
+    const int count = min(threads, a.B - first);
+    bring<2>(
+        count * filters.count(), [&](int i) { return find(a, first + filters.rest(i), f + filters.of(i), tap); },
+        [&](int i, const Found& found) {
+          winners[filters.of(i)][filters.rest(i)] = found.winner;
+          bias += found.d;
+        });
     __syncthreads();
     for (int begin = 0; begin < a.C; begin += width) {
-      const int c = begin + x;
-      float sum = 0;
-      if (c < a.C) {
-#pragma unroll 8
-        for (int j = y; j < count; j += slices) sum += factor[j] * (row[j] ? row[j][c] : 0.0f);
+      const int column = a.threads.along() * each, c = begin + column;
+      for (int g = 0; c < a.C && g < filters.count(); ++g) {
+        float* const to = sums + g * sums_of_filter + a.threads.row() * width + column;
+        if (a.wide) {
+          add_winners<4>(a, winners[g], count, c, to);
+        } else {
+          add_winners<1>(a, winners[g], count, c, to);
+        }
       }
-      sums[y * width + x] = sum;
       __syncthreads();
-      if (y == 0 && c < a.C) {
-        for (int i = 1; i < slices; ++i) sum += sums[i * width + x];
-        a.d_w[(static_cast<std::int64_t>(tap) * a.C + c) * a.F + f] += sum;
-      }
+      const auto sum_of = [&](int i) {
+        if (!there(i)) return make_float2(0, 0);
+        const float before = a.d_w[in_w(i, begin)];
+        const float* const slice = sums + filters.of(i) * sums_of_filter + filters.rest(i);
+        float sum = slice[0];
+#pragma unroll 2
+        for (int s = 1; s < slices; ++s) sum += slice[s * width];
+        return make_float2(before, sum);
+      };
+      bring<4>(min(width, a.C - begin) * filters.count(), sum_of, [&](int i, float2 sum) {
+        if (there(i)) a.d_w[in_w(i, begin)] = sum.x + sum.y;
+      });
       __syncthreads();
     }
   }
-  for (int c = thread; c < a.C; c += static_cast<int>(RowThreads::all))
-    a.turned[(static_cast<std::int64_t>(f) * a.W + tap) * a.C + c] =
-        a.w[(static_cast<std::int64_t>(tap) * a.C + c) * a.F + f];
+  bring<5>(
+      a.C * filters.count(), [&](int i) { return there(i) ? a.w[in_w(i, 0)] : 0.0f; },
+      [&](int i, float w) {
+        const std::int64_t to = static_cast<std::int64_t>(f + filters.of(i)) * a.W + tap;
+        if (there(i)) a.turned[to * a.C + filters.rest(i)] = w;
+      });
   if (tap != 0) return;
-  bias = block_sum(bias);
-  if (thread == 0) a.d_b[f] += bias;
+  for (int g = 0; g < filters.count(); ++g) {
+    const float sum = block_sum(filters.of(thread) == g ? bias : 0.0f);
+    if (thread == 0 && there(g)) a.d_b[f + g] += sum;
+  }
 }
 
 constexpr int filters_in_turn = 16;             // that a warp takes before the next one's
@@ -164,10 +227,9 @@ __global__ void input_gradients(Group<Backward> group) {
             steps = min(rows, shared.T - begin), tile = rows * warp_lanes;
   float* const column = sums + warp_id() * Sequences * tile + lane_id();
   for (int i = 0; i < Sequences * tile; i += warp_lanes) column[i] = 0;
-  using Filters = Turn<Sequences>;
-  const auto turn = [&](int op, int first) { return Filters(group, op, first, b, begin, steps); };
-  for (Filters now = turn(0, warp_id() * filters_in_turn); now.op < group.count;) {
-    const Filters next = turn(now.op, now.first + warps * filters_in_turn);  // is under way during this one
+  const auto turn = [&](int op, int first) { return Turn<Sequences>(group, op, first, b, begin, steps); };
+  for (Turn<Sequences> now = turn(0, warp_id() * filters_in_turn); now.op < group.count;) {
+    const Turn<Sequences> next = turn(now.op, now.first + warps * filters_in_turn);  // is under way during this one
     const Backward& a = group.of[now.op];
     const float* w = a.turned + static_cast<std::int64_t>(now.first) * a.W * a.C + min(c, a.C - 1);
     bool meets = false;
@@ -211,7 +273,10 @@ void on_cuda(Context& ctx, std::span<const ConvPoolBackward> ops) {
   std::vector<device::Backward> jobs;
   for (const ConvPoolBackward& op : ops) {
     const int W = op.w.dim(0), C = op.w.dim(1), F = op.w.dim(2);
-    jobs.push_back({.x = device::input_of(op),
+    const device::Input x = device::input_of(op);
+    const bool wide = C % 4 == 0 && device::aligned(x.rows);
+    const device::Filters filters = F * W >= device::enough_taps ? device::four_filters : device::one_filter;
+    jobs.push_back({.x = x,
                     .lengths = op.lengths.data,
                     .where = op.where.data,
                     .w = op.w.data,
@@ -229,8 +294,10 @@ void on_cuda(Context& ctx, std::span<const ConvPoolBackward> ops) {
                     .pad = op.pad,
                     .column = op.column,
                     .add_d_x = op.add_d_x,
-                    .threads = device::row_threads(C, 8),
-                    .blocks = static_cast<unsigned>(F * W)});
+                    .filters = filters,
+                    .wide = wide,
+                    .threads = device::row_threads(wide ? C / 4 : C, 8),
+                    .blocks = static_cast<unsigned>(device::cover(F, filters.count()) * W)});
   }
   constexpr std::string_view name = ConvPoolBackward::name;
   const std::span<const device::Backward> all(jobs);
