@@ -144,6 +144,64 @@ TEST_F(CrfOnDevice, a_score_that_is_nan_makes_no_span_certain) {
   EXPECT_NEAR(op.probability[1], on_device[1], 1e-5);
 }
 
+/// Viterbi in so many words: the lowest of the best tags, and a sum that is NaN is no way.
+std::vector<int> best_path(const CrfProblem& p, int b) {
+  const int n = p.lengths[b];
+  const auto best = [&](const std::vector<real>& sums) {
+    int at = 0;
+    real top = forbidden;
+    for (int i = 0; i < p.K; ++i)
+      if (sums[i] > top) top = sums[i], at = i;
+    return std::pair{at, top};
+  };
+  std::vector<real> now(p.K);
+  std::vector<std::vector<int>> from(n, std::vector<int>(p.K));
+  for (int t = 0; t < n; ++t) {
+    const std::vector<real> before = now;
+    for (int j = 0; j < p.K; ++j) {
+      std::vector<real> sums(p.K);
+      for (int i = 0; i < p.K; ++i) sums[i] = before[i] + p.transition[i][j];
+      real into = p.first[j];
+      if (t > 0) std::tie(from[t][j], into) = best(sums);
+      now[j] = into + p.scores[t][b][j];
+    }
+  }
+  for (int k = 0; k < p.K; ++k) now[k] += p.last[k];
+  std::vector<int> tags(n);
+  for (int t = n - 1, tag = best(now).first; t >= 0; tag = from[t][tag], --t) tags[t] = tag;
+  return tags;
+}
+
+TEST_F(CrfOnDevice, ties_go_to_the_lower_tag_and_a_score_that_is_nan_is_no_way) {
+  for (const int K : {1, 2, 5, 31, 32, 33}) {
+    p_ = CrfProblem(m_, 9, 40, K, 1);
+    const auto to_integers = [](auto v) {
+      for (std::int64_t i = 0; i < v.size(); ++i) v.data[i] = std::round(v.data[i]);
+    };
+    to_integers(p_.scores), to_integers(p_.transition), to_integers(p_.first), to_integers(p_.last);
+    p_.forbid(m_);
+    for (int b = 1; b < p_.B; b += 2)
+      for (int t = 0; t < p_.T; ++t) {
+        if (b % 4 == 1 && t % 3 != 0) p_.scores[t][b][0] = std::numeric_limits<real>::quiet_NaN();
+        if (b % 4 == 3) p_.scores[t][b][(b + t) % K] = forbidden;
+      }
+    const CrfDecode op = p_.with(CrfDecode{.tags = m_.output<int>({p_.T, p_.B}), .score = m_.output({p_.B})});
+    Placed<CrfDecode> placed(*ctx_, op, Prefill::random);
+    placed.run();
+    const std::vector<int> tags = download(*ctx_, placed.op().tags);
+    const std::vector<real> scores = download(*ctx_, placed.op().score);
+    for (int b = 0; b < p_.B; ++b) {
+      const std::vector<int> path = best_path(p_, b);
+      const double score = path_score(p_, b, path);
+      EXPECT_TRUE(scores[b] == score || (std::isnan(scores[b]) && std::isnan(score)))
+          << K << " tags, sequence " << b << ": " << scores[b] << " and " << score;
+      for (int t = 0; t < p_.T; ++t)
+        EXPECT_EQ(tags[t * p_.B + b], t < p_.lengths[b] && score != forbidden ? path[t] : -1)
+            << K << " tags, sequence " << b << ", step " << t;
+    }
+  }
+}
+
 TEST_F(CrfOnDevice, more_sequences_than_blocks) {
   p_ = CrfProblem(m_, 3, 520, 4, 2);  // some blocks take two, here and there annotated
   const CrfLoss op = loss();
