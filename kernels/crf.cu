@@ -181,7 +181,8 @@ __device__ void add_pairs(const Sums& s, const Loss& a, int b, bool first, doubl
   for (int q = 0; q < rows; ++q) {
     const int item = (top + q) * K + j;
     if (top + q >= K || j >= K) continue;
-    to[item] = (first ? 0.0 : to[item]) + a.weight[b] * (sum[q] * s.weights.forward[item] - gold[item]);
+    to[item] = (first ? 0.0 : to[item]) +
+               a.weight[b] * (sum[q] * s.weights.forward[(top + q) * s.weights.stride + j] - gold[item]);
   }
 }
 
@@ -255,7 +256,7 @@ struct KeepWeights {
   __device__ void operator()(const Sums& s, int b, bool) const {
     if (b != 0 || s.weights.forward == forward) return;
     for (int i = static_cast<int>(threadIdx.x); i < s.batch.K * s.batch.K; i += static_cast<int>(blockDim.x))
-      forward[i] = s.weights.forward[i];
+      forward[i] = s.weights.forward[i / s.batch.K * s.weights.stride + i % s.batch.K];
   }
 };
 
