@@ -12,7 +12,8 @@
 
 namespace bib::device::crf {
 
-constexpr double widest = 100, smallest = 1e-200, smallest_sum = 1e-250, negligible = 40;  // as on the CPU
+constexpr float widest = 100;
+constexpr double smallest = 1e-200, smallest_sum = 1e-250, negligible = 40;  // as on the CPU
 constexpr double ln2 = 0.69314718055994531;
 
 /// Doubles from one buffer of a row to the other: they stay aligned to 16 bytes.
@@ -31,6 +32,7 @@ __device__ double block_fold(double v, F&& f) {
 }
 
 __device__ inline double smaller(double a, double b) { return a < b ? a : b; }
+__device__ inline float smaller_float(float a, float b) { return fminf(a, b); }
 
 /// What is taken out of scores whose maximum this is: of forbidden ones nothing.
 __device__ inline float finite_or_0(float top) { return isinf(top) ? 0.0f : top; }
@@ -56,14 +58,13 @@ __device__ __forceinline__ double exp_of_near(double y) {
   return __hiloint2double(__double2hiint(e) + __double2loint(shifted) * (1 << 20), __double2loint(e));
 }
 
-/// exp(x - top), 0 beyond `widest`; takes note of the smallest distance that is dropped, which is beyond all where a
-/// score is NaN or infinite: that is for log space.
-__device__ __forceinline__ double exponential(float x, float top, double& dropped) {
-  const double y = static_cast<double>(x) - top;
-  const bool below = x <= top, near = below & (y >= -widest);
-  const double distance = below ? -y : -INFINITY;
-  dropped = smaller(dropped, near ? INFINITY : distance);
-  const double e = exp_of_near(near ? y : 0);
+/// exp(x - top), 0 beyond `widest`; takes note of the smallest distance that is dropped (to a float's rounding, where
+/// only multiples of 1 matter), which is beyond all where a score is NaN or infinite: that is for log space.
+__device__ __forceinline__ double exponential(float x, float top, float& dropped) {
+  const float distance = top - x;
+  const bool near = distance >= 0 && distance <= widest;
+  dropped = fminf(dropped, near ? INFINITY : (distance > 0 ? distance : -INFINITY));
+  const double e = exp_of_near(static_cast<double>(near ? x : top) - top);
   const int kept = near ? ~0 : 0;  // of its bits: a choice between e and 0 would become a branch around all of it
   return __hiloint2double(__double2hiint(e) & kept, __double2loint(e) & kept);
 }
@@ -72,7 +73,7 @@ __device__ __forceinline__ double exponential(float x, float top, double& droppe
 __device__ inline void exponentials_of_weights(const Batch& a, const Weights& w) {
   const std::int64_t size = static_cast<std::int64_t>(a.K) * a.K;
   const float top = block_top(a.transition, size), first = block_top(a.first, a.K), last = block_top(a.last, a.K);
-  double dropped = INFINITY;
+  float dropped = INFINITY;
   for (std::int64_t i = threadIdx.x; i < size; i += blockDim.x) {
     const double e = exponential(a.transition[i], top, dropped);
     w.forward[i] = e;
@@ -82,24 +83,25 @@ __device__ inline void exponentials_of_weights(const Batch& a, const Weights& w)
     w.exp_first[k] = exponential(a.first[k], first, dropped);
     w.exp_last[k] = exponential(a.last[k], last, dropped);
   }
-  dropped = block_fold(dropped, smaller);
+  const double least_dropped = block_fold(dropped, smaller);
   if (threadIdx.x != 0) return;
   w.tops[0] = top;
   w.tops[1] = first;
   w.tops[2] = last;
-  w.tops[3] = dropped;
+  w.tops[3] = least_dropped;
 }
 
 /// One warp: step t of sequence b.
 __device__ inline void exponentials_of_emissions(const Batch& a, const Lattice& l, int t, int b) {
   const int row = t * a.B + b;
   const float* x = a.scores + static_cast<std::int64_t>(row) * a.K;
-  double most = -INFINITY, dropped = INFINITY;
+  double most = -INFINITY;
+  float dropped = INFINITY;
   for (int k = lane_id(); k < a.K; k += warp_lanes) most = larger(most, x[k]);
   const float top = finite_or_0(static_cast<float>(warp_fold(most, larger)));
   for (int k = lane_id(); k < a.K; k += warp_lanes)
     l.emission[static_cast<std::int64_t>(row) * a.K + k] = exponential(x[k], top, dropped);
-  dropped = warp_fold(dropped, smaller);
+  dropped = warp_fold(dropped, smaller_float);
   if (lane_id() != 0) return;
   l.top[row] = top;
   l.dropped[row] = dropped;

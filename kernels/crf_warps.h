@@ -25,7 +25,7 @@ __device__ __forceinline__ float warp_top(float x) { return finite_or_0(from_ord
 /// What was taken out of the transition scores, and by warp the smallest distance dropped.
 struct Tops {
   float transition, first, last;
-  double dropped[sequence_warps];
+  float dropped[sequence_warps];
 };
 
 /// All threads of the block; they have to meet before they read the results. w and tops are shared memory.
@@ -51,7 +51,7 @@ __device__ void exponentials_in_block(const Batch& a, const Weights& w, Tops& to
 #pragma unroll
   for (int i = 0; i < sequence_warps; ++i) key = max(key, of_warp[i]);
   const float top = finite_or_0(from_ordered(key)), top_of_first = warp_top(first), top_of_last = warp_top(last);
-  double dropped = INFINITY;
+  float dropped = INFINITY;
 #pragma unroll
   for (int q = 0; q < rows; ++q) {
     const int i = warp + q * sequence_warps;
@@ -60,7 +60,7 @@ __device__ void exponentials_in_block(const Batch& a, const Weights& w, Tops& to
   }
   const double of_first = exponential(first, top_of_first, dropped), of_last = exponential(last, top_of_last, dropped);
   if (warp == 0 && mine) w.exp_first[me] = of_first, w.exp_last[me] = of_last;
-  dropped = warp_fold(dropped, smaller);
+  dropped = warp_fold(dropped, smaller_float);
   if (me == 0) tops.dropped[warp] = dropped;
   if (threadIdx.x == 0) tops.transition = top, tops.first = top_of_first, tops.last = top_of_last;
 }
@@ -68,7 +68,7 @@ __device__ void exponentials_in_block(const Batch& a, const Weights& w, Tops& to
 /// What a warp has found in its steps: tops taken out, by variant; the smallest distance dropped; steps with a tag.
 struct Found {
   double tops[2];
-  double dropped;
+  float dropped;
   int annotated;
 };
 
@@ -117,7 +117,7 @@ __device__ inline Found exponentials_in_warp(const Sums& s, int b) {
     for (int q = 0; q < at_once; ++q)
       if (t + q < n && mine) partial[q * a.K] = e[q];
   }
-  found.dropped = warp_fold(found.dropped, smaller);
+  found.dropped = warp_fold(found.dropped, smaller_float);
   return found;
 }
 
@@ -132,10 +132,11 @@ __device__ inline double scaled_log_z(const Sums& s, const Tops& tops, const Fou
                                       double next, int exponent, bool lost) {
   const int me = lane_id();
   const double total = warp_sum(me < s.batch.K ? next * s.weights.exp_last[me] : 0.0);
-  double taken = 0, dropped = INFINITY;
+  double taken = 0;
+  float dropped = INFINITY;
   for (int w = 0; w < sequence_warps; ++w) {
     taken += found[w].tops[variant];
-    dropped = smaller(dropped, smaller(found[w].dropped, tops.dropped[w]));
+    dropped = fminf(dropped, fminf(found[w].dropped, tops.dropped[w]));
   }
   const double relative = log(total) + exponent * ln2;
   const bool sound =

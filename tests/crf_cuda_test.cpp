@@ -202,6 +202,41 @@ TEST_F(CrfOnDevice, ties_go_to_the_lower_tag_and_a_score_that_is_nan_is_no_way) 
   }
 }
 
+/// As on the CPU: two halves that no transition joins, the first ahead at both ends, the second by more in between.
+TEST_F(CrfOnDevice, a_path_lost_from_both_ends_is_not_lost) {
+  for (const int K : {2, 33})
+    for (const real step : {real(20), real(90)}) {
+      const int block = 400 / static_cast<int>(step), T = 5 * block;
+      p_ = CrfProblem(m_, T, 1, K, 0);
+      p_.lengths[0] = T;
+      for (int i = 0; i < K; ++i)
+        for (int j = 0; j < K; ++j) p_.transition[i][j] = i == j ? 0 : forbidden;
+      for (int t = 0; t < T; ++t) p_.scores[t][0][t / block == 0 || t / block == 4 ? 0 : 1] = step;
+      const CrfMarginals op = p_.with(CrfMarginals{.log_z = m_.output({1}), .marginals = m_.output({p_.T, 1, p_.K})});
+      Placed<CrfMarginals> placed(*ctx_, op, Prefill::random);
+      placed.run();
+      EXPECT_NEAR(download(*ctx_, placed.op().log_z)[0], 3. * block * step, 1e-3);
+      const std::vector<real> marginals = download(*ctx_, placed.op().marginals);
+      for (int t = 0; t < T; ++t) ASSERT_EQ(marginals[t * K + 1], 1) << K << " tags, step " << t;
+    }
+}
+
+TEST_F(CrfOnDevice, scores_that_are_no_numbers_are_noticed_by_any_lane) {
+  for (const real bad : {std::numeric_limits<real>::quiet_NaN(), std::numeric_limits<real>::infinity()})
+    for (int k = 0; k < 3; ++k) {
+      p_ = CrfProblem(m_, 4, 3, 3, 1);
+      p_.lengths[0] = p_.lengths[1] = 4;
+      p_.scores[2][1][k] = bad;
+      const CrfMarginals op =
+          p_.with(CrfMarginals{.log_z = m_.output({p_.B}), .marginals = m_.output({p_.T, p_.B, p_.K})});
+      Placed<CrfMarginals> placed(*ctx_, op, Prefill::random);
+      placed.run();
+      const std::vector<real> log_z = download(*ctx_, placed.op().log_z);
+      EXPECT_TRUE(std::isfinite(log_z[0]));
+      EXPECT_FALSE(std::isfinite(log_z[1])) << bad << " of tag " << k;
+    }
+}
+
 TEST_F(CrfOnDevice, more_sequences_than_blocks) {
   p_ = CrfProblem(m_, 3, 520, 4, 2);  // some blocks take two, here and there annotated
   const CrfLoss op = loss();
