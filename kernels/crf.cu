@@ -80,26 +80,25 @@ __device__ void refuse(CrfFault* to, const CrfFault& fault) {
 /// d_scores of sequence b, a warp eight steps at once. All threads of a block.
 __device__ void write_score_gradients(const Sums& s, int b, Kind kind, double w, float* d_scores) {
   const Batch& batch = s.batch;
-  const int n = kind == Kind::none ? 0 : batch.lengths[b], K = batch.K;
-  const std::int64_t step = static_cast<std::int64_t>(batch.B) * K;
-  for (int t = at_once * warp_id(); t < batch.T; t += at_once * static_cast<int>(blockDim.x) / warp_lanes)
+  const int T = batch.T, n = kind == Kind::none ? 0 : batch.lengths[b], K = batch.K;
+  const bool partial = kind == Kind::partial;
+  for (int t = at_once * warp_id(); t < T; t += at_once * static_cast<int>(blockDim.x) / warp_lanes)
     for (int k = lane_id(); k < K; k += warp_lanes) {
       const double* all = s.lattice.beta + s.row(0, b, t) + k;
       const double* agreeing = s.lattice.beta + s.row(1, b, t) + k;
+      const int* tags = batch.tags + static_cast<std::int64_t>(t) * batch.B + b;
+      float* to = d_scores + batch.at(t, b, k);
       double p[at_once], less[at_once];
       int tag[at_once];
 #pragma unroll
-      for (int q = 0; q < at_once; ++q) {
-        p[q] = t + q < n ? all[static_cast<std::int64_t>(q) * K] : 0.0;
-        less[q] = t + q < n && kind == Kind::partial ? agreeing[static_cast<std::int64_t>(q) * K] : 0.0;
-        tag[q] = t + q < n && kind == Kind::full ? batch.raw_tag(t + q, b) : -1;
+      for (int q = 0; q < at_once; ++q, all += K, agreeing += K, tags += batch.B) {
+        p[q] = t + q < n ? *all : 0.0;
+        less[q] = t + q < n && partial ? *agreeing : 0.0;
+        tag[q] = t + q < n && !partial ? *tags : -1;
       }
-      float* const to = d_scores + batch.at(t, b, k);
 #pragma unroll
-      for (int q = 0; q < at_once; ++q) {
-        if (t + q >= batch.T) break;
-        to[q * step] = static_cast<float>(w * (p[q] - (tag[q] == k ? 1.0 : less[q])));
-      }
+      for (int q = 0; q < at_once; ++q, to += static_cast<std::int64_t>(batch.B) * K)
+        if (t + q < T) *to = static_cast<float>(w * (p[q] - (tag[q] == k ? 1.0 : less[q])));
     }
 }
 

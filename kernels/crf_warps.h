@@ -212,7 +212,8 @@ __device__ void chain_in_warp(const Sums& s, const Tops& tops, const Found* foun
 }
 
 /// Turns beta into marginals and divides alpha by the sum of alpha beta of its step; whether every sum was large
-/// enough. All threads of the block.
+/// enough. Lanes that meet for the sums share the steps out: lanes 4q to 4q + 3 end with that of step q, so that a warp
+/// divides once. All threads of the block.
 __device__ inline bool normalise_in_warps(const Sums& s, int variant, int b) {
   static_assert(at_once == 8);
   const int n = s.batch.lengths[b], K = s.batch.K, me = lane_id();
@@ -228,7 +229,6 @@ __device__ inline bool normalise_in_warps(const Sums& s, int variant, int b) {
     }
 #pragma unroll
     for (int q = 0; q < at_once; ++q) part[q] = both[q] *= alpha[q];
-      // Lanes that meet share the steps out: lanes 4q to 4q + 3 end with the sum of step q, and divide once for all.
 #pragma unroll
     for (int half = at_once / 2; half > 0; half /= 2) {
       const bool upper = me & half * 4;

@@ -221,6 +221,22 @@ TEST_F(CrfOnDevice, a_path_lost_from_both_ends_is_not_lost) {
     }
 }
 
+/// Each too unlikely to be kept, but so many that together they outweigh the one path that is.
+TEST_F(CrfOnDevice, a_crowd_of_dropped_paths_is_not_lost) {
+  for (const int K : {16, 32, 33}) {
+    const int T = 40;
+    const real drop = -101;
+    p_ = CrfProblem(m_, T, 1, K, 0);
+    p_.lengths[0] = T;
+    for (int k = 1; k < K; ++k) p_.scores[0][0][k] = drop, p_.transition[0][k] = p_.transition[k][0] = forbidden;
+    const CrfMarginals op = p_.with(CrfMarginals{.log_z = m_.output({1}), .marginals = m_.output({T, 1, K})});
+    Placed<CrfMarginals> placed(*ctx_, op, Prefill::random);
+    placed.run();
+    EXPECT_NEAR(download(*ctx_, placed.op().log_z)[0], T * std::log(K - 1.) + drop, 1e-3) << K;
+    EXPECT_NEAR(download(*ctx_, placed.op().marginals)[(T - 1) * K + 1], 1 / (K - 1.), 1e-4) << K;
+  }
+}
+
 TEST_F(CrfOnDevice, scores_that_are_no_numbers_are_noticed_by_any_lane) {
   for (const real bad : {std::numeric_limits<real>::quiet_NaN(), std::numeric_limits<real>::infinity()})
     for (int k = 0; k < 3; ++k) {

@@ -141,6 +141,7 @@ struct Samples<CrfDecode> {
                                         {"odd_tails", 7, 5, 9, true},
                                         {"ner_15_types", 12, 35, 31, true},
                                         {"past_two_registers", 5, 3, 61},
+                                        {"one_step_of_many_tags", 1, 2, 40},
                                         {"pointers_of_just_48_KiB", 795, 1, 61},  // with what else a block holds, more
                                         {"pointers_of_over_64_KiB", 640, 1, 101},
                                         {"long", 150, 2, 5, true},
