@@ -5,6 +5,7 @@
 #include "bib/ops/crf.h"
 #include "kernels/crf_sums.h"
 #include "kernels/elementwise.h"
+#include "kernels/mma.h"
 #include "kernels/reduce.h"
 
 namespace bib {
@@ -76,10 +77,35 @@ __device__ void refuse(CrfFault* to, const CrfFault& fault) {
   *const_cast<volatile int*>(&to->kind) = fault.kind;  // last: the host may be looking already
 }
 
+/// d_scores of sequence b, a warp eight steps at once. All threads of a block.
+__device__ void write_score_gradients(const Sums& s, int b, Kind kind, double w, float* d_scores) {
+  const Batch& batch = s.batch;
+  const int T = batch.T, n = kind == Kind::none ? 0 : batch.lengths[b], K = batch.K;
+  const bool partial = kind == Kind::partial;
+  for (int t = at_once * warp_id(); t < T; t += at_once * static_cast<int>(blockDim.x) / warp_lanes)
+    for (int k = lane_id(); k < K; k += warp_lanes) {
+      const double* all = s.lattice.beta + s.row(0, b, t) + k;
+      const double* agreeing = s.lattice.beta + s.row(1, b, t) + k;
+      const int* tags = batch.tags + static_cast<std::int64_t>(t) * batch.B + b;
+      float* to = d_scores + batch.at(t, b, k);
+      double p[at_once], less[at_once];
+      int tag[at_once];
+#pragma unroll
+      for (int q = 0; q < at_once; ++q, all += K, agreeing += K, tags += batch.B) {
+        p[q] = t + q < n ? *all : 0.0;
+        less[q] = t + q < n && partial ? *agreeing : 0.0;
+        tag[q] = t + q < n && !partial ? *tags : -1;
+      }
+#pragma unroll
+      for (int q = 0; q < at_once; ++q, to += static_cast<std::int64_t>(batch.B) * K)
+        if (t + q < T) *to = static_cast<float>(w * (p[q] - (tag[q] == k ? 1.0 : less[q])));
+    }
+}
+
 /// All threads of a block: loss and d_scores of sequence b.
 __device__ void write_loss(const Sums& s, const Loss& a, int b) {
   const Batch& batch = s.batch;
-  const int n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x);
+  const int n = batch.lengths[b], me = static_cast<int>(threadIdx.x);
   const Kind kind = a.kind(s, b);
   const double w = a.weight[b];
   double gold = 0;
@@ -104,15 +130,7 @@ __device__ void write_loss(const Sums& s, const Loss& a, int b) {
     }
   }
   if (!a.d_scores) return;
-  for (int i = me; i < batch.T * K; i += static_cast<int>(blockDim.x)) {
-    const int t = i / K, k = i % K;
-    double d = 0;
-    if (t < n && kind != Kind::none) {
-      d = s.marginal(0, b, t, k);
-      d -= kind == Kind::partial ? s.marginal(1, b, t, k) : static_cast<double>(batch.tag(t, b) == k);
-    }
-    a.d_scores[batch.at(t, b, k)] = static_cast<float>(w * d);
-  }
+  write_score_gradients(s, b, kind, w, a.d_scores);
 }
 
 /// What sequence b adds to the gradient of transition i, j.
@@ -135,22 +153,20 @@ __device__ double pair_gradient(const Sums& s, const Loss& a, int b, int i, int 
   return a.weight[b] * sum;
 }
 
-/// What sequence b adds to `item` of the sums: pair of tags i, j = item, or as row K a first tag and as row K + 1 a
-/// last one, whose gradients are those of the scores there.
-__device__ double gradient(const Sums& s, const Loss& a, int b, int item) {
-  const int K = s.batch.K, i = item / K, j = item % K, n = s.batch.lengths[b];
-  if (i < K) return pair_gradient(s, a, b, i, j);
-  return n > 0 ? a.d_scores[s.batch.at(i == K ? 0 : n - 1, b, j)] : 0.0;
+/// What it adds to that of first (`ends` 0) or last tag j: the gradient of that score.
+__device__ double end_gradient(const Sums& s, const Loss& a, int b, int ends, int j) {
+  const int n = s.batch.lengths[b];
+  return n > 0 ? a.d_scores[s.batch.at(ends == 0 ? 0 : n - 1, b, j)] : 0.0;
 }
 
-/// Up to 32 tags, all threads of a block: to[i][j] = (`first`) or += the gradients of pairs of tags. Warp w takes the
-/// rows i from rows * w on, a lane the column j, and sums over time in registers.
+/// Up to 32 tags, all threads of a block: to[i][j] = (`first`) or += the gradients of pairs of tags. Summed over time
+/// that is a product of alpha, transposed, and what is ahead; warp w takes its rows 8w to 8w + 7, 16 steps at once.
 __device__ void add_pairs(const Sums& s, const Loss& a, int b, bool first, double* to) {
-  constexpr int rows = most_lanes / (static_cast<int>(sequence_threads) / warp_lanes);
+  constexpr int rows = most_lanes / sequence_warps, columns = most_lanes / 8, groups = 4;
+  static_assert(rows == 8);
   SHARED(int, gold, [most_lanes * most_lanes]);
   const Batch& batch = s.batch;
-  const int n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x), j = lane_id(),
-            top = rows * warp_id();
+  const int n = batch.lengths[b], K = batch.K, me = static_cast<int>(threadIdx.x);
   const Kind kind = a.kind(s, b);
   const int variants = kind == Kind::partial ? 2 : 1;
   bool scaled = kind != Kind::none;
@@ -164,25 +180,37 @@ __device__ void add_pairs(const Sums& s, const Loss& a, int b, bool first, doubl
   __syncthreads();
   for (int t = me; kind == Kind::full && t + 1 < n; t += static_cast<int>(sequence_threads))
     atomicAdd(gold + batch.tag(t, b) * K + batch.tag(t + 1, b), 1);
-  double sum[rows] = {};
-  for (int v = 0; v < variants; ++v) {
-    const double* alpha = s.lattice.alpha + s.row(v, b, 0);
-    const double* ahead = s.lattice.ahead + s.row(v, b, 1);
-#pragma unroll 2
-    for (int t = 0; t + 1 < n; ++t, alpha += K, ahead += K) {
-      double next = j < K ? ahead[j] : 0.0;
-      if (v == 1) next = -next;
+  const int g = lane_id() / 4, q = lane_id() % 4, i = rows * warp_id() + g;
+  double sum[columns][2] = {};
+  for (int v = 0; v < variants && rows * warp_id() < K; ++v) {
+    const double* alpha = s.lattice.alpha + s.row(v, b, q) + i;
+    const double* ahead = s.lattice.ahead + s.row(v, b, q + 1) + g;
+    for (int t = 0; t + 1 < n; t += 4 * groups) {
+      double x[groups], y[groups][columns];
 #pragma unroll
-      for (int q = 0; q < rows; ++q) sum[q] += (top + q < K ? alpha[top + q] : 0.0) * next;
+      for (int u = 0; u < groups; ++u) {
+        const bool here = t + 4 * u + q + 1 < n;
+        const int at = (t + 4 * u) * K;
+        x[u] = here && i < K ? alpha[at] : 0.0;
+#pragma unroll
+        for (int j = 0; j < columns; ++j) y[u][j] = here && 8 * j + g < K ? ahead[at + 8 * j] : 0.0;
+      }
+#pragma unroll
+      for (int u = 0; u < groups; ++u)
+#pragma unroll
+        for (int j = 0; j < columns; ++j) mma_f64(sum[j], v == 0 ? x[u] : -x[u], y[u][j]);
     }
   }
   __syncthreads();
 #pragma unroll
-  for (int q = 0; q < rows; ++q) {
-    const int item = (top + q) * K + j;
-    if (top + q >= K || j >= K) continue;
-    to[item] = (first ? 0.0 : to[item]) + a.weight[b] * (sum[q] * s.weights.forward[item] - gold[item]);
-  }
+  for (int j = 0; j < columns; ++j)
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const int column = 8 * j + 2 * q + c, item = i * K + column;
+      if (i >= K || column >= K) continue;
+      const double pairs = sum[j][c] * s.weights.forward[i * s.weights.stride + column] - gold[item];
+      to[item] = (first ? 0.0 : to[item]) + a.weight[b] * pairs;
+    }
 }
 
 /// Up to 32 tags: everything of a sequence; the groups' sums are those of the blocks.
@@ -196,7 +224,7 @@ struct LossAndSums {
     add_pairs(s, a, b, first, sums);
     __syncthreads();
     for (int item = K * K + static_cast<int>(threadIdx.x); item < size; item += static_cast<int>(sequence_threads))
-      sums[item] = (first ? 0.0 : sums[item]) + gradient(s, a, b, item);
+      sums[item] = (first ? 0.0 : sums[item]) + end_gradient(s, a, b, item / K - K, item % K);
   }
 };
 struct LossAlone {
@@ -210,9 +238,10 @@ __global__ void group_sums(Sums s, Loss a) {
   const int K = s.batch.K, group = static_cast<int>(blockIdx.y);
   const std::int64_t size = static_cast<std::int64_t>(K + 2) * K, item = global_thread();
   if (item >= size) return;
+  const int i = static_cast<int>(item) / K, j = static_cast<int>(item) % K;
   double sum = 0;
   for (int b = first_of(s.batch, group, a.groups); b < first_of(s.batch, group + 1, a.groups); ++b)
-    sum += gradient(s, a, b, static_cast<int>(item));
+    sum += i < K ? pair_gradient(s, a, b, i, j) : end_gradient(s, a, b, i - K, j);
   a.partial[group * size + item] = sum;
 }
 
@@ -242,10 +271,17 @@ struct WriteMarginals {
   __device__ void operator()(const Sums& s, int b, bool) const {
     const int n = s.batch.lengths[b], K = s.batch.K;
     if (threadIdx.x == 0) log_z[b] = static_cast<float>(s.lattice.log_z[b]);
-    for (int i = static_cast<int>(threadIdx.x); i < s.batch.T * K; i += static_cast<int>(blockDim.x)) {
-      const int t = i / K, k = i % K;
-      marginals[s.batch.at(t, b, k)] = t < n ? static_cast<float>(s.marginal(0, b, t, k)) : 0.0f;
-    }
+    const std::int64_t step = static_cast<std::int64_t>(s.batch.B) * K;
+    for (int t = at_once * warp_id(); t < s.batch.T; t += at_once * static_cast<int>(blockDim.x) / warp_lanes)
+      for (int k = lane_id(); k < K; k += warp_lanes) {
+        const double* from = s.lattice.beta + s.row(0, b, t) + k;
+        double p[at_once];
+#pragma unroll
+        for (int q = 0; q < at_once; ++q) p[q] = t + q < n ? from[static_cast<std::int64_t>(q) * K] : 0.0;
+#pragma unroll
+        for (int q = 0; q < at_once; ++q)
+          if (t + q < s.batch.T) marginals[s.batch.at(t, b, k) + q * step] = static_cast<float>(p[q]);
+      }
   }
 };
 
@@ -255,7 +291,7 @@ struct KeepWeights {
   __device__ void operator()(const Sums& s, int b, bool) const {
     if (b != 0 || s.weights.forward == forward) return;
     for (int i = static_cast<int>(threadIdx.x); i < s.batch.K * s.batch.K; i += static_cast<int>(blockDim.x))
-      forward[i] = s.weights.forward[i];
+      forward[i] = s.weights.forward[i / s.batch.K * s.weights.stride + i % s.batch.K];
   }
 };
 

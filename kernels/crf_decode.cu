@@ -1,9 +1,11 @@
-// Viterbi and k-best, one block per sequence, one launch for all steps: a thread keeps the best way into each of its
-// tags; the scores of a step pass through shared memory, two buffers in turns, one barrier a step. Back-pointers stay
-// in shared memory where they fit; one thread walks them back and leaves the path where it has been, then all threads
-// write it and add up its score. Ties go to the lower tag: previous tags are tried in rising order (in a warp, four
-// runs of them side by side, which are then compared in their order) and only a better one replaces. Sums on the way
+// Viterbi and k-best, one block per sequence, one launch for all steps: a thread finds the best way into each of its
+// tags; the scores of a step pass through shared memory, one barrier a step. Ties go to the lower tag. Sums on the way
 // are those of the CPU, term by term, so equal scores are equal on both.
+// Up to 32 tags a block is a warp that keeps every step's scores and the best sum into each tag, not where that came
+// from: a maximum alone is a third of the work. On the way back lane i adds up its way into the path's tag once more,
+// and the lowest lane whose sum is the best one, to the bit, is where the path came from.
+// Beyond, back-pointers stay in shared memory where they fit; one thread walks them back and leaves the path where it
+// has been. Then all threads write the path and add up its score.
 #include "bib/ops/crf.h"
 #include "kernels/device.h"
 #include "kernels/launch.h"
@@ -13,7 +15,8 @@ namespace bib {
 namespace device {
 namespace {
 
-constexpr int small = 32;  // tags up to which a warp does, each lane with its column of the transitions in registers
+constexpr int small = warp_lanes;  // tags up to which a warp does, a lane each
+constexpr int early_steps = 4;     // by which a warp reads scores early
 
 struct Chain {
   const float* scores;
@@ -23,12 +26,12 @@ struct Chain {
   __device__ float score(int t, int b, int k) const { return scores[(static_cast<std::int64_t>(t) * B + b) * K + k]; }
 };
 
-template <class Pointer>
+template <class Kept>
 struct Decode {
   Chain chain;
   int* tags;
   float* score;
-  Pointer* back;  // [B,T,K] when shared memory is too small, else null
+  Kept* kept;  // what is kept of every step, when shared memory is too small, else null
 };
 
 /// Best of the ways into a tag that were tried so far.
@@ -40,32 +43,112 @@ struct Way {
   }
 };
 
-/// The score of path[t * K], t < n. In double: independent of the order in which the forward pass rounded. All threads.
-template <class Pointer>
-__device__ double path_score(const Chain& c, const Pointer* path, int b, int n) {
+/// Writes the path, tag path[t * stride] at step t < n, and its score: in double, independent of the order in which the
+/// forward pass rounded. All threads.
+template <class Kept, class Tag>
+__device__ void write_path(const Decode<Kept>& a, const Tag* path, int stride, int b, int n) {
+  const Chain& c = a.chain;
   double score = 0;
   for (int t = static_cast<int>(threadIdx.x); t < n; t += static_cast<int>(blockDim.x)) {
-    const std::int64_t row = static_cast<std::int64_t>(t) * c.K;
-    const int tag = static_cast<int>(path[row]);
+    const std::int64_t at = static_cast<std::int64_t>(t) * stride;
+    const int tag = static_cast<int>(path[at]);
     score += c.score(t, b, tag);
-    score += t == 0 ? c.first[tag] : c.transition[static_cast<std::int64_t>(path[row - c.K]) * c.K + tag];
+    score += t == 0 ? c.first[tag] : c.transition[static_cast<std::int64_t>(path[at - stride]) * c.K + tag];
     if (t == n - 1) score += c.last[tag];
   }
-  return block_sum(score);
+  score = block_sum(score);
+  const bool exists = score != -INFINITY;
+  if (threadIdx.x == 0) a.score[b] = static_cast<float>(score);
+  for (int t = static_cast<int>(threadIdx.x); t < c.T; t += static_cast<int>(blockDim.x))
+    a.tags[static_cast<std::int64_t>(t) * c.B + b] =
+        exists && t < n ? static_cast<int>(path[static_cast<std::int64_t>(t) * stride]) : -1;
 }
 
-template <class Pointer, bool in_warp>
-__global__ void __launch_bounds__(in_warp ? warp_lanes : 1024, 1) viterbi(Decode<Pointer> a) {
+/// The lowest lane whose sum is `best`, the largest; 0 where no sum is more than -infinity. A NaN is no way.
+__device__ __forceinline__ int lowest_best(float sum, float best) {
+  const unsigned ways = __ballot_sync(all_lanes, sum == best);
+  return best == -INFINITY ? 0 : __ffs(static_cast<int>(ways)) - 1;
+}
+
+/// What a warp keeps of its T steps: the scores of the tags, the best sums into them, then the path.
+struct Steps {
+  float* rows;
+  int T;
+  __host__ __device__ static constexpr std::int64_t size(int T) { return T * (2 * small + std::int64_t{1}); }
+  __device__ float* row(int t) const { return rows + static_cast<std::int64_t>(t) * small; }
+  __device__ float* into(int t) const { return rows + (static_cast<std::int64_t>(T) + t) * small; }
+  __device__ int* path() const { return reinterpret_cast<int*>(into(T)); }
+};
+
+/// Up to 32 tags: a lane per tag, with its column of the transitions in registers. Tags past K are at -infinity.
+template <bool in_shared>
+__global__ void __launch_bounds__(warp_lanes, 1) viterbi_in_warp(Decode<float> a) {
+  after_previous(Next::later);
+  constexpr int stride = small + 1;  // lanes that write a column each meet different banks
+  SHARED(float, transposed, [small * stride]);
+  DYN_SHARED(float, shared);
+  const Chain& c = a.chain;
+  const int b = static_cast<int>(blockIdx.x), n = c.lengths[b], K = c.K, me = lane_id();
+  const Steps steps{in_shared ? shared : a.kept + b * Steps::size(c.T), c.T};
+  float column[small];
+#pragma unroll
+  for (int i = 0; i < small; ++i) column[i] = i < K && me < K ? c.transition[i * K + me] : -INFINITY;
+#pragma unroll
+  for (int i = 0; i < small; ++i) transposed[me * stride + i] = column[i];
+  const std::int64_t step = static_cast<std::int64_t>(c.B) * K;
+  const float* scores = c.scores + static_cast<std::int64_t>(b) * K + me;
+  const auto score = [&](int t) { return t < n && me < K ? scores[t * step] : 0.0f; };
+  float early[early_steps];
+#pragma unroll
+  for (int i = 0; i < early_steps; ++i) early[i] = score(1 + i);
+  float now = me < K && n > 0 ? score(0) + c.first[me] : -INFINITY;
+  if (n > 0) steps.row(0)[me] = now;
+  for (int t = 1; t < n; ++t) {
+    __syncwarp();
+    const float own = early[0];
+#pragma unroll
+    for (int i = 0; i + 1 < early_steps; ++i) early[i] = early[i + 1];
+    early[early_steps - 1] = score(t + early_steps);
+    const float* before = steps.row(t - 1);
+    float best[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+#pragma unroll
+    for (int i = 0; i < small; i += 4) {
+      const float4 v = load4(before + i);
+      best[0] = fmaxf(best[0], v.x + column[i]);
+      best[1] = fmaxf(best[1], v.y + column[i + 1]);
+      best[2] = fmaxf(best[2], v.z + column[i + 2]);
+      best[3] = fmaxf(best[3], v.w + column[i + 3]);
+    }
+    const float into = fmaxf(fmaxf(best[0], best[1]), fmaxf(best[2], best[3]));
+    now = into + own;
+    steps.row(t)[me] = now;
+    steps.into(t)[me] = into;
+  }
+  __syncwarp();
+  next_may_start();
+  if (n > 0) {
+    const float end = me < K ? now + c.last[me] : -INFINITY;
+    int tag = lowest_best(end, warp_fold(fmaxf(end, -INFINITY), [](float x, float y) { return fmaxf(x, y); }));
+    float from = n > 1 ? steps.row(n - 2)[me] : 0.0f, into = n > 1 ? steps.into(n - 1)[me] : 0.0f;
+    for (int t = n - 1; t > 0; --t) {
+      const float sum = from + transposed[tag * stride + me], best = __shfl_sync(all_lanes, into, tag);
+      if (me == 0) steps.path()[t] = tag;
+      if (t > 1) from = steps.row(t - 2)[me], into = steps.into(t - 1)[me];
+      tag = lowest_best(sum, best);
+    }
+    if (me == 0) steps.path()[0] = tag;
+  }
+  __syncwarp();
+  write_path(a, steps.path(), 1, b, n);
+}
+
+template <class Pointer>
+__global__ void __launch_bounds__(1024, 1) viterbi(Decode<Pointer> a) {
   after_previous(Next::later);
   const Chain& c = a.chain;
   DYN_SHARED(float, alpha);  // [2][K], then the back-pointers
   const int b = static_cast<int>(blockIdx.x), n = c.lengths[b], K = c.K, me = static_cast<int>(threadIdx.x);
-  Pointer* back = a.back ? a.back + static_cast<std::int64_t>(b) * c.T * K : reinterpret_cast<Pointer*>(alpha + 2 * K);
-  float column[in_warp ? small : 1];
-  if constexpr (in_warp) {
-#pragma unroll
-    for (int i = 0; i < small; ++i) column[i] = i < K && me < K ? c.transition[i * K + me] : -INFINITY;
-  }
+  Pointer* back = a.kept ? a.kept + static_cast<std::int64_t>(b) * c.T * K : reinterpret_cast<Pointer*>(alpha + 2 * K);
   if (n > 0)
     for (int k = me; k < K; k += static_cast<int>(blockDim.x)) alpha[k] = c.score(0, b, k) + c.first[k];
   float ahead = n > 1 && me < K ? c.score(1, b, me) : 0.0f;  // the next step's score of this thread's first tag
@@ -77,19 +160,7 @@ __global__ void __launch_bounds__(in_warp ? warp_lanes : 1024, 1) viterbi(Decode
     if (t + 1 < n && me < K) ahead = c.score(t + 1, b, me);
     for (int j = me; j < K; j += static_cast<int>(blockDim.x)) {
       Way best;
-      if constexpr (in_warp) {
-        constexpr int run = small / 4;
-        Way of_run[4];
-#pragma unroll
-        for (int i = 0; i < run; ++i)
-#pragma unroll
-          for (int r = 0; r < 4; ++r)
-            if (r * run + i < K) of_run[r].take(before[r * run + i] + column[r * run + i], r * run + i);
-#pragma unroll
-        for (int r = 0; r < 4; ++r) best.take(of_run[r].score, of_run[r].from);
-      } else {
-        for (int i = 0; i < K; ++i) best.take(before[i] + c.transition[static_cast<std::int64_t>(i) * K + j], i);
-      }
+      for (int i = 0; i < K; ++i) best.take(before[i] + c.transition[static_cast<std::int64_t>(i) * K + j], i);
       now[j] = best.score + (j == me ? own : c.score(t, b, j));
       back[static_cast<std::int64_t>(t) * K + j] = static_cast<Pointer>(best.from);
     }
@@ -107,32 +178,36 @@ __global__ void __launch_bounds__(in_warp ? warp_lanes : 1024, 1) viterbi(Decode
     }
   }
   __syncthreads();
-  const double score = path_score(c, back, b, n);
-  const bool exists = score != -INFINITY;
-  if (me == 0) a.score[b] = static_cast<float>(score);
-  for (int t = me; t < c.T; t += static_cast<int>(blockDim.x))
-    a.tags[static_cast<std::int64_t>(t) * c.B + b] =
-        exists && t < n ? static_cast<int>(back[static_cast<std::int64_t>(t) * K]) : -1;
+  write_path(a, back, K, b, n);
 }
 
 unsigned threads_for(int K) { return static_cast<unsigned>(std::min(1024, (K + 31) / 32 * 32)); }
 
+std::size_t most_shared(Context& ctx) { return std::min<std::size_t>(96 * 1024, ctx.cuda().shared_memory); }
+
+/// Up to 32 tags.
+void decode_in_warps(Context& ctx, const CrfDecode& op, const Chain& c) {
+  const std::size_t kept = sizeof(float) * static_cast<std::size_t>(Steps::size(c.T));
+  constexpr std::size_t fixed = sizeof(float) * small * (small + 1);  // the transitions
+  const bool fits = kept + fixed <= most_shared(ctx);
+  Decode<float> a{.chain = c, .tags = op.tags.data, .score = op.score.data, .kept = nullptr};
+  if (!fits) a.kept = ctx.arena().make<float, 3>({c.B, c.T, 2 * small + 1}).data;
+  launch(ctx, op.name, fits ? viterbi_in_warp<true> : viterbi_in_warp<false>,
+         {.blocks = dim3(static_cast<unsigned>(c.B)), .threads = dim3(warp_lanes), .shared = fits ? kept : 0}, a);
+}
+
 template <class Pointer>
 void decode(Context& ctx, const CrfDecode& op, const Chain& c) {
-  const std::size_t most_shared = std::min<std::size_t>(96 * 1024, ctx.cuda().shared_memory);
   const std::size_t rows = 2 * sizeof(float) * static_cast<std::size_t>(c.K);
   const std::size_t pointers = sizeof(Pointer) * static_cast<std::size_t>(c.T) * static_cast<std::size_t>(c.K);
-  const bool fits = rows + pointers <= most_shared;
-  Decode<Pointer> a{.chain = c, .tags = op.tags.data, .score = op.score.data, .back = nullptr};
-  if (!fits) a.back = ctx.arena().make<Pointer, 3>({c.B, c.T, c.K}).data;
-  const Grid grid{.blocks = dim3(static_cast<unsigned>(c.B)),
-                  .threads = dim3(threads_for(c.K)),
-                  .shared = rows + (fits ? pointers : 0)};
-  if (c.K <= small) {
-    launch(ctx, op.name, viterbi<Pointer, true>, grid, a);
-  } else {
-    launch(ctx, op.name, viterbi<Pointer, false>, grid, a);
-  }
+  const bool fits = rows + pointers <= most_shared(ctx);
+  Decode<Pointer> a{.chain = c, .tags = op.tags.data, .score = op.score.data, .kept = nullptr};
+  if (!fits) a.kept = ctx.arena().make<Pointer, 3>({c.B, c.T, c.K}).data;
+  launch(ctx, op.name, viterbi<Pointer>,
+         {.blocks = dim3(static_cast<unsigned>(c.B)),
+          .threads = dim3(threads_for(c.K)),
+          .shared = rows + (fits ? pointers : 0)},
+         a);
 }
 
 struct KBest {
@@ -225,7 +300,9 @@ Chain chain_of(const Op& op) {
 void on_cuda(Context& ctx, const CrfDecode& op) {
   const device::Chain chain = device::chain_of(op);
   ArenaScope scratch(ctx.arena());
-  if (chain.K <= 256) {
+  if (chain.K <= device::small) {
+    device::decode_in_warps(ctx, op, chain);
+  } else if (chain.K <= 256) {
     device::decode<std::uint8_t>(ctx, op, chain);
   } else {
     device::decode<int>(ctx, op, chain);

@@ -24,19 +24,22 @@ struct Batch {
 
 /// Exponentials of the transition scores relative to their maximum; 0 where forbidden or more than `widest` below it.
 struct Weights {
-  double *forward, *backward;    // [K,K] and transposed
+  double *forward, *backward;    // [K,stride], and beyond 32 tags transposed, [K,K]
   double *exp_first, *exp_last;  // [K]
-  double* tops;                  // transition, first, last; then the smallest distance dropped
+  double* tops;                  // beyond 32 tags: transition, first, last; then the smallest distance dropped
+  int stride;                    // from row to row of `forward`
 };
 
 /// Variant 0 sums all paths, variant 1 those that agree with the tags (made where some are missing).
 struct Lattice {
   double *alpha, *beta, *ahead;  // [variants,B,T,K]; in log space their logarithms
-  double* emission;              // [T,B,K] exp(score - step's maximum)
-  double *top, *dropped;         // [T,B] of the emissions
+                                 // at the end beta is the marginals, and alpha divided by the sum of its step
+  double* emission;              // exp(score - step's maximum): [T,B,K], up to 32 tags [variants,B,T,K]
   double* log_z;                 // [variants,B]
-  int* exponent;                 // [variants,B]: powers of two taken out of alpha
-  int *lost, *in_log;            // [2,variants,B] by direction; [variants,B]
+  int* in_log;                   // [variants,B]
+  double *top, *dropped;         // beyond 32 tags: [T,B] of the emissions
+  int* exponent;                 // beyond 32 tags: [variants,B], powers of two taken out of alpha
+  int* lost;                     // beyond 32 tags: [2,variants,B] by direction
   int* annotated;                // [B] steps that have a tag; not set where the batch has no tags
   int variants;
 };
@@ -49,18 +52,14 @@ struct Sums {
     return ((static_cast<std::int64_t>(variant) * batch.B + b) * batch.T + t) * batch.K;
   }
   /// p(y_t = k | x) over the paths of the variant.
-  __device__ double marginal(int variant, int b, int t, int k) const {
-    const std::int64_t i = row(variant, b, t) + k;
-    const int s = variant * batch.B + b;
-    if (!lattice.in_log[s]) return lattice.alpha[i] * lattice.beta[i];
-    return isinf(lattice.log_z[s]) ? 0.0 : exp(lattice.alpha[i] + lattice.beta[i] - lattice.log_z[s]);
-  }
+  __device__ double marginal(int variant, int b, int t, int k) const { return lattice.beta[row(variant, b, t) + k]; }
   /// p(y_t = i, y_t+1 = j | x)
   __device__ double pair(int variant, int b, int t, int i, int j) const {
     const std::int64_t here = row(variant, b, t) + i, next = row(variant, b, t + 1) + j;
     const int s = variant * batch.B + b;
     if (!lattice.in_log[s])
-      return lattice.alpha[here] * weights.forward[static_cast<std::int64_t>(i) * batch.K + j] * lattice.ahead[next];
+      return lattice.alpha[here] * weights.forward[static_cast<std::int64_t>(i) * weights.stride + j] *
+             lattice.ahead[next];
     if (isinf(lattice.log_z[s])) return 0;
     return exp(lattice.alpha[here] + batch.transition[static_cast<std::int64_t>(i) * batch.K + j] +
                lattice.ahead[next] - lattice.log_z[s]);

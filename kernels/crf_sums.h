@@ -3,13 +3,11 @@
 // each, then the finish, then what the op makes of it. Beyond 32 tags these are launches of their own, and a chain is a
 // block's.
 #pragma once
-#include "kernels/crf_chains.h"
+#include "kernels/crf_warps.h"
 #include "kernels/launch.h"
 
 namespace bib::device::crf {
 
-constexpr int most_lanes = 32;              // tags up to which a warp takes a chain
-constexpr unsigned sequence_threads = 128;  // a warp for alpha and for beta of either variant
 constexpr unsigned most_finishers = 512;
 
 /// The sequences of block g of `blocks`.
@@ -19,29 +17,43 @@ __device__ inline int first_of(const Batch& a, int g, int blocks) {
 
 /// Up to 32 tags: each block takes its sequences in their order, and calls then(s, b, whether b is its first).
 template <int kTags, class Then>
-__global__ void __launch_bounds__(sequence_threads, kTags == 32 ? 2 : 3) sequences(Sums s, Then then) {
+__global__ void __launch_bounds__(sequence_threads, 3) sequences(Sums s, Then then) {
   after_previous(Next::later);
-  SHARED(double, forward, [kTags * kTags]);
-  SHARED(double, backward, [kTags * kTags]);
+  SHARED(double, forward, [kTags * matrix_stride<kTags>]);
   SHARED(double, ends, [2][kTags]);
-  SHARED(double, tops, [4]);
-  SHARED(double, rows, [sequence_threads / 32][2 * kTags]);
-  s.weights.forward = forward, s.weights.backward = backward;
-  s.weights.exp_first = ends[0], s.weights.exp_last = ends[1], s.weights.tops = tops;
-  exponentials_of_weights(s.batch, s.weights);
-  const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x),
+  SHARED(double, rows, [sequence_warps][2 * kTags]);
+  SHARED(Found, found, [sequence_warps]);
+  SHARED(Outcome, outcome, [2]);
+  SHARED(Tops, tops, [1]);
+  s.weights.forward = forward, s.weights.stride = matrix_stride<kTags>;
+  s.weights.exp_first = ends[0], s.weights.exp_last = ends[1];
+  exponentials_in_block<kTags>(s.batch, s.weights, *tops);
+  const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x), warp = warp_id(),
             begin = first_of(s.batch, block, blocks), end = first_of(s.batch, block + 1, blocks);
   for (int b = begin; b < end; ++b) {
-    for (int t = warp_id(); t < s.batch.lengths[b]; t += static_cast<int>(sequence_threads) / warp_lanes)
-      exponentials_of_emissions(s.batch, s.lattice, t, b);
-    if (s.batch.tags && warp_id() == 0) count_annotated(s.batch, s.lattice, b);
+    const int n = s.batch.lengths[b], variant = warp / 2;
+    const Found mine = exponentials_in_warp(s, b);
+    if (lane_id() == 0) found[warp] = mine;
     __syncthreads();
-    const int variant = warp_id() / 2;
-    if (variant < s.lattice.variants && wanted(s, variant, b))
-      chain<kTags>(s, variant, b, warp_id() % 2 == 1, rows[warp_id()]);
+    int annotated = 0;
+    for (int w = 0; w < sequence_warps; ++w) annotated += found[w].annotated;
+    if (threadIdx.x == 0) s.lattice.annotated[b] = annotated;
+    if (variant < s.lattice.variants && wanted(variant, n, annotated))
+      chain_in_warp<kTags>(s, *tops, found, variant, b, warp % 2 == 1, rows[warp], outcome[variant]);
     __syncthreads();
     if (b + 1 == end) next_may_start();
-    for (int v = 0; v < s.lattice.variants; ++v) finish(s, v, b);
+    for (int v = 0; v < s.lattice.variants; ++v) {
+      double log_z = 0;
+      bool sound = true;
+      if (wanted(v, n, annotated)) {
+        log_z = outcome[v].log_z;
+        sound = !isnan(log_z) && !outcome[v].lost && normalise_in_warps(s, v, b);
+        if (!sound) log_z = sum_in_log_space(s, v, b);
+      }
+      if (threadIdx.x != 0) continue;
+      s.lattice.log_z[v * s.batch.B + b] = log_z;
+      s.lattice.in_log[v * s.batch.B + b] = !sound;
+    }
     __syncthreads();
     then(s, b, b == begin);
     __syncthreads();
@@ -64,7 +76,7 @@ static __global__ void __launch_bounds__(1024, 1) chains(Sums s) {
   after_previous(Next::later);
   DYN_SHARED(double, rows);
   const int b = static_cast<int>(blockIdx.x), variant = static_cast<int>(blockIdx.z);
-  if (wanted(s, variant, b)) chain<0>(s, variant, b, blockIdx.y == 1, rows);
+  if (wanted(s, variant, b)) chain(s, variant, b, blockIdx.y == 1, rows);
 }
 static __global__ void __launch_bounds__(most_finishers, 1) finishes(Sums s) {
   after_previous();
@@ -89,20 +101,21 @@ inline Sums make_sums(Context& ctx, const Batch& a, bool partial) {
          .lattice = {.alpha = arena.make<double, 4>(shape).data,
                      .beta = arena.make<double, 4>(shape).data,
                      .ahead = arena.make<double, 4>(shape).data,
-                     .emission = arena.make<double, 3>({a.T, a.B, a.K}).data,
+                     .emission = arena.make<double, 4>({a.K <= most_lanes ? variants : 1, a.B, a.T, a.K}).data,
+                     .log_z = arena.make<double, 2>({variants, a.B}).data,
+                     .in_log = arena.make<int, 2>({variants, a.B}).data,
                      .top = arena.make<double, 2>({a.T, a.B}).data,
                      .dropped = arena.make<double, 2>({a.T, a.B}).data,
-                     .log_z = arena.make<double, 2>({variants, a.B}).data,
                      .exponent = arena.make<int, 2>({variants, a.B}).data,
                      .lost = arena.make<int, 3>({2, variants, a.B}).data,
-                     .in_log = arena.make<int, 2>({variants, a.B}).data,
                      .annotated = arena.make<int, 1>({a.B}).data,
                      .variants = variants}};
   s.weights = {.forward = arena.make<double, 2>({a.K, a.K}).data,
                .backward = arena.make<double, 2>({a.K, a.K}).data,
                .exp_first = arena.make<double, 1>({a.K}).data,
                .exp_last = arena.make<double, 1>({a.K}).data,
-               .tops = arena.make<double, 1>({4}).data};
+               .tops = arena.make<double, 1>({4}).data,
+               .stride = a.K};
   return s;
 }
 

@@ -3,8 +3,31 @@
 //   a  16 x 16  word 0: row g, columns 2q and 2q+1 (the low half first)   1: row g+8   2, 3: the same, columns + 8
 //   b  16 x 8   word 0: rows 2q and 2q+1 of column g                      1: rows + 8
 //   d  16 x 8   0, 1: row g, columns 2q and 2q+1                          2, 3: row g+8
+// and of doubles, m8n8k4, on any GPU: before sm_80 by shuffles, as in the emulator.
+//   a  8 x 4    row g, column q                                           b  4 x 8   row q of column g
+//   d  8 x 8    0, 1: row g, columns 2q and 2q+1
 #pragma once
 #include "kernels/device.h"
+
+namespace bib::device {
+
+/// d += a b
+__device__ __forceinline__ void mma_f64(double (&d)[2], double a, double b) {
+#if !defined(SIMT_EMULATOR) && __CUDA_ARCH__ >= 800
+  asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
+               : "+d"(d[0]), "+d"(d[1])
+               : "d"(a), "d"(b));
+#else
+  const int g = lane_id() / 4, q = lane_id() % 4;
+  for (int k = 0; k < 4; ++k) {
+    const double row = __shfl_sync(all_lanes, a, 4 * g + k);
+    d[0] += row * __shfl_sync(all_lanes, b, 8 * q + k);
+    d[1] += row * __shfl_sync(all_lanes, b, 8 * q + 4 + k);
+  }
+#endif
+}
+
+}  // namespace bib::device
 
 #if defined(SIMT_EMULATOR) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800)
 #define BIB_TENSOR_CORES 1

@@ -18,6 +18,21 @@ __device__ __forceinline__ T warp_sum(T v) {
 __device__ __forceinline__ float warp_max(float v) {
   return warp_fold(v, [](float a, float b) { return a > b || a != a ? a : b; });
 }
+/// Of whole numbers: one instruction from sm_80 on.
+__device__ __forceinline__ int warp_max(int v) {
+#if defined(SIMT_EMULATOR) || __CUDA_ARCH__ >= 800
+  return __reduce_max_sync(all_lanes, v);
+#else
+  return warp_fold(v, [](int a, int b) { return a > b ? a : b; });
+#endif
+}
+
+/// A whole number for a float: of two floats the larger has the larger one. -0 is below 0, a NaN beyond all others.
+__device__ __forceinline__ int ordered(float v) {
+  const int bits = __float_as_int(v);
+  return bits ^ (bits >> 31 & 0x7FFFFFFF);
+}
+__device__ __forceinline__ float from_ordered(int key) { return __int_as_float(key ^ (key >> 31 & 0x7FFFFFFF)); }
 
 /// Sum over a block of whole warps; every thread gets it. All threads of the block must call it.
 template <class T>

@@ -144,6 +144,115 @@ TEST_F(CrfOnDevice, a_score_that_is_nan_makes_no_span_certain) {
   EXPECT_NEAR(op.probability[1], on_device[1], 1e-5);
 }
 
+/// Viterbi in so many words: the lowest of the best tags, and a sum that is NaN is no way.
+std::vector<int> best_path(const CrfProblem& p, int b) {
+  const int n = p.lengths[b];
+  const auto best = [&](const std::vector<real>& sums) {
+    int at = 0;
+    real top = forbidden;
+    for (int i = 0; i < p.K; ++i)
+      if (sums[i] > top) top = sums[i], at = i;
+    return std::pair{at, top};
+  };
+  std::vector<real> now(p.K);
+  std::vector<std::vector<int>> from(n, std::vector<int>(p.K));
+  for (int t = 0; t < n; ++t) {
+    const std::vector<real> before = now;
+    for (int j = 0; j < p.K; ++j) {
+      std::vector<real> sums(p.K);
+      for (int i = 0; i < p.K; ++i) sums[i] = before[i] + p.transition[i][j];
+      real into = p.first[j];
+      if (t > 0) std::tie(from[t][j], into) = best(sums);
+      now[j] = into + p.scores[t][b][j];
+    }
+  }
+  for (int k = 0; k < p.K; ++k) now[k] += p.last[k];
+  std::vector<int> tags(n);
+  for (int t = n - 1, tag = best(now).first; t >= 0; tag = from[t][tag], --t) tags[t] = tag;
+  return tags;
+}
+
+TEST_F(CrfOnDevice, ties_go_to_the_lower_tag_and_a_score_that_is_nan_is_no_way) {
+  for (const int K : {1, 2, 5, 31, 32, 33}) {
+    p_ = CrfProblem(m_, 9, 40, K, 1);
+    const auto to_integers = [](auto v) {
+      for (std::int64_t i = 0; i < v.size(); ++i) v.data[i] = std::round(v.data[i]);
+    };
+    to_integers(p_.scores), to_integers(p_.transition), to_integers(p_.first), to_integers(p_.last);
+    p_.forbid(m_);
+    for (int b = 1; b < p_.B; b += 2)
+      for (int t = 0; t < p_.T; ++t) {
+        if (b % 4 == 1 && t % 3 != 0) p_.scores[t][b][0] = std::numeric_limits<real>::quiet_NaN();
+        if (b % 4 == 3) p_.scores[t][b][(b + t) % K] = forbidden;
+      }
+    const CrfDecode op = p_.with(CrfDecode{.tags = m_.output<int>({p_.T, p_.B}), .score = m_.output({p_.B})});
+    Placed<CrfDecode> placed(*ctx_, op, Prefill::random);
+    placed.run();
+    const std::vector<int> tags = download(*ctx_, placed.op().tags);
+    const std::vector<real> scores = download(*ctx_, placed.op().score);
+    for (int b = 0; b < p_.B; ++b) {
+      const std::vector<int> path = best_path(p_, b);
+      const double score = path_score(p_, b, path);
+      EXPECT_TRUE(scores[b] == score || (std::isnan(scores[b]) && std::isnan(score)))
+          << K << " tags, sequence " << b << ": " << scores[b] << " and " << score;
+      for (int t = 0; t < p_.T; ++t)
+        EXPECT_EQ(tags[t * p_.B + b], t < p_.lengths[b] && score != forbidden ? path[t] : -1)
+            << K << " tags, sequence " << b << ", step " << t;
+    }
+  }
+}
+
+/// As on the CPU: two halves that no transition joins, the first ahead at both ends, the second by more in between.
+TEST_F(CrfOnDevice, a_path_lost_from_both_ends_is_not_lost) {
+  for (const int K : {2, 33})
+    for (const real step : {real(20), real(90)}) {
+      const int block = 400 / static_cast<int>(step), T = 5 * block;
+      p_ = CrfProblem(m_, T, 1, K, 0);
+      p_.lengths[0] = T;
+      for (int i = 0; i < K; ++i)
+        for (int j = 0; j < K; ++j) p_.transition[i][j] = i == j ? 0 : forbidden;
+      for (int t = 0; t < T; ++t) p_.scores[t][0][t / block == 0 || t / block == 4 ? 0 : 1] = step;
+      const CrfMarginals op = p_.with(CrfMarginals{.log_z = m_.output({1}), .marginals = m_.output({p_.T, 1, p_.K})});
+      Placed<CrfMarginals> placed(*ctx_, op, Prefill::random);
+      placed.run();
+      EXPECT_NEAR(download(*ctx_, placed.op().log_z)[0], 3. * block * step, 1e-3);
+      const std::vector<real> marginals = download(*ctx_, placed.op().marginals);
+      for (int t = 0; t < T; ++t) ASSERT_EQ(marginals[t * K + 1], 1) << K << " tags, step " << t;
+    }
+}
+
+/// Each too unlikely to be kept, but so many that together they outweigh the one path that is.
+TEST_F(CrfOnDevice, a_crowd_of_dropped_paths_is_not_lost) {
+  for (const int K : {16, 32, 33}) {
+    const int T = 40;
+    const real drop = -101;
+    p_ = CrfProblem(m_, T, 1, K, 0);
+    p_.lengths[0] = T;
+    for (int k = 1; k < K; ++k) p_.scores[0][0][k] = drop, p_.transition[0][k] = p_.transition[k][0] = forbidden;
+    const CrfMarginals op = p_.with(CrfMarginals{.log_z = m_.output({1}), .marginals = m_.output({T, 1, K})});
+    Placed<CrfMarginals> placed(*ctx_, op, Prefill::random);
+    placed.run();
+    EXPECT_NEAR(download(*ctx_, placed.op().log_z)[0], T * std::log(K - 1.) + drop, 1e-3) << K;
+    EXPECT_NEAR(download(*ctx_, placed.op().marginals)[(T - 1) * K + 1], 1 / (K - 1.), 1e-4) << K;
+  }
+}
+
+TEST_F(CrfOnDevice, scores_that_are_no_numbers_are_noticed_by_any_lane) {
+  for (const real bad : {std::numeric_limits<real>::quiet_NaN(), std::numeric_limits<real>::infinity()})
+    for (int k = 0; k < 3; ++k) {
+      p_ = CrfProblem(m_, 4, 3, 3, 1);
+      p_.lengths[0] = p_.lengths[1] = 4;
+      p_.scores[2][1][k] = bad;
+      const CrfMarginals op =
+          p_.with(CrfMarginals{.log_z = m_.output({p_.B}), .marginals = m_.output({p_.T, p_.B, p_.K})});
+      Placed<CrfMarginals> placed(*ctx_, op, Prefill::random);
+      placed.run();
+      const std::vector<real> log_z = download(*ctx_, placed.op().log_z);
+      EXPECT_TRUE(std::isfinite(log_z[0]));
+      EXPECT_FALSE(std::isfinite(log_z[1])) << bad << " of tag " << k;
+    }
+}
+
 TEST_F(CrfOnDevice, more_sequences_than_blocks) {
   p_ = CrfProblem(m_, 3, 520, 4, 2);  // some blocks take two, here and there annotated
   const CrfLoss op = loss();

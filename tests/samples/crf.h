@@ -16,9 +16,11 @@ constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
                                    {"no_time", 0, 2, 3},
                                    {"two_tags", 6, 4, 2, true, true},
                                    {"odd_tails", 7, 5, 9, true},
+                                   {"eight_tags", 33, 3, 8, true, true},
                                    {"one_register", 9, 4, 16, true, true},
                                    {"ner_15_types", 12, 35, 31, true},
                                    {"ner_15_types_partial", 12, 7, 31, true, true},
+                                   {"a_lane_each", 9, 3, 32, true, true},
                                    {"past_two_registers", 5, 3, 61},
                                    {"groups_of_several", 2, 150, 33},
                                    {"long", 150, 2, 5, true},
@@ -139,9 +141,11 @@ struct Samples<CrfDecode> {
                                         {"odd_tails", 7, 5, 9, true},
                                         {"ner_15_types", 12, 35, 31, true},
                                         {"past_two_registers", 5, 3, 61},
+                                        {"one_step_of_many_tags", 1, 2, 40},
                                         {"pointers_of_just_48_KiB", 795, 1, 61},  // with what else a block holds, more
                                         {"pointers_of_over_64_KiB", 640, 1, 101},
                                         {"long", 150, 2, 5, true},
+                                        {"rows_of_over_96_KiB", 400, 3, 7, true},
                                         {"scores_for_log_space", 40, 5, 6, true, false, 100},
                                         {"over_a_thousand_tags", 2, 2, 1030}};
   static constexpr auto& timed = crf_timed;
