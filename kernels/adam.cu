@@ -38,7 +38,7 @@ struct AdamUpdate {
     store(v + i, x.v);
     store(value + i, x.value);
   }
-  bool wide() const { return aligned(value) && aligned(m) && aligned(v); }
+  bool wide() const { return all_aligned(value, m, v); }
 };
 
 struct AdamAll {

@@ -135,7 +135,7 @@ constexpr int filters_in_turn = 16;             // that a warp takes before the 
 constexpr int most_steps = 64, most_tiles = 8;  // of a block: 64 KiB of sums, what one of sm_75 may have
 constexpr int ahead = 4, taps_ahead = 5;        // filters and taps that a lane loads before it adds the first
 constexpr int most_sequences = 2;               // of a block
-constexpr int enough_blocks = 256;              // from here on a block takes as many
+constexpr int enough_blocks = 256;              // of one sequence, from which on a block takes two
 
 /// 16 filters of one of the ops, a lane for each, and where they won in each of a block's sequences.
 template <int Sequences>

@@ -29,6 +29,12 @@ __device__ __forceinline__ void store(float* p, const Floats<N>& x) {
   }
 }
 
+/// Whether four floats may be loaded from, and stored to, each of these.
+template <class... T>
+bool all_aligned(const T*... p) {
+  return (aligned(p) && ...);
+}
+
 /// x^n for n >= 0, within n roundings of a double: a tenth of the time of pow().
 __device__ inline double power(double x, int n) {
   double y = 1;

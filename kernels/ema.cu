@@ -46,7 +46,7 @@ struct EmaRowsUpdate {
     for (int j = 0; j < N; ++j) mean[j] = averaged(row.keep, row.add, x[j], mean[j]);
     store(average + row.first + e, mean);
   }
-  bool wide() const { return aligned(value) && aligned(average); }
+  bool wide() const { return all_aligned(value, average); }
 };
 
 EmaRowsUpdate work_of(const EmaRows& op) {

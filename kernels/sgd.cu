@@ -32,7 +32,7 @@ struct SgdUpdate {
     store(velocity + i, x.velocity);
     store(value + i, x.value);
   }
-  bool wide() const { return aligned(value) && aligned(velocity); }
+  bool wide() const { return all_aligned(value, velocity); }
 };
 
 struct SgdAll {

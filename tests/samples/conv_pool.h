@@ -24,9 +24,9 @@ struct Samples<ConvPoolForward> {
                                              {"seven_taps_in_two_stages", 8, 70, 3, 7, 5, 3, 5, 0},
                                              {"looked_up_odd", 9, 6, 5, 3, 7, 1, 9, 1, false, 11},
                                              {"characters_of_301_words", 8, 301, 30, 3, 50, 1, 50, 0, true, 60},
-                                             {"many_longer_than_a_tile", 66, 257, 2, 2, 3, 1, 4, 1},
+                                             {"many_of_65_steps", 65, 257, 2, 2, 3, 0, 4, 1},
                                              {"two_columns_of_131", 3, 131, 33, 1, 2, 0, 2, 0},
-                                             {"too_wide_for_fast_math", 73, 2, 2, 72, 3, 36, 4, 0},
+                                             {"too_wide_for_fast_math", 73, 1, 2, 72, 3, 1, 4, 0},
                                              {"four_filters_in_turn", 7, 9, 13, 5, 55, 2, 60, 3}};
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
                                             {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},
