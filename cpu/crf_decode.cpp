@@ -89,7 +89,8 @@ void decode(const CrfDecode& op, const CrfDecodeSimd& simd, const Padded& p, Dec
       if (t >= d.paths.n) continue;
       const real* best = row(d.paths.best, t);
       if (t == d.paths.n - 1) d.next = p.last, d.sum = simd.max_of_sum(best, d.next, p.stride);
-      const int tag = simd.find_sum(best, d.next, p.stride, d.sum);
+      const int found = simd.find_sum(best, d.next, p.stride, d.sum);
+      const int tag = found < p.K ? found : 0;  // no way there: all scores are NaN, and only the padding is -infinity
       op.tags.data[std::int64_t{t} * op.tags.dim(1) + d.b] = tag;
       d.next = row(p.from, tag);
       d.sum = row(d.paths.into, t)[tag];

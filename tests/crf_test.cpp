@@ -384,6 +384,21 @@ TEST(crf, says_what_is_wrong) {
   EXPECT_THAT([&] { m.run(span); }, message("crf_span_probability: span 0 is sequence 0, [1,4)"));
 }
 
+TEST(crf, scores_that_are_nan_give_tags_that_there_are) {
+  for (const int K : {1, 3, 16, 17}) {
+    SCOPED_TRACE(K);
+    Maker m;
+    CrfProblem p(m, 4, 3, K, 2);
+    std::fill_n(p.lengths.data, 3, 4);
+    for (int k = 0; k < K; ++k) p.scores[0][0][k] = p.scores[2][1][k] = p.scores[3][2][k] = std::nanf("");
+    const CrfDecode best = m.run(decode_op(m, p));
+    const CrfKBest some = m.run(k_best_op(m, p, 2));
+    for (int b = 0; b < 3; ++b) EXPECT_TRUE(std::isnan(best.score[b])) << b;
+    for (std::int64_t i = 0; i < best.tags.size(); ++i) EXPECT_LT(best.tags.data[i], K);
+    for (std::int64_t i = 0; i < some.tags.size(); ++i) EXPECT_LT(some.tags.data[i], K);
+  }
+}
+
 TEST(crf, a_sequence_without_any_path_has_no_tags) {
   Maker m;
   CrfProblem p(m, 3, 1, 2, 1);
