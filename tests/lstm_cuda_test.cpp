@@ -26,18 +26,29 @@ class LstmOnDevice : public ::testing::TestWithParam<LstmShape> {
 /// Above what tensor-core kernels are made for, and what a block can hold of backward's state.
 constexpr LstmShape largest{"state_in_memory", 2, 1, 1, 890, 1};
 
-/// Runs the op twice, and compares with the CPU and with itself. Gives what it found.
+/// Runs the op, and compares with the CPU. Gives what it found and, where asked, which kernels it took.
 template <class Op>
-Outputs expect_parity(Math math, const LstmShape& shape) {
+Outputs expect_right(Math math, const LstmShape& shape, std::uint64_t* kernels = nullptr) {
   Context cpu, cuda({.device = Device::cuda, .math = math});
   SCOPED_TRACE(scene<Op>(shape.name, cuda));
   Maker maker(test_seed(), false);
   const Op op = Samples<Op>::make(maker, shape);
   const Outputs got = checked_run(cuda, op, Prefill::random);
+  if (kernels) *kernels = cuda_enqueued(cuda.cuda());
   const Worst worst = compare(op, got, checked_run(cpu, op, Prefill::random), tolerance<Op>(shape, math));
   EXPECT_TRUE(worst.ok()) << worst.text();
-  EXPECT_EQ(difference(op, checked_run(cuda, op, Prefill::random), got), "");
   report("cpu", Op::name, worst);
+  return got;
+}
+
+/// The same twice: with itself, too.
+template <class Op>
+Outputs expect_parity(Math math, const LstmShape& shape) {
+  const Outputs got = expect_right<Op>(math, shape);
+  Context cuda({.device = Device::cuda, .math = math});
+  Maker maker(test_seed(), false);
+  const Op op = Samples<Op>::make(maker, shape);
+  EXPECT_EQ(difference(op, checked_run(cuda, op, Prefill::random), got), "");
   return got;
 }
 
@@ -112,16 +123,6 @@ struct AskedKernels {
       : tile("BIB_LSTM_TILE", k.tile), warp("BIB_LSTM_WARP", k.warp), exchange("BIB_LSTM_EXCHANGE", way) {}
 };
 
-/// Which kernels an op takes.
-template <class Op>
-std::uint64_t kernels_of(const LstmShape& shape, const Kernels& wanted, const char* exchange = "barrier") {
-  const AskedKernels asked(wanted, exchange);
-  Context cuda({.device = Device::cuda, .math = Math::fast});
-  Maker maker(test_seed(), false);
-  checked_run(cuda, Samples<Op>::make(maker, shape), Prefill::random);
-  return cuda_enqueued(cuda.cuda());
-}
-
 /// Tiles and blocks of all sizes, where a batch as small as this would have one: the same values, and the same bits of
 /// h.
 TEST_P(LstmOnDevice, tiles_and_blocks_of_all_sizes) {
@@ -135,12 +136,13 @@ TEST_P(LstmOnDevice, tiles_and_blocks_of_all_sizes) {
     if (!kernels.made_for(shape)) continue;
     const AskedKernels asked(kernels);
     SCOPED_TRACE(std::string(kernels.tile) + " sequences, " + kernels.warp + " units");
-    const Outputs got = expect_parity<LstmForward>(Math::fast, shape);
+    std::uint64_t taken = 0;
+    const Outputs got = expect_right<LstmForward>(Math::fast, shape, &taken);
     if (first.empty()) first = got[0].values;
     EXPECT_EQ(got[0].values, first);
-    expect_parity<LstmBackward>(Math::fast, shape);
-    forward.insert(kernels_of<LstmForward>(shape, kernels));
-    backward.insert(kernels_of<LstmBackward>(shape, kernels));
+    forward.insert(taken);
+    expect_right<LstmBackward>(Math::fast, shape, &taken);
+    backward.insert(taken);
     ++kinds;
   }
   EXPECT_EQ(forward.size(), kinds);
