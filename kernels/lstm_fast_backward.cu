@@ -25,7 +25,7 @@ struct Backward {
   static constexpr int values = 16 * kSteps, buffer = kWide * sequences * values, buffers = clusters && !async ? 1 : 2;
   static constexpr std::size_t d_gates_bytes = std::size_t{buffers} * buffer * sizeof(std::uint16_t);
 
-  static constexpr bool early = kWide == 1;  // gradients are written behind the arrival; wide tiles lack registers for it
+  static constexpr bool early = kWide == 1;  // d_gates are written behind the arrival; wide tiles lack registers for it
 
   struct Step {  // what a step reads, fetched while the one before it is computed
     float gates[kWide][groups][4][of_pair], d_h[kWide][groups][of_pair], before[kWide][groups][of_pair];
