@@ -243,6 +243,16 @@ __device__ __forceinline__ void send(void* mine, float2 v, unsigned rank, Arriva
                : "memory");
 #endif
 }
+__device__ __forceinline__ void send(void* mine, unsigned v, unsigned rank, Arrivals* arrivals BIB_SITE) {
+#ifdef SIMT_EMULATOR
+  simt::store_async(mine, &v, sizeof v, rank, arrivals, site);
+#else
+  asm volatile(
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(address_in_block(mine, rank)),
+      "r"(v), "r"(address_in_block(arrivals, rank))
+      : "memory");
+#endif
+}
 /// The same place in the shared memory of block `rank` of the cluster.
 template <class T>
 __device__ __forceinline__ T* in_block(T* mine, unsigned rank BIB_SITE) {

@@ -5,66 +5,94 @@
 // as are all sums. The new h goes, rounded, into the shared memory of every block of the cluster. One barrier per step,
 // of the cluster or the block; double buffers make a second one unnecessary. Reading the products with x of the next
 // step, and writing gates, c and h, nobody waits for. st.async may take the place of the cluster's barrier (`async`).
+// A tile may then go in two parts, whose steps take turns: one multiplies while the other's h is on its way.
 // Every sum has an order that depends on H alone.
 #include "kernels/lstm_fast.h"
 
 namespace bib::device::lstm {
 namespace {
 
-/// kWide: 8 sequences each. kUnits: per warp. kSteps: 16 units of h each. kKept: steps whose weights are in registers.
-/// async: st.async brings h, and its arrival is waited for, of everything and from everybody; which also says that
-/// nobody still reads the buffer that the next step goes to. No barrier within the loop.
-template <int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
+/// kParts of a tile, kWide times 8 sequences each. kUnits: per warp. kSteps: 16 units of h each. kKept: steps whose
+/// weights are in registers. async: st.async brings h, and its arrival is waited for, of everything and from everybody;
+/// which also says that nobody still reads the buffer that the next step goes to. No barrier within the loop.
+template <int kParts, int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
 struct Forward {
 #ifdef BIB_TENSOR_CORES
   using Mine = Share<kUnits>;
   static constexpr bool clusters = kBlocks > 1;
   // A second group may lie past the units: its h is 0, which harms no one alone.
   static_assert(!clusters || Mine::groups == 1);
-  static_assert(!async || clusters);
-  static constexpr int values = 16 * kSteps, buffer = kWide * sequences * values;
+  static_assert(async ? clusters : kParts == 1);
+  static constexpr int part_sequences = kWide * sequences, values = 16 * kSteps, buffer = part_sequences * values;
   static constexpr int groups = Mine::groups, of_pair = Mine::of_pair, tiles = kUnits / 4;
+
+  using Cells = float[kWide][groups][of_pair];
+  // Sums as products leave them. Of 4 units a warp: i and f of 16 lanes, g and o of the others; else tile 2i: i and f,
+  // 2i+1: g and o, of group i.
+  using Sums = float[kWide][tiles][4];
+
+  /// What a thread has of a part of the tile.
+  struct Part {
+    Pairs pair;
+    Cells cell = {}, mask;
+    Sums next;           // the products with x
+    std::uint16_t* h;    // [2] states of `values`
+    Arrivals* arrivals;  // async: [2], of even and of odd steps
+  };
 
   const Recurrence& a;
   const Place place;
-  std::uint16_t* const h;  // [2] states of `values`
-  Pair pair[kWide];
   Weights<tiles, kSteps, kKept, clusters ? 2 : 1> weights;
-  float cell[kWide][groups][of_pair] = {}, mask[kWide][groups][of_pair];
-  // Sums as products leave them. Of 4 units a warp: i and f of 16 lanes, g and o of the others; else tile 2i: i and f,
-  // 2i+1: g and o, of group i.
-  float z[kWide][tiles][4], next[kWide][tiles][4];
+  Part parts[kParts];
   int home;                         // of this thread's first h in a state, or in `staged`
   bool busy;                        // this warp has units
-  std::uint16_t* staged = nullptr;  // async: the warp's part of h, [8 kWide][units of a group]
-  Arrivals* arrivals = nullptr;     // async: [2], of even and of odd steps
+  std::uint16_t* staged = nullptr;  // async: the warp's share of h, [8 kWide][units of a group]
 
   __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
   __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
   /// One of the four gates of this thread's j-th cell of group i; sorted() has been called.
-  __device__ __forceinline__ float& gate_of(int n, int i, int gate, int j) {
+  __device__ __forceinline__ static float& gate_of(Sums& z, int n, int i, int gate, int j) {
     return kUnits == 4 ? z[n][0][gate] : z[n][2 * i + gate / 2][gate % 2 * 2 + j];
   }
 
   __device__ __forceinline__ Forward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
-      : a(a_), place(p), h(reinterpret_cast<std::uint16_t*>(memory)) {
+      : a(a_), place(p) {
+    const Pairs pairs = find_pairs<kParts * part_sequences>(a, tile, place.d);
+    auto* const states = reinterpret_cast<std::uint16_t*>(memory);
     busy = Mine::first(0) < place.units;
     const int row = sequence_of(0, Mine::which(0));
     home = async ? row * Mine::group_units + lane_id() / 4 % Mine::group_units
                  : state_at(row, place.first + Mine::unit(0), values);
-    weights.load(reinterpret_cast<uint4*>(memory + 2 * buffer * sizeof(std::uint16_t)), a.w,
-                 place.d * kBlocks + place.rank);
+    weights.load(reinterpret_cast<uint4*>(states + kParts * 2 * buffer), a.w, place.d * kBlocks + place.rank);
+    clear(reinterpret_cast<std::uint32_t*>(states), kParts * buffer);
 #pragma unroll
-    for (int n = 0; n < kWide; ++n) {
-      pair[n].find(a, tile, place.d, n);
-      for (int i = 0; i < groups; ++i)
-        for (int j = 0; j < of_pair; ++j)
-          mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, Mine::which(j)), unit(i));
+    for (int part = 0; part < kParts; ++part) {
+      Part& mine = parts[part];
+      mine.pair = {pairs.length + part * part_sequences, pairs.first + part * part_sequences};
+      mine.h = states + part * 2 * buffer;
+#pragma unroll
+      for (int n = 0; n < kWide; ++n) {
+#pragma unroll
+        for (int i = 0; i < groups; ++i)
+#pragma unroll
+          for (int j = 0; j < of_pair; ++j)
+            mine.mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(part * kWide + n, Mine::which(j)), unit(i));
+      }
     }
+#ifdef BIB_CLUSTERS
+    if constexpr (async) {
+      SHARED(std::uint16_t, staging, [warps][part_sequences * Mine::group_units]);
+      SHARED(Arrivals, arrivals, [kParts][2]);
+      staged = staging[warp_id()];
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) parts[part].arrivals = arrivals[part];
+      if (threadIdx.x == 0) init_arrivals(arrivals[0], kParts * 2);
+    }
+#endif
   }
 
   /// The products with x of step s, to where those with h are added.
-  __device__ __forceinline__ void fetch(int s) {
+  __device__ __forceinline__ void fetch(Part& part, int s) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
@@ -73,12 +101,12 @@ struct Forward {
 #pragma unroll
         for (int tile = 0; tile < tiles; ++tile) {
           const int i = tile / 2;
-          const bool there = pair[n].has(j, s) && mine(i);
-          const int at = pair[n].at(j, s, stride);
+          const bool there = part.pair[n].has(j, s) && mine(i);
+          const int at = part.pair[n].at(j, s, stride);
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int gate = (kUnits == 4 ? lane_id() / 16 : tile % 2) * 2 + half;
-            next[n][tile][half * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
+            part.next[n][tile][half * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
           }
         }
       }
@@ -86,19 +114,20 @@ struct Forward {
   }
 
   /// Has L2 get what fetch(s) will read: a lane asks for one gate of one sequence, a group's units, up to 32 bytes.
-  __device__ __forceinline__ void look_ahead(int s) const {
+  __device__ __forceinline__ void look_ahead(const Part& part, int s) const {
     const int g = lane_id() / 4, j = g % 2, gate = g / 2;
 #pragma unroll
     for (int n = 0; n < kWide; ++n)
 #pragma unroll
       for (int i = 0; i < groups; ++i)
-        if (pair[n].has(j, s) && Mine::first(i) < place.units)
-          prefetch(a.gates + 4 * pair[n].at(j, s, stride_of(a, place.d)) + gate * a.H + place.first + Mine::first(i));
+        if (part.pair[n].has(j, s) && Mine::first(i) < place.units)
+          prefetch(a.gates + 4 * part.pair[n].at(j, s, stride_of(a, place.d)) + gate * a.H + place.first +
+                   Mine::first(i));
   }
 
   /// Of 4 units a warp: the lanes that have i and f of two sequences, and those with g and o, give each other half, and
   /// have all of one sequence.
-  __device__ __forceinline__ void sort() {
+  __device__ __forceinline__ static void sort([[maybe_unused]] Sums& z) {
     if constexpr (kUnits == 4) {
       const bool second = lane_id() / 16;
 #pragma unroll
@@ -114,20 +143,20 @@ struct Forward {
   }
 
   /// z: from the gates' sums to their values; leaves the new h, masked, in `to`.
-  __device__ __forceinline__ void activate(float (&out)[kWide][groups][of_pair], std::uint16_t* to) {
-    sort();
+  __device__ __forceinline__ void activate(Part& part, Sums& z, Cells& out, std::uint16_t* to) const {
+    sort(z);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
       for (int i = 0; i < groups; ++i) {
 #pragma unroll
         for (int j = 0; j < of_pair; ++j) {
-          float &in = gate_of(n, i, 0, j), &forget = gate_of(n, i, 1, j), &fresh = gate_of(n, i, 2, j),
-                &open = gate_of(n, i, 3, j);
+          float &in = gate_of(z, n, i, 0, j), &forget = gate_of(z, n, i, 1, j), &fresh = gate_of(z, n, i, 2, j),
+                &open = gate_of(z, n, i, 3, j), &cell = part.cell[n][i][j];
           in = fast_sigmoid(in), forget = fast_sigmoid(forget), fresh = fast_tanh(fresh), open = fast_sigmoid(open);
-          cell[n][i][j] = __fmaf_rn(forget, cell[n][i][j], __fmul_rn(in, fresh));  // alike in every kernel
-          out[n][i][j] = open * fast_tanh(cell[n][i][j]);
-          const auto kept = static_cast<std::uint16_t>(pack_bf16(out[n][i][j] * mask[n][i][j], 0.0f));
+          cell = __fmaf_rn(forget, cell, __fmul_rn(in, fresh));  // alike in every kernel
+          out[n][i][j] = open * fast_tanh(cell);
+          const auto kept = static_cast<std::uint16_t>(pack_bf16(out[n][i][j] * part.mask[n][i][j], 0.0f));
           if constexpr (async) {
             staged[home + (8 * n + j) * Mine::group_units] = kept;
           } else {
@@ -138,8 +167,9 @@ struct Forward {
     }
   }
 
-  /// Copies the warp's part of h, of each sequence a group's units, to the other blocks.
-  __device__ __forceinline__ void share(std::uint16_t* to, int s) {
+  /// Copies the warp's share of h, of each sequence a group's units, to the other blocks.
+  __device__ __forceinline__ void share([[maybe_unused]] const Part& part, std::uint16_t* to,
+                                        [[maybe_unused]] int s) const {
 #ifdef BIB_CLUSTERS
     using Units = std::conditional_t<Mine::group_units == 8, float4, float2>;
     if constexpr (async) {
@@ -151,7 +181,7 @@ struct Forward {
         std::uint16_t* const at = to + state_at(8 * n + lane_id() % 8, place.first + Mine::first(0), values);
 #pragma unroll
         for (int r = lane_id() / 8; r < kBlocks; r += 4)
-          if (r < with_units) send(at, units, static_cast<unsigned>(r), arrivals + s % 2);
+          if (r < with_units) send(at, units, static_cast<unsigned>(r), part.arrivals + s % 2);
       }
       __syncwarp();
     } else if constexpr (clusters) {
@@ -169,35 +199,44 @@ struct Forward {
 #endif
   }
 
-  __device__ __forceinline__ void write(const float (&out)[kWide][groups][of_pair], int s) {
+  __device__ __forceinline__ void write(const Part& part, Sums& z, const Cells& out, int s) const {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
       for (int j = 0; j < of_pair; ++j) {
-        if (!pair[n].has(Mine::which(j), s)) continue;
-        const int at = pair[n].at(Mine::which(j), s, stride);
+        if (!part.pair[n].has(Mine::which(j), s)) continue;
+        const int at = part.pair[n].at(Mine::which(j), s, stride);
 #pragma unroll
         for (int i = 0; i < groups; ++i) {
           if (!mine(i)) continue;
           a.h[output_at(a, place.d, at) + unit(i)] = out[n][i][j];
           if (!a.c) continue;
-          a.c[at + unit(i)] = cell[n][i][j];
+          a.c[at + unit(i)] = part.cell[n][i][j];
 #pragma unroll
-          for (int gate = 0; gate < 4; ++gate) a.gates[4 * at + gate * a.H + unit(i)] = gate_of(n, i, gate, j);
+          for (int gate = 0; gate < 4; ++gate) a.gates[4 * at + gate * a.H + unit(i)] = gate_of(z, n, i, gate, j);
         }
       }
     }
   }
 
+  /// Until h of all units has come, of step s.
+  __device__ __forceinline__ void await([[maybe_unused]] const Part& part, [[maybe_unused]] int s) const {
+#ifdef BIB_CLUSTERS
+    if constexpr (async) await_phase(part.arrivals + s % 2, s / 2 % 2);
+#endif
+  }
+
   /// What the next step reads is fetched where nothing that waits stands behind it: a product whose operands take the
   /// registers of a load's address waits until that has come.
-  __device__ __forceinline__ void step(int s, int steps) {
-    std::uint16_t* const to = h + (s + 1) % 2 * buffer;
-    float out[kWide][groups][of_pair] = {};
+  __device__ __forceinline__ void step(Part& part, int s, int steps) {
+    std::uint16_t* const to = part.h + (s + 1) % 2 * buffer;
+    Cells out = {};
+    Sums z;
+    if (s > 0) await(part, s - 1);
 #ifdef BIB_CLUSTERS
     if constexpr (async)
-      if (threadIdx.x == 0) expect_bytes(arrivals + s % 2, bytes_to_come());
+      if (threadIdx.x == 0) expect_bytes(part.arrivals + s % 2, bytes_to_come());
 #endif
     if (busy) {
 #pragma unroll
@@ -205,22 +244,37 @@ struct Forward {
 #pragma unroll
         for (int t = 0; t < tiles; ++t)
 #pragma unroll
-          for (int i = 0; i < 4; ++i) z[n][t][i] = next[n][t][i];
-      weights.multiply(z, h + s % 2 * buffer);
-      if (!clusters && s + 1 < steps) fetch(s + 1);
-      activate(out, to);
-      share(to, s);
+          for (int i = 0; i < 4; ++i) z[n][t][i] = part.next[n][t][i];
+      weights.multiply(z, part.h + s % 2 * buffer);
+      if (!clusters && s + 1 < steps) fetch(part, s + 1);
+      activate(part, z, out, to);
+      share(part, to, s);
     }
     if constexpr (!async) step_done<clusters>();
     if (busy) {
-      if (clusters && s + 1 < steps) fetch(s + 1);
-      write(out, s);
-      look_ahead(s + 1 + steps_ahead);
+      if (clusters && s + 1 < steps) fetch(part, s + 1);
+      write(part, z, out, s);
+      look_ahead(part, s + 1 + steps_ahead);
     }
-#ifdef BIB_CLUSTERS
-    if constexpr (async) return await_phase(arrivals + s % 2, s / 2 % 2);
-#endif
-    await_step<clusters>();
+    if constexpr (!async) await_step<clusters>();
+  }
+
+  __device__ __forceinline__ void begin() {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) fetch(parts[part], 0);
+  }
+
+  /// All steps, of all parts in turns: each has its own, those of its longest sequence.
+  __device__ __forceinline__ void run(const Tile& tile) {
+    const auto steps_of = [&](int part) { return tile.length[part * part_sequences]; };
+    for (int s = 0; s < tile.steps; ++s) {
+#pragma unroll
+      for (int part = 0; part < kParts; ++part)
+        if (part == 0 || s < steps_of(part)) step(parts[part], s, steps_of(part));
+    }
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+      if (steps_of(part) > 0) await(parts[part], steps_of(part) - 1);
   }
 
   /// In a step: of every warp that has units, theirs, bf16 of all sequences.
@@ -231,64 +285,67 @@ struct Forward {
 #endif
 };
 
-template <int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
+template <int kParts, int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
   after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<(kBlocks > 1)>) {
     DYN_SHARED(unsigned char, memory);
-    using Run = Forward<kWide, kUnits, kSteps, kKept, kBlocks, async>;
+    using Run = Forward<kParts, kWide, kUnits, kSteps, kKept, kBlocks, async>;
+    constexpr int tile_sequences = kParts * kWide * sequences;
     const Place place = place_of<Run::clusters>(a);
-    const Tile tile = open_tile<kWide * sequences>(a, place.tile);
+    const Tile tile = open_tile<tile_sequences>(a, place.tile);
     Run run(a, place, tile, memory);
-    clear(reinterpret_cast<std::uint32_t*>(run.h), 2 * Run::buffer / 2);
-#ifdef BIB_CLUSTERS
-    if constexpr (async) {
-      SHARED(std::uint16_t, staging, [warps][kWide * sequences * Run::Mine::group_units]);
-      SHARED(Arrivals, arrivals, [2]);
-      run.staged = staging[warp_id()], run.arrivals = arrivals;
-      if (threadIdx.x == 0) init_arrivals(arrivals, 2);
-    }
-#endif
     meet<Run::clusters>();
-    if (run.busy) run.fetch(0);
+    if (run.busy) run.begin();
     // A warp that sends nothing might miss a phase. Where a block has units, its first warp has some.
-    if (!async || run.busy)
-      for (int s = 0; s < tile.steps; ++s) run.step(s, tile.steps);
+    if (!async || run.busy) run.run(tile);
     if (async) meet<Run::clusters>();  // no block ends while another may still send to it
     next_may_start();
-    clear_outputs<kWide * sequences>(a, place_of<Run::clusters>(a), tile);
+    clear_outputs<tile_sequences>(a, place_of<Run::clusters>(a), tile);
   }
 #endif
 }
 
-template <int kWide, int kUnits, int kSteps, int kKept, int kBlocks>
+template <int kParts, int kWide, int kUnits, int kSteps, int kKept, int kBlocks, bool async>
 constexpr FastVariant variant(int most_units) {
-  FastVariant v{.most_units = most_units,
-                .blocks = kBlocks,
-                .wide = kWide,
-                .warp_units = kUnits,
-                .tiles = kUnits / 4,
-                .steps = kSteps,
-                .state = 2 * kWide * sequences * 16 * kSteps * sizeof(std::uint16_t),
-                .rest = std::size_t{warps} * (kUnits / 4) * (kSteps - kKept) * warp_lanes * 16,
-                .kernel = run_fast_forward<kWide, kUnits, kSteps, kKept, kBlocks, false>};
-  if constexpr (kBlocks > 1)
-    v.async_state = v.state, v.async_kernel = run_fast_forward<kWide, kUnits, kSteps, kKept, kBlocks, true>;
-  return v;
+  return {.most_units = most_units,
+          .blocks = kBlocks,
+          .parts = kParts,
+          .wide = kWide,
+          .warp_units = kUnits,
+          .tiles = kUnits / 4,
+          .steps = kSteps,
+          .async = async,
+          .state = kParts * 2 * kWide * sequences * 16 * kSteps * sizeof(std::uint16_t),
+          .rest = std::size_t{warps} * (kUnits / 4) * (kSteps - kKept) * warp_lanes * 16,
+          .kernel = run_fast_forward<kParts, kWide, kUnits, kSteps, kKept, kBlocks, async>};
 }
 
 }  // namespace
 
 bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
+  static constexpr bool meet = false, send = true;
   static const FastVariant variants[] = {
-      variant<1, 16, 4, 4, 1>(64),    variant<1, 16, 8, 8, 1>(128),   variant<1, 4, 10, 10, 5>(160),
-      variant<1, 8, 10, 10, 4>(160),  variant<2, 8, 10, 10, 4>(160),  variant<4, 8, 10, 4, 4>(160),
-      variant<1, 8, 12, 12, 4>(192),  variant<2, 8, 12, 12, 4>(192),  variant<4, 8, 12, 4, 4>(192),
-      variant<1, 8, 16, 16, 4>(256),  variant<2, 8, 16, 16, 4>(256),  variant<4, 8, 16, 5, 4>(256),
-      variant<1, 4, 24, 24, 12>(384), variant<1, 8, 24, 18, 8>(384),  variant<2, 8, 24, 14, 8>(384),
-      variant<4, 8, 24, 5, 8>(384),   variant<1, 4, 32, 32, 16>(512), variant<1, 8, 32, 16, 8>(512),
-      variant<2, 8, 32, 16, 8>(512)};
+      variant<1, 1, 16, 4, 4, 1, meet>(64),    variant<1, 1, 16, 8, 8, 1, meet>(128),
+      variant<1, 1, 4, 10, 10, 5, meet>(160),  variant<1, 1, 8, 10, 10, 4, meet>(160),
+      variant<1, 2, 8, 10, 10, 4, meet>(160),  variant<1, 4, 8, 10, 4, 4, meet>(160),
+      variant<1, 1, 4, 10, 10, 5, send>(160),  variant<1, 1, 8, 10, 10, 4, send>(160),
+      variant<2, 1, 8, 10, 10, 4, send>(160),  variant<2, 2, 8, 10, 10, 4, send>(160),
+      variant<1, 1, 8, 12, 12, 4, meet>(192),  variant<1, 2, 8, 12, 12, 4, meet>(192),
+      variant<1, 4, 8, 12, 4, 4, meet>(192),   variant<1, 1, 8, 12, 12, 4, send>(192),
+      variant<2, 1, 8, 12, 12, 4, send>(192),  variant<2, 2, 8, 12, 12, 4, send>(192),
+      variant<1, 1, 8, 16, 16, 4, meet>(256),  variant<1, 2, 8, 16, 16, 4, meet>(256),
+      variant<1, 4, 8, 16, 5, 4, meet>(256),   variant<1, 1, 8, 16, 16, 4, send>(256),
+      variant<2, 1, 8, 16, 16, 4, send>(256),  variant<2, 2, 8, 16, 11, 4, send>(256),
+      variant<1, 1, 4, 24, 24, 12, meet>(384), variant<1, 1, 8, 24, 18, 8, meet>(384),
+      variant<1, 2, 8, 24, 14, 8, meet>(384),  variant<1, 4, 8, 24, 5, 8, meet>(384),
+      variant<1, 1, 4, 24, 24, 12, send>(384), variant<1, 1, 8, 24, 18, 8, send>(384),
+      variant<2, 1, 8, 24, 18, 8, send>(384),  variant<2, 2, 8, 24, 10, 8, send>(384),
+      variant<1, 1, 4, 32, 32, 16, meet>(512), variant<1, 1, 8, 32, 16, 8, meet>(512),
+      variant<1, 2, 8, 32, 16, 8, meet>(512),  variant<1, 1, 4, 32, 32, 16, send>(512),
+      variant<1, 1, 8, 32, 16, 8, send>(512),  variant<2, 1, 8, 32, 16, 8, send>(512),
+      variant<2, 2, 8, 32, 13, 8, send>(512)};
   const auto variant = fastest(variants, ctx, a, false);
   if (!variant) return false;
   prepare(ctx, op, *variant, a);

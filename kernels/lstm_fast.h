@@ -30,13 +30,14 @@ inline int fast_units(int H, int blocks) {
 /// One kernel per range of H and width: the numbers of products per warp are constants, so that weights stay in
 /// registers.
 struct FastVariant {
-  int most_units, blocks, wide, warp_units, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
-  std::size_t state, rest;                                 // bytes of shared memory: what steps exchange, weights
+  int most_units, blocks, parts, wide, warp_units, tiles, steps;  // tiles, steps: of 16 x 16 weights per warp
+  bool async;               // blocks of a cluster send each other what a step made, in place of its barrier
+  std::size_t state, rest;  // bytes of shared memory: what steps exchange, weights
   void (*kernel)(Recurrence);
-  // The same with stores that announce themselves in place of the cluster's barrier; null: there is none.
-  std::size_t async_state = 0;
-  void (*async_kernel)(Recurrence) = nullptr;
 };
+
+/// Sequences of a cluster.
+inline int tile_of(const FastVariant& v) { return v.parts * v.wide * sequences; }
 
 /// The variant that is estimated to be fastest for this H and batch, and its plan; none where there is none for this
 /// GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
@@ -158,19 +159,30 @@ struct Share {
 __device__ __forceinline__ int sequence_of(int n, int j) { return 8 * n + lane_id() % 4 * 2 + j; }
 
 /// Where two sequences of a thread, 2q and 2q+1 of the tile's n-th 8, stand in arrays of [D,T,B,H]. 32 bits:
-/// fastest() sees to that, and registers are what these kernels are short of; so lengths stay in shared memory.
+/// fastest() sees to that. In shared memory, as registers are what these kernels are short of.
 struct Pair {
-  int first[2];  // index of unit 0 at step 0, counted in the direction of reading
-  const int* length;
+  const int *length, *first;  // first: index of unit 0 at step 0, counted in the direction of reading
 
-  __device__ __forceinline__ void find(const Recurrence& a, const Tile& tile, int d, int n) {
-    length = tile.length + sequence_of(n, 0);
-    for (int j = 0; j < 2; ++j) first[j] = ((d ? a.T + length[j] - 1 : 0) * a.B + tile.index[sequence_of(n, j)]) * a.H;
-  }
   __device__ __forceinline__ bool has(int j, int s) const { return s < length[j]; }
-  /// `stride`: from step to step. j may be no constant: `first` stays in registers.
-  __device__ __forceinline__ int at(int j, int s, int stride) const { return (j ? first[1] : first[0]) + s * stride; }
+  /// `stride`: from step to step.
+  __device__ __forceinline__ int at(int j, int s, int stride) const { return first[j] + s * stride; }
 };
+/// Those of a tile.
+struct Pairs {
+  const int *length, *first;
+  __device__ __forceinline__ Pair operator[](int n) const {
+    return {length + sequence_of(n, 0), first + sequence_of(n, 0)};
+  }
+};
+/// For all threads of a block.
+template <int kSequences>
+__device__ __forceinline__ Pairs find_pairs(const Recurrence& a, const Tile& tile, int d) {
+  SHARED(int, first, [kSequences]);
+  const int n = static_cast<int>(threadIdx.x);
+  if (n < kSequences) first[n] = ((d ? a.T + tile.length[n] - 1 : 0) * a.B + tile.index[n]) * a.H;
+  __syncthreads();
+  return {tile.length, first};
+}
 __device__ __forceinline__ int stride_of(const Recurrence& a, int d) { return (d ? -a.B : a.B) * a.H; }
 
 /// h, d_h are [T,B,D*H]: the index for what is at `at` in [D,T,B,H].

@@ -1,76 +1,100 @@
 // LSTM backward on tensor cores, persistent like forward (lstm_fast.cu): the same weights, a block's own gate rows,
 // stay on chip, used transposed. Per step a block turns d_h of its units into gradients of its gates' sums, rounds them
-// into shared memory, and multiplies: its share of d_h one step earlier, for all units. The shares go, in fp32, to the
-// block that owns the unit, into a slot per sender, and are added there in the order of the ranks: half the traffic of
-// giving every block all gates' gradients. One block barrier and one cluster barrier (or st.async) per step; slots
-// are double-buffered. A block alone needs neither slots nor cluster: the thread that ends up with a unit's sum is the
-// one that needs it.
+// into shared memory, and multiplies: its share of d_h one step earlier, for all units. The shares go, in bf16, to the
+// block that owns the unit, into a slot per sender, and are added there in the order of the ranks: a quarter of the
+// traffic of giving every block all gates' gradients. One block barrier and one cluster barrier (or st.async) per step;
+// slots are double-buffered. A tile may go in two parts as in forward. A block alone needs neither slots nor cluster:
+// the thread that ends up with a unit's sum is the one that needs it.
 #include "kernels/lstm_fast.h"
 
 namespace bib::device::lstm {
 namespace {
 
-/// kWide: 8 sequences each. kUnits: that a warp turns into gradients. kTiles: 16 units each, of all, whose d_h a warp
-/// sums up. kSteps: 16 gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps whose weights are in
-/// registers.
+/// kParts of a tile, kWide times 8 sequences each. kUnits: that a warp turns into gradients. kTiles: 16 units each, of
+/// all, whose d_h a warp sums up. kSteps: 16 gate rows each, of the block's 4 rows per unit, unit by unit. kKept: steps
+/// whose weights are in registers.
 /// async: st.async brings the shares, and their arrival is waited for. Gates' gradients have two buffers then, as
 /// nothing else keeps a warp from overwriting what others still multiply.
-template <int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
+template <int kParts, int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
 struct Backward {
 #ifdef BIB_TENSOR_CORES
   using Mine = Share<kUnits>;
   static constexpr bool clusters = kBlocks > 1;
   static constexpr int groups = Mine::groups, of_pair = Mine::of_pair;
   static_assert(!clusters || groups == 1);  // a second group may lie past the units: all of it is 0, as in forward
-  static constexpr int values = 16 * kSteps, buffer = kWide * sequences * values, buffers = clusters && !async ? 1 : 2;
-  static constexpr std::size_t d_gates_bytes = std::size_t{buffers} * buffer * sizeof(std::uint16_t);
+  static_assert(async ? clusters : kParts == 1);
+  static constexpr int part_sequences = kWide * sequences, values = 16 * kSteps, buffer = part_sequences * values;
+  static constexpr int buffers = clusters && !async ? 1 : 2;
 
   static constexpr bool early = kWide == 1;  // d_gates are written behind the arrival; wide tiles lack registers for it
 
+  using Cells = float[kWide][groups][of_pair];
   struct Step {  // what a step reads, fetched while the one before it is computed
-    float gates[kWide][groups][4][of_pair], d_h[kWide][groups][of_pair], before[kWide][groups][of_pair];
+    float gates[kWide][groups][4][of_pair];
+    Cells d_h, before;
+  };
+
+  /// What a thread has of a part of the tile.
+  struct Part {
+    Pairs pair;
+    Cells d_cell = {}, cell, mask;
+    Step now;
+    std::uint16_t* dz;     // [buffers] states of `values`: gate by gate of a unit
+    std::uint16_t* slots;  // [2][blocks][kWide][units][8]
+    Arrivals* arrivals;    // async: [2], of even and of odd steps
   };
 
   const Recurrence& a;
   const Place place;
-  std::uint16_t* const dz;  // [buffers] states of `values`: gate by gate of a unit
-  float* const slots;       // [2][blocks][kWide][units][8]
-  Pair pair[kWide];
   Weights<kTiles, kSteps, kKept, kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1> weights;
+  Part parts[kParts];
   float sum[kWide][kTiles][4] = {};
-  float d_cell[kWide][groups][of_pair] = {}, cell[kWide][groups][of_pair], mask[kWide][groups][of_pair];
-  Step now;
-  uint2 d_gates[of_pair];        // of its sequences, that step_done() need not wait for
-  int home;                      // of this thread's first gradients in a state
-  bool busy, multiplies;         // this warp has units; has tiles
-  Arrivals* arrivals = nullptr;  // async: [2], of even and of odd steps
+  int home;               // of this thread's first gradients in a state
+  bool busy, multiplies;  // this warp has units; has tiles
 
   __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
   __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
   __device__ __forceinline__ int tile_first(int t) const { return 16 * (warp_id() + t * warps); }
-  __device__ __forceinline__ int slot_floats() const { return kWide * a.plan.units * sequences; }
+  __device__ __forceinline__ int slot_values() const { return part_sequences * a.plan.units; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
-      : a(a_),
-        place(p),
-        dz(reinterpret_cast<std::uint16_t*>(memory)),
-        slots(reinterpret_cast<float*>(memory + d_gates_bytes)) {
+      : a(a_), place(p) {
+    const Pairs pairs = find_pairs<kParts * part_sequences>(a, tile, place.d);
     busy = Mine::first(0) < place.units;
     home = state_at(sequence_of(0, Mine::which(0)), Mine::unit(0) * 4, values);
     multiplies = tile_first(0) < a.H && place.units > 0;
-    float* const behind_slots = slots + (clusters ? 2 * kBlocks * slot_floats() : 0);
-    weights.load(reinterpret_cast<uint4*>(behind_slots), a.w, place.d * kBlocks + place.rank);
+    // Blocks without units send nothing: their slots hold zeros.
+    const int of_part = buffers * buffer + (clusters ? 2 * kBlocks * slot_values() : 0);
+    auto* const states = reinterpret_cast<std::uint16_t*>(memory);
+    clear(reinterpret_cast<std::uint32_t*>(states), kParts * of_part / 2);
+    weights.load(reinterpret_cast<uint4*>(states + kParts * of_part), a.w, place.d * kBlocks + place.rank);
 #pragma unroll
-    for (int n = 0; n < kWide; ++n) {
-      pair[n].find(a, tile, place.d, n);
-      for (int i = 0; i < groups; ++i)
-        for (int j = 0; j < of_pair; ++j)
-          mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(n, Mine::which(j)), unit(i));
+    for (int part = 0; part < kParts; ++part) {
+      Part& mine = parts[part];
+      mine.pair = {pairs.length + part * part_sequences, pairs.first + part * part_sequences};
+      mine.dz = states + part * of_part;
+      mine.slots = mine.dz + buffers * buffer;
+#pragma unroll
+      for (int n = 0; n < kWide; ++n) {
+#pragma unroll
+        for (int i = 0; i < groups; ++i)
+#pragma unroll
+          for (int j = 0; j < of_pair; ++j)
+            mine.mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(part * kWide + n, Mine::which(j)), unit(i));
+      }
     }
+#ifdef BIB_CLUSTERS
+    if constexpr (async) {
+      SHARED(Arrivals, arrivals, [kParts][2]);
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) parts[part].arrivals = arrivals[part];
+      if (threadIdx.x == 0) init_arrivals(arrivals[0], kParts * 2);
+    }
+#endif
   }
 
   /// c of step s; 0 before the first and past the last.
-  __device__ __forceinline__ void fetch_cells(float (&to)[kWide][groups][of_pair], int s) {
+  __device__ __forceinline__ void fetch_cells(const Part& part, Cells& to, int s) const {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n)
@@ -78,12 +102,13 @@ struct Backward {
       for (int j = 0; j < of_pair; ++j)
 #pragma unroll
         for (int i = 0; i < groups; ++i)
-          to[n][i][j] = s >= 0 && pair[n].has(Mine::which(j), s) && mine(i)
-                            ? a.c[pair[n].at(Mine::which(j), s, stride) + unit(i)]
+          to[n][i][j] = s >= 0 && part.pair[n].has(Mine::which(j), s) && mine(i)
+                            ? a.c[part.pair[n].at(Mine::which(j), s, stride) + unit(i)]
                             : 0.0f;
   }
 
-  __device__ __forceinline__ void fetch(int s) {
+  __device__ __forceinline__ void fetch(Part& part, int s) const {
+    Step& now = part.now;
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
@@ -91,8 +116,8 @@ struct Backward {
       for (int j = 0; j < of_pair; ++j) {
 #pragma unroll
         for (int i = 0; i < groups; ++i) {
-          const bool there = pair[n].has(Mine::which(j), s) && mine(i);
-          const int at = pair[n].at(Mine::which(j), s, stride);
+          const bool there = part.pair[n].has(Mine::which(j), s) && mine(i);
+          const int at = part.pair[n].at(Mine::which(j), s, stride);
 #pragma unroll
           for (int gate = 0; gate < 4; ++gate)
             now.gates[n][i][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
@@ -100,19 +125,19 @@ struct Backward {
         }
       }
     }
-    fetch_cells(now.before, s - 1);
+    fetch_cells(part, now.before, s - 1);
   }
 
   /// Has L2 get what fetch(s) will read, as in forward: the gates, then, by half of the lanes, d_h and c.
-  __device__ __forceinline__ void look_ahead(int s) const {
+  __device__ __forceinline__ void look_ahead(const Part& part, int s) const {
     const int g = lane_id() / 4, j = g % 2, which = g / 2, stride = stride_of(a, place.d);
     if (s < 1) return;
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
       for (int i = 0; i < groups; ++i) {
-        if (!pair[n].has(j, s) || Mine::first(i) >= place.units) continue;
-        const int at = pair[n].at(j, s, stride), first = place.first + Mine::first(i);
+        if (!part.pair[n].has(j, s) || Mine::first(i) >= place.units) continue;
+        const int at = part.pair[n].at(j, s, stride), first = place.first + Mine::first(i);
         prefetch(a.gates + 4 * at + which * a.H + first);
         if (which == 0) prefetch(a.d_h + output_at(a, place.d, at) + first);
         if (which == 1) prefetch(a.c + at - stride + first);
@@ -121,51 +146,59 @@ struct Backward {
   }
 
   /// d_h that comes from the step after s: the shares of all blocks, in their order.
-  __device__ __forceinline__ void from_next(float (&d_h)[groups][of_pair], int n, int s) const {
+  __device__ __forceinline__ void from_next(const Part& part, float (&d_h)[groups][of_pair], int n, int s) const {
     if constexpr (!clusters) {  // tile t of the only tile: rows 0..7 are group 0, 8..15 group 1
 #pragma unroll
       for (int i = 0; i < groups; ++i)
+#pragma unroll
         for (int j = 0; j < of_pair; ++j) d_h[i][j] = sum[n][0][2 * i + j];
     } else {
       [[maybe_unused]] constexpr int at_once = kWide < 4 ? kBlocks : 1;  // the widest have no registers for more
-      const float* from = slots + (s + 1) % 2 * kBlocks * slot_floats() +
-                          (n * a.plan.units + Mine::unit(0)) * sequences + sequence_of(0, Mine::which(0));
+      const std::uint16_t* from = part.slots + (s + 1) % 2 * kBlocks * slot_values() +
+                                  (n * a.plan.units + Mine::unit(0)) * sequences + sequence_of(0, Mine::which(0));
+#pragma unroll
       for (int j = 0; j < of_pair; ++j) d_h[0][j] = 0;
 #pragma unroll at_once
-      for (int r = 0; r < kBlocks; ++r, from += slot_floats())
-#pragma unroll
-        for (int j = 0; j < of_pair; ++j) d_h[0][j] += from[j];
+      for (int r = 0; r < kBlocks; ++r, from += slot_values()) {
+        if constexpr (of_pair == 2) {
+          const unsigned two = *reinterpret_cast<const unsigned*>(from);
+          d_h[0][0] += __uint_as_float(two << 16), d_h[0][1] += __uint_as_float(two & 0xFFFF0000u);
+        } else {
+          d_h[0][0] += __uint_as_float(static_cast<unsigned>(*from) << 16);
+        }
+      }
     }
   }
 
   /// Gradients of the gates' sums at step s: rounded, to shared memory and to a.d_gates_bf16.
-  __device__ __forceinline__ void differentiate(int s, bool last) {
+  __device__ __forceinline__ void differentiate(Part& part, uint2 (&d_gates)[of_pair], int s, bool last) const {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
       float next[groups][of_pair] = {};
-      if (!last) from_next(next, n, s);
+      if (!last) from_next(part, next, n, s);
 #pragma unroll
       for (int j = 0; j < of_pair; ++j) {
 #pragma unroll
         for (int i = 0; i < groups; ++i) {
-          const float(&gates)[4][of_pair] = now.gates[n][i];
+          const float(&gates)[4][of_pair] = part.now.gates[n][i];
           const float in = gates[0][j], forget = gates[1][j], fresh = gates[2][j], open = gates[3][j];
-          const float before = now.before[n][i][j], squashed = fast_tanh(cell[n][i][j]);
-          const float d_h = now.d_h[n][i][j] + (pair[n].has(Mine::which(j), s + 1) ? mask[n][i][j] * next[i][j] : 0.0f);
-          const float d_c = __fmaf_rn(__fmul_rn(d_h, open), __fmaf_rn(-squashed, squashed, 1.0f), d_cell[n][i][j]);
-          d_cell[n][i][j] = d_c * forget;
+          const float before = part.now.before[n][i][j], squashed = fast_tanh(part.cell[n][i][j]);
+          const float d_h = part.now.d_h[n][i][j] +
+                            (part.pair[n].has(Mine::which(j), s + 1) ? part.mask[n][i][j] * next[i][j] : 0.0f);
+          const float d_c = __fmaf_rn(__fmul_rn(d_h, open), __fmaf_rn(-squashed, squashed, 1.0f), part.d_cell[n][i][j]);
+          part.d_cell[n][i][j] = d_c * forget;
           const float d[4] = {d_c * fresh * in * (1 - in), d_c * before * forget * (1 - forget),
                               d_c * in * (1 - fresh * fresh), d_h * squashed * open * (1 - open)};
-          cell[n][i][j] = before;
+          part.cell[n][i][j] = before;
           std::uint16_t* const to =
-              dz + home + (buffers == 2 ? s % 2 * buffer : 0) + state_at(8 * n + j, 8 * i * 4, values);
+              part.dz + home + (buffers == 2 ? s % 2 * buffer : 0) + state_at(8 * n + j, 8 * i * 4, values);
           const uint2 rounded = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
           *reinterpret_cast<uint2*>(to) = rounded;
           if constexpr (early && clusters) {
             d_gates[j] = rounded;
           } else {
-            put(rounded, s, stride, n, i, j);
+            put(part, rounded, s, stride, n, i, j);
           }
         }
       }
@@ -173,17 +206,17 @@ struct Backward {
   }
 
   /// To a.d_gates_bf16.
-  __device__ __forceinline__ void put(uint2 d, int s, int stride, int n, int i, int j) const {
-    if (!pair[n].has(Mine::which(j), s) || !mine(i)) return;
-    const int at = output_at(a, place.d, pair[n].at(Mine::which(j), s, stride)) + unit(i);
+  __device__ __forceinline__ void put(const Part& part, uint2 d, int s, int stride, int n, int i, int j) const {
+    if (!part.pair[n].has(Mine::which(j), s) || !mine(i)) return;
+    const int at = output_at(a, place.d, part.pair[n].at(Mine::which(j), s, stride)) + unit(i);
     reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = d;
   }
 
   /// Gives every sum to the block that owns its units, for step s - 1.
-  __device__ __forceinline__ void scatter(int s) {
+  __device__ __forceinline__ void scatter([[maybe_unused]] const Part& part, [[maybe_unused]] int s) const {
 #ifdef BIB_CLUSTERS
     if constexpr (clusters) {
-      float* const slot = slots + (s % 2 * kBlocks + place.rank) * slot_floats() + lane_id() * 2;
+      std::uint16_t* const slot = part.slots + (s % 2 * kBlocks + place.rank) * slot_values() + lane_id() * 2;
 #pragma unroll
       for (int t = 0; t < kTiles; ++t) {
 #pragma unroll
@@ -197,12 +230,12 @@ struct Backward {
           const int there = first - owner * a.plan.units;
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
-            float* const mine = slot + (n * a.plan.units + there) * sequences;
-            const float2 share = make_float2(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
+            auto* const mine = reinterpret_cast<unsigned*>(slot + (n * a.plan.units + there) * sequences);
+            const unsigned share = pack_bf16(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
             if constexpr (async) {
-              send(mine, share, static_cast<unsigned>(owner), arrivals + s % 2);
+              send(mine, share, static_cast<unsigned>(owner), part.arrivals + s % 2);
             } else {
-              *reinterpret_cast<float2*>(in_block(mine, static_cast<unsigned>(owner))) = share;
+              *in_block(mine, static_cast<unsigned>(owner)) = share;
             }
           }
         }
@@ -211,15 +244,25 @@ struct Backward {
 #endif
   }
 
-  __device__ __forceinline__ void step(int s, int steps) {
+  /// Until the shares of step s have come from everybody.
+  __device__ __forceinline__ void await([[maybe_unused]] const Part& part, [[maybe_unused]] int s,
+                                        [[maybe_unused]] int steps) const {
+#ifdef BIB_CLUSTERS
+    if constexpr (async) await_phase(part.arrivals + s % 2, (steps - 1 - s) / 2 % 2);
+#endif
+  }
+
+  __device__ __forceinline__ void step(Part& part, int s, int steps) {
+    uint2 d_gates[of_pair] = {};  // of its sequences, that step_done() need not wait for
+    if (s + 1 < steps) await(part, s + 1, steps);
     if (busy) {
-      differentiate(s, s + 1 == steps);
-      if (!clusters && s > 0) fetch(s - 1);
+      differentiate(part, d_gates, s, s + 1 == steps);
+      if (!clusters && s > 0) fetch(part, s - 1);
     }
     __syncthreads();
 #ifdef BIB_CLUSTERS
     if constexpr (async)
-      if (threadIdx.x == 0 && s > 0) expect_bytes(arrivals + s % 2, bytes_to_come());
+      if (threadIdx.x == 0 && s > 0) expect_bytes(part.arrivals + s % 2, bytes_to_come());
 #endif
     if (multiplies && s > 0) {
 #pragma unroll
@@ -228,63 +271,68 @@ struct Backward {
         for (int t = 0; t < kTiles; ++t)
 #pragma unroll
           for (int i = 0; i < 4; ++i) sum[n][t][i] = 0;
-      weights.multiply(sum, dz + (buffers == 2 ? s % 2 * buffer : 0));
-      scatter(s);
+      weights.multiply(sum, part.dz + (buffers == 2 ? s % 2 * buffer : 0));
+      scatter(part, s);
     }
     if constexpr (clusters && !async) step_done<clusters>();
     if (busy) {
-      if (clusters && s > 0) fetch(s - 1);  // as in forward, behind the products
+      if (clusters && s > 0) fetch(part, s - 1);  // as in forward, behind the products
       if constexpr (early && clusters) {
 #pragma unroll
-        for (int j = 0; j < of_pair; ++j) put(d_gates[j], s, stride_of(a, place.d), 0, 0, j);
+        for (int j = 0; j < of_pair; ++j) put(part, d_gates[j], s, stride_of(a, place.d), 0, 0, j);
       }
-      look_ahead(s - 1 - steps_ahead);
+      look_ahead(part, s - 1 - steps_ahead);
     }
-#ifdef BIB_CLUSTERS
-    if constexpr (async)
-      if (s > 0) await_phase(arrivals + s % 2, (steps - 1 - s) / 2 % 2);
-#endif
     if constexpr (clusters && !async) await_step<clusters>();
   }
 
-  /// In a step, from every block that has units: for each group of this block's, 8 units and 8 sequences of fp32.
+  __device__ __forceinline__ void begin(const Tile& tile) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const int steps = tile.length[part * part_sequences];
+      if (!busy || steps == 0) continue;
+      fetch_cells(parts[part], parts[part].cell, steps - 1);
+      fetch(parts[part], steps - 1);
+    }
+  }
+
+  /// All steps, of all parts in turns, each of which begins with its longest sequence.
+  __device__ __forceinline__ void run(const Tile& tile) {
+    for (int s = tile.steps - 1; s >= 0; --s) {
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        const int steps = tile.length[part * part_sequences];
+        if (part == 0 || s < steps) step(parts[part], s, steps);
+      }
+    }
+  }
+
+  /// In a step, from every block that has units: for each group of this block's, 8 units, all sequences, in bf16.
   __device__ __forceinline__ int bytes_to_come() const {
     const int units = (place.units + group_units - 1) / group_units * group_units;
     const int senders = (a.H + a.plan.units - 1) / a.plan.units;
-    return senders * units * kWide * sequences * static_cast<int>(sizeof(float));
+    return senders * units * part_sequences * static_cast<int>(sizeof(std::uint16_t));
   }
 #endif
 };
 
-template <int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
+template <int kParts, int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
 __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
   after_previous(Next::later);
 #ifdef BIB_TENSOR_CORES
   if constexpr (compiled<(kBlocks > 1)>) {
     DYN_SHARED(unsigned char, memory);
-    using Run = Backward<kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>;
+    using Run = Backward<kParts, kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>;
+    constexpr int tile_sequences = kParts * kWide * sequences;
     const Place place = place_of<Run::clusters>(a);
-    const Tile tile = open_tile<kWide * sequences>(a, place.tile);
+    const Tile tile = open_tile<tile_sequences>(a, place.tile);
     Run run(a, place, tile, memory);
-    clear(reinterpret_cast<std::uint32_t*>(run.dz), Run::buffers * Run::buffer / 2);
-    // Blocks without units send nothing: their slots hold zeros.
-    if (Run::clusters) clear(run.slots, 2 * kBlocks * run.slot_floats());
-    if (run.busy && tile.steps > 0) {
-      run.fetch_cells(run.cell, tile.steps - 1);
-      run.fetch(tile.steps - 1);
-    }
-#ifdef BIB_CLUSTERS
-    if constexpr (async) {
-      SHARED(Arrivals, arrivals, [2]);
-      run.arrivals = arrivals;
-      if (threadIdx.x == 0) init_arrivals(arrivals, 2);
-    }
-#endif
+    run.begin(tile);
     meet<Run::clusters>();
-    for (int s = tile.steps - 1; s >= 0; --s) run.step(s, tile.steps);
+    run.run(tile);
     if (async) meet<Run::clusters>();  // as in forward
     next_may_start();
-    behind_the_ends<kWide * sequences>(a, place_of<Run::clusters>(a), tile, [&](int t, int b, int unit) {
+    behind_the_ends<tile_sequences>(a, place_of<Run::clusters>(a), tile, [&](int t, int b, int unit) {
       const std::int64_t at = ((static_cast<std::int64_t>(t) * a.B + b) * a.D + place.d) * a.H + unit;
       reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = make_uint2(0, 0);
     });
@@ -292,33 +340,43 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
 #endif
 }
 
-template <int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool with_async = (kBlocks > 1)>
+template <int kParts, int kWide, int kUnits, int kTiles, int kSteps, int kKept, int kBlocks, bool async>
 constexpr FastVariant variant(int most_units) {
   constexpr std::size_t buffer = kWide * sequences * 16 * kSteps * sizeof(std::uint16_t);
-  FastVariant v{.most_units = most_units,
-                .blocks = kBlocks,
-                .wide = kWide,
-                .warp_units = kUnits,
-                .tiles = kTiles,
-                .steps = kSteps,
-                .state = (kBlocks > 1 ? 1 : 2) * buffer,
-                .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
-                .kernel = run_fast_backward<kWide, kUnits, kTiles, kSteps, kKept, kBlocks, false>};
-  if constexpr (with_async)
-    v.async_state = 2 * buffer, v.async_kernel = run_fast_backward<kWide, kUnits, kTiles, kSteps, kKept, kBlocks, true>;
-  return v;
+  return {.most_units = most_units,
+          .blocks = kBlocks,
+          .parts = kParts,
+          .wide = kWide,
+          .warp_units = kUnits,
+          .tiles = kTiles,
+          .steps = kSteps,
+          .async = async,
+          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer,
+          .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
+          .kernel = run_fast_backward<kParts, kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>};
 }
 
 }  // namespace
 
 bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
+  static constexpr bool meet = false, send = true;
   static const FastVariant variants[] = {
-      variant<1, 16, 1, 16, 16, 1>(64), variant<1, 16, 1, 32, 32, 1>(128),     variant<1, 8, 2, 10, 10, 4>(160),
-      variant<2, 8, 2, 10, 10, 4>(160), variant<4, 8, 2, 10, 3, 4>(160),       variant<1, 8, 2, 12, 12, 4>(192),
-      variant<2, 8, 2, 12, 12, 4>(192), variant<4, 8, 2, 12, 3, 4>(192),       variant<1, 8, 2, 16, 16, 4>(256),
-      variant<2, 8, 2, 16, 16, 4>(256), variant<4, 8, 2, 16, 3, 4>(256),       variant<1, 8, 3, 12, 12, 8>(384),
-      variant<2, 8, 3, 12, 10, 8>(384), variant<4, 8, 3, 12, 4, 8>(384),       variant<1, 4, 4, 8, 8, 16>(512),
-      variant<1, 8, 4, 16, 8, 8>(512),  variant<2, 8, 4, 16, 8, 8, false>(512)};  // the last: no registers for it
+      variant<1, 1, 16, 1, 16, 16, 1, meet>(64), variant<1, 1, 16, 1, 32, 32, 1, meet>(128),
+      variant<1, 1, 8, 2, 10, 10, 4, meet>(160), variant<1, 2, 8, 2, 10, 10, 4, meet>(160),
+      variant<1, 4, 8, 2, 10, 3, 4, meet>(160),  variant<1, 1, 8, 2, 10, 10, 4, send>(160),
+      variant<2, 1, 8, 2, 10, 10, 4, send>(160), variant<2, 2, 8, 2, 10, 10, 4, send>(160),
+      variant<1, 1, 8, 2, 12, 12, 4, meet>(192), variant<1, 2, 8, 2, 12, 12, 4, meet>(192),
+      variant<1, 4, 8, 2, 12, 3, 4, meet>(192),  variant<1, 1, 8, 2, 12, 12, 4, send>(192),
+      variant<2, 1, 8, 2, 12, 12, 4, send>(192), variant<2, 2, 8, 2, 12, 12, 4, send>(192),
+      variant<1, 1, 8, 2, 16, 16, 4, meet>(256), variant<1, 2, 8, 2, 16, 16, 4, meet>(256),
+      variant<1, 4, 8, 2, 16, 3, 4, meet>(256),  variant<1, 1, 8, 2, 16, 16, 4, send>(256),
+      variant<2, 1, 8, 2, 16, 16, 4, send>(256), variant<2, 2, 8, 2, 16, 12, 4, send>(256),
+      variant<1, 1, 8, 3, 12, 12, 8, meet>(384), variant<1, 2, 8, 3, 12, 10, 8, meet>(384),
+      variant<1, 4, 8, 3, 12, 4, 8, meet>(384),  variant<1, 1, 8, 3, 12, 12, 8, send>(384),
+      variant<2, 1, 8, 3, 12, 10, 8, send>(384), variant<2, 2, 8, 3, 12, 8, 8, send>(384),
+      variant<1, 1, 4, 4, 8, 8, 16, meet>(512),  variant<1, 1, 8, 4, 16, 8, 8, meet>(512),
+      variant<1, 2, 8, 4, 16, 8, 8, meet>(512),  variant<1, 1, 4, 4, 8, 8, 16, send>(512),
+      variant<1, 1, 8, 4, 16, 8, 8, send>(512),  variant<2, 1, 8, 4, 16, 8, 8, send>(512)};
   const auto variant = fastest(variants, ctx, a, true);
   if (!variant) return false;
   const BackwardOperands operands = prepare(ctx, op, *variant, a);

@@ -15,18 +15,21 @@ namespace {
 
 /// Slots of backward, where several blocks share the sums of a step.
 std::size_t slot_bytes(const FastVariant& v, int H) {
-  return v.blocks > 1 ? std::size_t{2} * v.blocks * fast_units(H, v.blocks) * v.wide * sequences * sizeof(float) : 0;
+  const std::size_t units = static_cast<std::size_t>(fast_units(H, v.blocks));
+  return v.blocks > 1 ? std::size_t{2} * v.blocks * units * tile_of(v) * sizeof(std::uint16_t) : 0;
 }
 
 /// Cycles of a step, a model to choose a kernel by (docs/kernels.md): what waits for something whatever the width; the
 /// products at 0.62 of a multiprocessor's rate or, if that takes longer, what they read from shared memory (weights,
 /// and the state once for every warp); and what a block sends, 12 bytes a cycle: forward, h of its units to all others;
-/// backward, to all others, its share of their units' d_h.
+/// backward, to all others, its share of their units' d_h. Of two parts one sends and waits while the other works.
 double step_cycles(const FastVariant& v, int H, bool backward) {
   const double products = 1.6 * warps * v.tiles * v.steps * v.wide, tile = v.wide * sequences,
                read = static_cast<double>(v.rest) + 2.0 * warps * tile * 16 * v.steps,
-               sent = tile * (v.blocks - 1) * (backward ? 4.0 * H / v.blocks : 2.0 * fast_units(H, v.blocks));
-  return 340 + 15 * v.blocks + std::max(products, read / 128) + sent / 12;
+               work = std::max(products, read / 128),
+               sent = 2 * tile * (v.blocks - 1) * (backward ? 1.0 * H / v.blocks : fast_units(H, v.blocks)) / 12,
+               one = (v.async ? 300 : 340) + 15 * v.blocks + work + sent;
+  return v.parts == 1 ? one : std::max(one, v.parts * (std::max(work, sent) + 80 * v.wide));
 }
 
 /// One of `choices` that the environment asks for; 0 without.
@@ -51,16 +54,12 @@ std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Contex
   const bool async = asked_for("BIB_LSTM_EXCHANGE", "barrier", "async");
   std::optional<FastVariant> best;
   double least = 0;
-  for (FastVariant v : variants) {
-    if (a.H > v.most_units || (best && v.most_units > best->most_units)) continue;
-    const std::size_t besides = v.rest + (backward ? slot_bytes(v, a.H) : 0);
-    if (async && v.async_kernel && v.async_state + besides <= state.shared_memory)
-      v.kernel = v.async_kernel, v.state = v.async_state;
-    const std::size_t shared = v.state + besides;
+  for (const FastVariant& v : variants) {
+    if (a.H > v.most_units || (best && v.most_units > best->most_units) || (v.async && !async)) continue;
+    const std::size_t shared = v.state + v.rest + (backward ? slot_bytes(v, a.H) : 0);
     if ((v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) continue;
     const Grid grid{.threads = threads, .shared = shared, .cluster = static_cast<unsigned>(v.blocks)};
-    const int at_once = clusters_at_once(state, reinterpret_cast<const void*>(v.kernel), grid),
-              tile = v.wide * sequences;
+    const int at_once = clusters_at_once(state, reinterpret_cast<const void*>(v.kernel), grid), tile = tile_of(v);
     if (at_once == 0) continue;
     const int tiles = (a.B + tile - 1) / tile, rounds = (a.D * tiles + at_once - 1) / at_once;
     double cycles = rounds * step_cycles(v, a.H, backward);

@@ -56,7 +56,7 @@ void mbarrier_wait(void* barrier, unsigned parity, Site site) {
 void store_async(void* mine, const void* value, std::size_t bytes, unsigned rank, void* barrier, Site site) {
   const Inside inside;
   char* const to = static_cast<char*>(peer_shared(mine, rank, site));
-  if (bytes != 8 && bytes != 16) fault("st.async stores 8 or 16 bytes here", site);
+  if (bytes != 4 && bytes != 8 && bytes != 16) fault("st.async stores 4, 8 or 16 bytes", site);
   expect_aligned(to, bytes, site);
   Block& there = running.gang->blocks[rank];
   if (there.left) fault("st.async into a block that has begun to end", site);
