@@ -28,6 +28,7 @@ struct Recurrence {
   std::uint16_t* d_gates_bf16;  // [T,B,D,H,4], fast
   float* scratch;
   int T, B, H, D;
+  bool wide;  // fast: whole units of four may be copied at once
 };
 
 /// Sums of one row are cut into this many parts, so that all threads have work.

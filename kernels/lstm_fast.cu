@@ -35,13 +35,17 @@ struct Forward {
   struct Part {
     Pairs pair;
     Cells cell = {}, mask;
-    Sums next;           // the products with x
+    Sums next;           // the products with x, in a cluster
     std::uint16_t* h;    // [2] states of `values`
     Arrivals* arrivals;  // async: [2], of even and of odd steps
   };
 
+  static constexpr int ahead = 4;
+  using XProducts = Supply<4, ahead>;  // of a block alone, a gate an array
+
   const Recurrence& a;
   const Place place;
+  const XProducts supply;
   Weights<tiles, kSteps, kKept, clusters ? 2 : 1> weights;
   Part parts[kParts];
   int home;                         // of this thread's first h in a state, or in `staged`
@@ -56,7 +60,7 @@ struct Forward {
   }
 
   __device__ __forceinline__ Forward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
-      : a(a_), place(p) {
+      : a(a_), place(p), supply(memory + kParts * 2 * buffer * sizeof(std::uint16_t)) {
     const Pairs pairs = find_pairs<kParts * part_sequences>(a, tile, place.d);
     auto* const states = reinterpret_cast<std::uint16_t*>(memory);
     busy = Mine::first(0) < place.units;
@@ -64,20 +68,13 @@ struct Forward {
     home = async ? row * Mine::group_units + lane_id() / 4 % Mine::group_units
                  : state_at(row, place.first + Mine::unit(0), values);
     weights.load(reinterpret_cast<uint4*>(states + kParts * 2 * buffer), a.w, place.d * kBlocks + place.rank);
-    clear(reinterpret_cast<std::uint32_t*>(states), kParts * buffer);
+    clear(reinterpret_cast<std::uint32_t*>(states), kParts * buffer + (clusters ? 0 : supply_bytes(4, ahead) / 4));
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
       Part& mine = parts[part];
-      mine.pair = {pairs.length + part * part_sequences, pairs.first + part * part_sequences};
+      mine.pair = {{pairs.length + part * part_sequences, pairs.first + part * part_sequences}};
       mine.h = states + part * 2 * buffer;
-#pragma unroll
-      for (int n = 0; n < kWide; ++n) {
-#pragma unroll
-        for (int i = 0; i < groups; ++i)
-#pragma unroll
-          for (int j = 0; j < of_pair; ++j)
-            mine.mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(part * kWide + n, Mine::which(j)), unit(i));
-      }
+      find_mask<Mine>(mine.mask, a, tile, place, part * kWide);
     }
 #ifdef BIB_CLUSTERS
     if constexpr (async) {
@@ -89,6 +86,22 @@ struct Forward {
       if (threadIdx.x == 0) init_arrivals(arrivals[0], kParts * 2);
     }
 #endif
+  }
+
+  /// In a block alone: starts the copy of the products with x of step s.
+  __device__ __forceinline__ void order(const Part& part, int s) const {
+    const int n = supply.sequence(), first = Mine::first(0) + supply.unit();
+    const float* const from = a.gates + 4 * part.pair.at(n, s, stride_of(a, place.d)) + first;
+    const bool there = part.pair.has(n, s);
+    supply.order(s, a.H - first, a.wide, [&](int gate) { return there ? from + gate * a.H : nullptr; });
+  }
+  __device__ __forceinline__ void receive(Sums& z, int s) const {
+    const float* const from = supply.receive(s) + sequence_of(0, 0) * XProducts::row + lane_id() / 4;
+#pragma unroll
+    for (int t = 0; t < tiles; ++t)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        z[0][t][i] = from[(t % 2 * 2 + i / 2) * XProducts::array + i % 2 * XProducts::row + t / 2 * group_units];
   }
 
   /// The products with x of step s, to where those with h are added.
@@ -239,29 +252,41 @@ struct Forward {
       if (threadIdx.x == 0) expect_bytes(part.arrivals + s % 2, bytes_to_come());
 #endif
     if (busy) {
+      if constexpr (clusters) {
 #pragma unroll
-      for (int n = 0; n < kWide; ++n)
+        for (int n = 0; n < kWide; ++n)
 #pragma unroll
-        for (int t = 0; t < tiles; ++t)
+          for (int t = 0; t < tiles; ++t)
 #pragma unroll
-          for (int i = 0; i < 4; ++i) z[n][t][i] = part.next[n][t][i];
+            for (int i = 0; i < 4; ++i) z[n][t][i] = part.next[n][t][i];
+      } else {
+        receive(z, s);
+      }
       weights.multiply(z, part.h + s % 2 * buffer);
-      if (!clusters && s + 1 < steps) fetch(part, s + 1);
       activate(part, z, out, to);
       share(part, to, s);
     }
     if constexpr (!async) step_done<clusters>();
     if (busy) {
-      if (clusters && s + 1 < steps) fetch(part, s + 1);
-      write(part, z, out, s);
-      look_ahead(part, s + 1 + steps_ahead);
+      if constexpr (clusters) {
+        if (s + 1 < steps) fetch(part, s + 1);
+        write(part, z, out, s);
+        look_ahead(part, s + 1 + steps_ahead);
+      } else {
+        order(part, s + ahead);
+        write(part, z, out, s);
+      }
     }
     if constexpr (!async) await_step<clusters>();
   }
 
   __device__ __forceinline__ void begin() {
+    if constexpr (clusters) {
 #pragma unroll
-    for (int part = 0; part < kParts; ++part) fetch(parts[part], 0);
+      for (int part = 0; part < kParts; ++part) fetch(parts[part], 0);
+    } else {
+      for (int s = 0; s < ahead; ++s) order(parts[0], s);
+    }
   }
 
   /// All steps, of all parts in turns: each has its own, those of its longest sequence.
@@ -275,6 +300,7 @@ struct Forward {
 #pragma unroll
     for (int part = 0; part < kParts; ++part)
       if (steps_of(part) > 0) await(parts[part], steps_of(part) - 1);
+    if constexpr (!clusters) copy_wait<0>();
   }
 
   /// In a step: of every warp that has units, theirs, bf16 of all sequences.
@@ -317,7 +343,8 @@ constexpr FastVariant variant(int most_units) {
           .tiles = kUnits / 4,
           .steps = kSteps,
           .async = async,
-          .state = kParts * 2 * kWide * sequences * 16 * kSteps * sizeof(std::uint16_t),
+          .state = kParts * 2 * kWide * sequences * 16 * kSteps * sizeof(std::uint16_t) +
+                   (kBlocks == 1 ? supply_bytes(4, 4) : 0),
           .rest = std::size_t{warps} * (kUnits / 4) * (kSteps - kKept) * warp_lanes * 16,
           .kernel = run_fast_forward<kParts, kWide, kUnits, kSteps, kKept, kBlocks, async>};
 }
@@ -349,6 +376,7 @@ bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
   const auto variant = fastest(variants, ctx, a, false);
   if (!variant) return false;
   prepare(ctx, op, *variant, a);
+  a.wide = a.H % 4 == 0 && aligned(a.gates);
   launch_steps(ctx, op.name.data(), variant->kernel, a);
   return true;
 }

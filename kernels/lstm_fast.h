@@ -67,6 +67,12 @@ __host__ __device__ constexpr int state_at(int n, int k, int values) {
   return (n / 8 * (values / 8) + k / 8) * 64 + n % 8 * 8 + k % 8;
 }
 
+/// Of 16 units, and apart so far that lanes meet no bank twice.
+inline constexpr int supply_row = 16 + 4;
+constexpr std::size_t supply_bytes(int arrays, int ahead) {
+  return sizeof(float) * warps * ahead * arrays * sequences * supply_row;
+}
+
 #ifdef BIB_TENSOR_CORES
 /// Whether this architecture has what the kernel needs; else it is empty, and never launched.
 template <bool clusters>
@@ -167,9 +173,8 @@ struct Pair {
   /// `stride`: from step to step.
   __device__ __forceinline__ int at(int j, int s, int stride) const { return first[j] + s * stride; }
 };
-/// Those of a tile.
-struct Pairs {
-  const int *length, *first;
+/// Those of a tile; by itself, of all its sequences.
+struct Pairs : Pair {
   __device__ __forceinline__ Pair operator[](int n) const {
     return {length + sequence_of(n, 0), first + sequence_of(n, 0)};
   }
@@ -181,7 +186,7 @@ __device__ __forceinline__ Pairs find_pairs(const Recurrence& a, const Tile& til
   const int n = static_cast<int>(threadIdx.x);
   if (n < kSequences) first[n] = ((d ? a.T + tile.length[n] - 1 : 0) * a.B + tile.index[n]) * a.H;
   __syncthreads();
-  return {tile.length, first};
+  return {{tile.length, first}};
 }
 __device__ __forceinline__ int stride_of(const Recurrence& a, int d) { return (d ? -a.B : a.B) * a.H; }
 
@@ -190,10 +195,65 @@ __device__ __forceinline__ int output_at(const Recurrence& a, int d, int at) {
   return (at - d * a.T * a.B * a.H) * a.D + d * a.H;
 }
 
-/// Recurrent dropout of this unit in the tile's sequence n; 1 without.
-__device__ __forceinline__ float mask_of(const Recurrence& a, const Tile& tile, int d, int n, int unit) {
-  const int b = tile.index[n];
-  return a.h_mask && b >= 0 && unit < a.H ? a.h_mask[(static_cast<std::int64_t>(d) * a.B + b) * a.H + unit] : 1.0f;
+/// Supplies a block alone with what its steps read. A warp copies it to shared memory kAhead steps before, each lane 4
+/// of the warp's 16 units of one sequence from every one of kArrays. In a cluster loads to registers have come by the
+/// time that all blocks have met; a block alone has nothing to wait for, and its products would wait for them.
+template <int kArrays, int kAhead>
+struct Supply {
+  static constexpr int row = supply_row, array = sequences * row, step = kArrays * array;
+
+  float* mine;  // the warp's [kAhead][kArrays][8][row]
+
+  __device__ __forceinline__ explicit Supply(void* memory)
+      : mine(static_cast<float*>(memory) + warp_id() * kAhead * step) {}
+
+  /// The lane's sequence, and the first of its units among the warp's.
+  __device__ __forceinline__ static int sequence() { return lane_id() / 4; }
+  __device__ __forceinline__ static int unit() { return lane_id() % 4 * 4; }
+
+  /// Starts copies for step s to where the warp's lanes have read: from(i) is where array i has this lane's units, of
+  /// which so many are there (the others become 0); null: what stands there stays.
+  template <class From>
+  __device__ __forceinline__ void order(int s, int units, bool wide, From&& from) const {
+    __syncwarp();
+    float* const to = mine + s % kAhead * step + sequence() * row + unit();
+    if (wide) {
+#pragma unroll
+      for (int i = 0; i < kArrays; ++i)
+        if (const float* p = from(i)) copy_async<16>(to + i * array, p, units > 0);
+    } else {
+      for (int k = 0; k < 4; ++k)
+#pragma unroll
+        for (int i = 0; i < kArrays; ++i)
+          if (const float* p = from(i)) copy_async<4>(to + i * array + k, p + (k < units ? k : 0), k < units);
+    }
+    copy_commit();
+  }
+
+  /// What stands there for step s; orders for the kAhead - 1 steps behind it may still be under way.
+  __device__ __forceinline__ const float* receive(int s) const {
+    copy_wait<kAhead - 1>();
+    __syncwarp();
+    return mine + s % kAhead * step;
+  }
+};
+
+/// Recurrent dropout of a thread's cells, from the tile's `n`-th 8 sequences and the block's first unit on; 1 without.
+template <class Mine, int kWide, int kGroups, int kOfPair>
+__device__ __forceinline__ void find_mask(float (&mask)[kWide][kGroups][kOfPair], const Recurrence& a, const Tile& tile,
+                                          const Place& place, int n) {
+#pragma unroll
+  for (int k = 0; k < kWide; ++k) {
+#pragma unroll
+    for (int i = 0; i < kGroups; ++i) {
+#pragma unroll
+      for (int j = 0; j < kOfPair; ++j) {
+        const int b = tile.index[sequence_of(n + k, Mine::which(j))], unit = place.first + Mine::unit(i);
+        const std::int64_t row = static_cast<std::int64_t>(place.d) * a.B + b;
+        mask[k][i][j] = a.h_mask && b >= 0 && unit < a.H ? a.h_mask[row * a.H + unit] : 1.0f;
+      }
+    }
+  }
 }
 
 /// Steps after the next one whose operands are asked for: by then they have come from memory to L2.

@@ -38,14 +38,18 @@ struct Backward {
   struct Part {
     Pairs pair;
     Cells d_cell = {}, cell, mask;
-    Step now;
+    Step now;              // in a cluster
     std::uint16_t* dz;     // [buffers] states of `values`: gate by gate of a unit
     std::uint16_t* slots;  // [2][blocks][kWide][units][8]
     Arrivals* arrivals;    // async: [2], of even and of odd steps
   };
 
+  static constexpr int ahead = 2;
+  using Inputs = Supply<6, ahead>;  // of a block alone: gates, d_h, c of the step before
+
   const Recurrence& a;
   const Place place;
+  const Inputs supply;
   Weights<kTiles, kSteps, kKept, kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1> weights;
   Part parts[kParts];
   float sum[kWide][kTiles][4] = {};
@@ -58,7 +62,7 @@ struct Backward {
   __device__ __forceinline__ int slot_values() const { return part_sequences * a.plan.units; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
-      : a(a_), place(p) {
+      : a(a_), place(p), supply(memory + buffers * buffer * sizeof(std::uint16_t)) {
     const Pairs pairs = find_pairs<kParts * part_sequences>(a, tile, place.d);
     busy = Mine::first(0) < place.units;
     home = state_at(sequence_of(0, Mine::which(0)), Mine::unit(0) * 4, values);
@@ -66,22 +70,15 @@ struct Backward {
     // Blocks without units send nothing: their slots hold zeros.
     const int of_part = buffers * buffer + (clusters ? 2 * kBlocks * slot_values() : 0);
     auto* const states = reinterpret_cast<std::uint16_t*>(memory);
-    clear(reinterpret_cast<std::uint32_t*>(states), kParts * of_part / 2);
+    clear(reinterpret_cast<std::uint32_t*>(states), kParts * of_part / 2 + (clusters ? 0 : supply_bytes(6, ahead) / 4));
     weights.load(reinterpret_cast<uint4*>(states + kParts * of_part), a.w, place.d * kBlocks + place.rank);
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
       Part& mine = parts[part];
-      mine.pair = {pairs.length + part * part_sequences, pairs.first + part * part_sequences};
+      mine.pair = {{pairs.length + part * part_sequences, pairs.first + part * part_sequences}};
       mine.dz = states + part * of_part;
       mine.slots = mine.dz + buffers * buffer;
-#pragma unroll
-      for (int n = 0; n < kWide; ++n) {
-#pragma unroll
-        for (int i = 0; i < groups; ++i)
-#pragma unroll
-          for (int j = 0; j < of_pair; ++j)
-            mine.mask[n][i][j] = mask_of(a, tile, place.d, sequence_of(part * kWide + n, Mine::which(j)), unit(i));
-      }
+      find_mask<Mine>(mine.mask, a, tile, place, part * kWide);
     }
 #ifdef BIB_CLUSTERS
     if constexpr (async) {
@@ -105,6 +102,32 @@ struct Backward {
           to[n][i][j] = s >= 0 && part.pair[n].has(Mine::which(j), s) && mine(i)
                             ? a.c[part.pair[n].at(Mine::which(j), s, stride) + unit(i)]
                             : 0.0f;
+  }
+
+  /// In a block alone: starts the copy of what step s reads. Zeros stand there before, for steps past a sequence's end.
+  __device__ __forceinline__ void order(const Part& part, int s) const {
+    const int n = supply.sequence(), first = Mine::first(0) + supply.unit(), stride = stride_of(a, place.d);
+    const int at = part.pair.at(n, s, stride);
+    const bool there = s >= 0 && part.pair.has(n, s), before = s > 0 && part.pair.has(n, s - 1);
+    supply.order(s, a.H - first, a.wide, [&](int i) -> const float* {
+      if (i == 5) return before ? a.c + at - stride + first : nullptr;
+      if (!there) return nullptr;
+      return first + (i == 4 ? a.d_h + output_at(a, place.d, at) : a.gates + 4 * at + i * a.H);
+    });
+  }
+  __device__ __forceinline__ void receive(Step& now, int s) const {
+    const float* const from = supply.receive(s) + sequence_of(0, 0) * Inputs::row + lane_id() / 4;
+#pragma unroll
+    for (int i = 0; i < groups; ++i) {
+#pragma unroll
+      for (int j = 0; j < of_pair; ++j) {
+        const float* const here = from + i * group_units + j * Inputs::row;
+#pragma unroll
+        for (int gate = 0; gate < 4; ++gate) now.gates[0][i][gate][j] = here[gate * Inputs::array];
+        now.d_h[0][i][j] = here[4 * Inputs::array];
+        now.before[0][i][j] = s > 0 ? here[5 * Inputs::array] : 0.0f;
+      }
+    }
   }
 
   __device__ __forceinline__ void fetch(Part& part, int s) const {
@@ -171,7 +194,8 @@ struct Backward {
   }
 
   /// Gradients of the gates' sums at step s: rounded, to shared memory and to a.d_gates_bf16.
-  __device__ __forceinline__ void differentiate(Part& part, uint2 (&d_gates)[of_pair], int s, bool last) const {
+  __device__ __forceinline__ void differentiate(Part& part, const Step& now, uint2 (&d_gates)[of_pair], int s,
+                                                bool last) const {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
@@ -181,11 +205,11 @@ struct Backward {
       for (int j = 0; j < of_pair; ++j) {
 #pragma unroll
         for (int i = 0; i < groups; ++i) {
-          const float(&gates)[4][of_pair] = part.now.gates[n][i];
+          const float(&gates)[4][of_pair] = now.gates[n][i];
           const float in = gates[0][j], forget = gates[1][j], fresh = gates[2][j], open = gates[3][j];
-          const float before = part.now.before[n][i][j], squashed = fast_tanh(part.cell[n][i][j]);
-          const float d_h = part.now.d_h[n][i][j] +
-                            (part.pair[n].has(Mine::which(j), s + 1) ? part.mask[n][i][j] * next[i][j] : 0.0f);
+          const float before = now.before[n][i][j], squashed = fast_tanh(part.cell[n][i][j]);
+          const float d_h =
+              now.d_h[n][i][j] + (part.pair[n].has(Mine::which(j), s + 1) ? part.mask[n][i][j] * next[i][j] : 0.0f);
           const float d_c = __fmaf_rn(__fmul_rn(d_h, open), __fmaf_rn(-squashed, squashed, 1.0f), part.d_cell[n][i][j]);
           part.d_cell[n][i][j] = d_c * forget;
           const float d[4] = {d_c * fresh * in * (1 - in), d_c * before * forget * (1 - forget),
@@ -213,7 +237,7 @@ struct Backward {
   }
 
   /// Gives every sum to the block that owns its units, for step s - 1.
-  __device__ __forceinline__ void scatter([[maybe_unused]] const Part& part, [[maybe_unused]] int s) const {
+  __device__ __forceinline__ void scatter(const Part& part, int s) const {
 #ifdef BIB_CLUSTERS
     if constexpr (clusters) {
       std::uint16_t* const slot = part.slots + (s % 2 * kBlocks + place.rank) * slot_values() + lane_id() * 2;
@@ -223,10 +247,7 @@ struct Backward {
         for (int half = 0; half < 2; ++half) {
           const int first = tile_first(t) + half * group_units;
           if (first >= a.H) continue;
-          // The wide ones have no register left for it.
-          const int owner = kWide == 1
-                                ? static_cast<int>(static_cast<unsigned>(first) / group_units * a.plan.inverse >> 16)
-                                : first / a.plan.units;
+          const int owner = static_cast<int>(static_cast<unsigned>(first) / group_units * a.plan.inverse >> 16);
           const int there = first - owner * a.plan.units;
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
@@ -245,8 +266,7 @@ struct Backward {
   }
 
   /// Until the shares of step s have come from everybody.
-  __device__ __forceinline__ void await([[maybe_unused]] const Part& part, [[maybe_unused]] int s,
-                                        [[maybe_unused]] int steps) const {
+  __device__ __forceinline__ void await(const Part& part, int s, int steps) const {
 #ifdef BIB_CLUSTERS
     if constexpr (async) await_phase(part.arrivals + s % 2, (steps - 1 - s) / 2 % 2);
 #endif
@@ -256,8 +276,9 @@ struct Backward {
     uint2 d_gates[of_pair] = {};  // of its sequences, that step_done() need not wait for
     if (s + 1 < steps) await(part, s + 1, steps);
     if (busy) {
-      differentiate(part, d_gates, s, s + 1 == steps);
-      if (!clusters && s > 0) fetch(part, s - 1);
+      Step alone;
+      if constexpr (!clusters) receive(alone, s);
+      differentiate(part, clusters ? part.now : alone, d_gates, s, s + 1 == steps);
     }
     __syncthreads();
 #ifdef BIB_CLUSTERS
@@ -276,12 +297,16 @@ struct Backward {
     }
     if constexpr (clusters && !async) step_done<clusters>();
     if (busy) {
-      if (clusters && s > 0) fetch(part, s - 1);  // as in forward, behind the products
-      if constexpr (early && clusters) {
+      if constexpr (clusters) {
+        if (s > 0) fetch(part, s - 1);  // as in forward, behind the products
+        if constexpr (early) {
 #pragma unroll
-        for (int j = 0; j < of_pair; ++j) put(part, d_gates[j], s, stride_of(a, place.d), 0, 0, j);
+          for (int j = 0; j < of_pair; ++j) put(part, d_gates[j], s, stride_of(a, place.d), 0, 0, j);
+        }
+        look_ahead(part, s - 1 - steps_ahead);
+      } else {
+        order(part, s - ahead);
       }
-      look_ahead(part, s - 1 - steps_ahead);
     }
     if constexpr (clusters && !async) await_step<clusters>();
   }
@@ -292,7 +317,11 @@ struct Backward {
       const int steps = tile.length[part * part_sequences];
       if (!busy || steps == 0) continue;
       fetch_cells(parts[part], parts[part].cell, steps - 1);
-      fetch(parts[part], steps - 1);
+      if constexpr (clusters) {
+        fetch(parts[part], steps - 1);
+      } else {
+        for (int s = 1; s <= ahead; ++s) order(parts[part], steps - s);
+      }
     }
   }
 
@@ -305,6 +334,7 @@ struct Backward {
         if (part == 0 || s < steps) step(parts[part], s, steps);
       }
     }
+    if constexpr (!clusters) copy_wait<0>();
   }
 
   /// In a step, from every block that has units: for each group of this block's, 8 units, all sequences, in bf16.
@@ -327,8 +357,8 @@ __global__ void __launch_bounds__(threads, 1) run_fast_backward(Recurrence a) {
     const Place place = place_of<Run::clusters>(a);
     const Tile tile = open_tile<tile_sequences>(a, place.tile);
     Run run(a, place, tile, memory);
-    run.begin(tile);
     meet<Run::clusters>();
+    run.begin(tile);
     run.run(tile);
     if (async) meet<Run::clusters>();  // as in forward
     next_may_start();
@@ -351,7 +381,7 @@ constexpr FastVariant variant(int most_units) {
           .tiles = kTiles,
           .steps = kSteps,
           .async = async,
-          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer,
+          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer + (kBlocks == 1 ? supply_bytes(6, 2) : 0),
           .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
           .kernel = run_fast_backward<kParts, kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>};
 }
@@ -370,7 +400,7 @@ bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
       variant<2, 1, 8, 2, 12, 12, 4, send>(192), variant<2, 2, 8, 2, 12, 12, 4, send>(192),
       variant<1, 1, 8, 2, 16, 16, 4, meet>(256), variant<1, 2, 8, 2, 16, 16, 4, meet>(256),
       variant<1, 4, 8, 2, 16, 3, 4, meet>(256),  variant<1, 1, 8, 2, 16, 16, 4, send>(256),
-      variant<2, 1, 8, 2, 16, 16, 4, send>(256), variant<2, 2, 8, 2, 16, 12, 4, send>(256),
+      variant<2, 1, 8, 2, 16, 16, 4, send>(256), variant<2, 2, 8, 2, 16, 10, 4, send>(256),
       variant<1, 1, 8, 3, 12, 12, 8, meet>(384), variant<1, 2, 8, 3, 12, 10, 8, meet>(384),
       variant<1, 4, 8, 3, 12, 4, 8, meet>(384),  variant<1, 1, 8, 3, 12, 12, 8, send>(384),
       variant<2, 1, 8, 3, 12, 10, 8, send>(384), variant<2, 2, 8, 3, 12, 8, 8, send>(384),
@@ -379,6 +409,7 @@ bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
       variant<1, 1, 8, 4, 16, 8, 8, send>(512),  variant<2, 1, 8, 4, 16, 8, 8, send>(512)};
   const auto variant = fastest(variants, ctx, a, true);
   if (!variant) return false;
+  a.wide = a.H % 4 == 0 && aligned(a.gates) && aligned(a.d_h) && aligned(a.c);
   const BackwardOperands operands = prepare(ctx, op, *variant, a);
   launch_steps(ctx, op.name.data(), variant->kernel, a);
   finish(ctx, op, operands, a);

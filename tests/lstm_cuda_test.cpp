@@ -12,7 +12,7 @@ namespace bib::test {
 namespace {
 
 constexpr LstmShape sizes[] = {
-    {"a_block", 3, 9, 3, 64, 2, true},         {"a_full_block", 3, 3, 3, 128, 1},
+    {"a_block", 7, 9, 3, 64, 2, true},         {"a_full_block", 6, 3, 3, 128, 1},
     {"default_model", 3, 2, 5, 160, 2},        {"cluster_with_an_edge", 2, 3, 4, 139, 2, true},
     {"cluster_192", 2, 2, 4, 185, 1},          {"cluster_256", 3, 2, 4, 256, 1},
     {"blocks_without_units", 2, 2, 3, 257, 1}, {"cluster_384", 2, 2, 4, 380, 1},
