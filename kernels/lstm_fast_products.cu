@@ -9,15 +9,17 @@ namespace bib::device::lstm {
 namespace {
 
 /// Weights as the warps keep them, [D,blocks,warps,tiles,steps,32] of four words each, rounded to bf16, zeros past the
-/// edges. Word i holds row g + 8 (i % 2), columns k and k + 1 with k = 16 step + 2q + 8 (i / 2), of the warp's tile
-/// (kernels/mma.h). Forward: tile 2j holds the gates i, f of the warp's group j, tile 2j+1 g, o; or an only tile i, g,
-/// f, o of 4 units; columns are units of h. Backward: tile j holds units 16 (warp + 8j) to + 15 of h, columns are the
-/// block's gate rows, gate by gate of a unit.
+/// edges; a thread for the four words of a lane, whose eight values it asks for at once. Word i holds row g + 8 (i %
+/// 2), columns k and k + 1 with k = 16 step + 2q + 8 (i / 2), of the warp's tile (kernels/mma.h). Forward: tile 2j
+/// holds the gates i, f of the warp's group j, tile 2j+1 g, o; or an only tile i, g, f, o of 4 units; columns are units
+/// of h. Backward: tile j holds units 16 (warp + 8j) to + 15 of h, columns are the block's gate rows, gate by gate of a
+/// unit.
+template <bool backward>
 struct Fragments {
   const float* w_h;  // [D,4H,H]
-  unsigned* to;
-  int blocks, units, tiles, steps, H;
-  bool backward;
+  uint4* to;
+  Divisor blocks, tiles, steps;
+  int units, H;
 
 #ifdef BIB_TENSOR_CORES
   __device__ float weight(const float* w, int block, int warp, int tile, int row, int k) const {
@@ -25,40 +27,50 @@ struct Fragments {
     if (backward) {
       unit = k / 4, gate = k % 4;
       column = 16 * (warp + tile * warps) + row;
-    } else if (tiles == 1) {
+    } else if (tiles.by == 1) {
       unit = warp * 4 + row % 4, gate = row / 4 % 2 * 2 + row / 8;
       column = k;
     } else {
-      unit = (warp * (tiles / 2) + tile / 2) * group_units + row % 8, gate = tile % 2 * 2 + row / 8;
+      unit = (warp * (tiles.by / 2) + tile / 2) * group_units + row % 8, gate = tile % 2 * 2 + row / 8;
       column = k;
     }
-    const int first = block * units;
-    if (unit >= units || first + unit >= H || column >= H) return 0;
-    return w[(static_cast<std::int64_t>(gate) * H + first + unit) * H + column];
+    const int at = block * units + unit;
+    return unit < units && at < H && column < H ? w[(gate * H + at) * H + column] : 0.0f;
   }
 #endif
 
   __device__ void operator()([[maybe_unused]] std::int64_t i) const {
 #ifdef BIB_TENSOR_CORES
-    const int word = static_cast<int>(i % 4), lane = static_cast<int>(i / 4 % warp_lanes);
-    std::int64_t at = i / 4 / warp_lanes;
-    const auto next = [&](int n) {
-      const int digit = static_cast<int>(at % n);
-      at /= n;
-      return digit;
+    const int lane = static_cast<int>(i) % warp_lanes;
+    int at = static_cast<int>(i) / warp_lanes;
+    const auto next = [&](const Divisor& n) {
+      const int all = at;
+      at = n.over(all);
+      return all - at * n.by;
     };
-    const int step = next(steps), tile = next(tiles), warp = next(warps), block = next(blocks);
-    const float* w = w_h + at * 4 * H * H;
-    const int row = lane / 4 + word % 2 * 8, k = 16 * step + lane % 4 * 2 + word / 2 * 8;
-    to[i] = pack_bf16(weight(w, block, warp, tile, row, k), weight(w, block, warp, tile, row, k + 1));
+    const int step = next(steps), tile = next(tiles), warp = at % warps;
+    at /= warps;
+    const int block = next(blocks);
+    const float* const w = w_h + at * 4 * H * H;
+    float v[4][2];  // of each word
+#pragma unroll
+    for (int word = 0; word < 4; ++word) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        v[word][half] =
+            weight(w, block, warp, tile, lane / 4 + word % 2 * 8, 16 * step + lane % 4 * 2 + word / 2 * 8 + half);
+    }
+    to[i] = make_uint4(pack_bf16(v[0][0], v[0][1]), pack_bf16(v[1][0], v[1][1]), pack_bf16(v[2][0], v[2][1]),
+                       pack_bf16(v[3][0], v[3][1]));
 #endif
   }
 };
 
-/// Values k..k+7 of a row of `columns`, zeros past its end.
+/// Values k..k+7 of a row of `columns`, zeros past its end; `wide`: four at a time, of which a row has whole ones.
 __device__ __forceinline__ void read8(float (&v)[8], const float* row, int k, int columns, bool wide) {
-  if (wide && k + 8 <= columns) {
-    const float4 first = load4(row + k), second = load4(row + k + 4);
+  if (wide) {
+    const float4 none = make_float4(0, 0, 0, 0);
+    const float4 first = k < columns ? load4(row + k) : none, second = k + 4 < columns ? load4(row + k + 4) : none;
     v[0] = first.x, v[1] = first.y, v[2] = first.z, v[3] = first.w;
     v[4] = second.x, v[5] = second.y, v[6] = second.z, v[7] = second.w;
     return;
@@ -72,12 +84,11 @@ template <class Values>
 struct Rounded {
   Values values;
   std::uint16_t* to;
-  int width;
+  Divisor chunks;  // eights of a row
   __device__ void operator()(std::int64_t i) const {
-    const int chunks = width / 8;
-    const std::int64_t row = i / chunks;
+    const std::int64_t row = chunks.over(i);
     float v[8];
-    values.read(v, row, static_cast<int>(i - row * chunks) * 8);
+    values.read(v, static_cast<int>(row), static_cast<int>(i - row * chunks.by) * 8);
 #ifdef BIB_TENSOR_CORES
     *reinterpret_cast<uint4*>(to + 8 * i) =
         make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
@@ -90,8 +101,8 @@ struct Inputs {
   const float* x;
   int I, ones;
   bool wide;
-  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
-    if (k < ones) return read8(v, x + row * I, k, I, wide);
+  __device__ void read(float (&v)[8], int row, int k) const {
+    if (k < ones) return read8(v, x + static_cast<std::int64_t>(row) * I, k, I, wide);
     for (int i = 0; i < 8; ++i) v[i] = i < 3 ? 1.0f : 0.0f;
   }
 };
@@ -101,8 +112,8 @@ struct InputWeights {
   const float *w, *b;
   int I, bias;
   bool wide;
-  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
-    if (k < bias) return read8(v, w + row * I, k, I, wide);
+  __device__ void read(float (&v)[8], int row, int k) const {
+    if (k < bias) return read8(v, w + static_cast<std::int64_t>(row) * I, k, I, wide);
     float rest = b[row];
     for (int i = 0; i < 8; ++i) {
       v[i] = i < 3 ? __uint_as_float(__float_as_uint(rest) & 0xFFFF0000u) : 0.0f;
@@ -116,20 +127,21 @@ struct InputWeights {
 struct StepInputs {
   const float *x, *h, *h_mask;
   const int* lengths;
-  int I, hidden, T, B, H, D;
+  Divisor B;
+  int I, hidden, T, H, D;
   bool wide_x, wide_h;
-  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
-    const int step = static_cast<int>(row) / B, b = static_cast<int>(row) - step * B, d = step / T, t = step - d * T;
+  __device__ void read(float (&v)[8], int row, int k) const {
+    const int step = B.over(row), b = row - step * B.by, d = step >= T ? 1 : 0, t = step - d * T;
     const int length = lengths[b], before = d ? t + 1 : t - 1;
     for (int i = 0; i < 8; ++i) v[i] = 0;
     if (t >= length) return;
-    if (k < hidden) return read8(v, x + (static_cast<std::int64_t>(t) * B + b) * I, k, I, wide_x);
+    if (k < hidden) return read8(v, x + (static_cast<std::int64_t>(t) * B.by + b) * I, k, I, wide_x);
     k -= hidden;
     if (k < H && before >= 0 && before < length) {
-      read8(v, h + ((static_cast<std::int64_t>(before) * B + b) * D + d) * H, k, H, wide_h);
+      read8(v, h + ((static_cast<std::int64_t>(before) * B.by + b) * D + d) * H, k, H, wide_h);
       if (h_mask) {
         float mask[8];
-        read8(mask, h_mask + (static_cast<std::int64_t>(d) * B + b) * H, k, H, wide_h);
+        read8(mask, h_mask + (static_cast<std::int64_t>(d) * B.by + b) * H, k, H, wide_h);
         for (int i = 0; i < 8; ++i) v[i] *= mask[i];
       }
     }
@@ -143,30 +155,35 @@ struct GateWeights {
   const float* w;
   int I, H;
   bool wide;
-  __device__ void read(float (&v)[8], std::int64_t row, int k) const {
-    const int gate = static_cast<int>(row) % 4, d = static_cast<int>(row) / 4 / H, unit = static_cast<int>(row) / 4 % H;
+  __device__ void read(float (&v)[8], int row, int k) const {
+    const int gate = row % 4, d = row / 4 >= H ? 1 : 0, unit = row / 4 - d * H;
     read8(v, w + (static_cast<std::int64_t>(d * 4 + gate) * H + unit) * I, k, I, wide);
   }
 };
 
-/// Adds the gradients [D,H,4,row] of weights and biases, whose columns are those of StepInputs, to their places.
+/// Adds the gradients [D,H,4,row] of weights and biases, whose columns are those of StepInputs, to their places, N
+/// columns at a time.
+template <int N>
 struct AddGradients {
   const float* from;
   float *d_w_x, *d_w_h, *d_b;
-  int I, hidden, H, row;
+  Divisor H, per_row;  // threads of a row, the last one for the bias
+  int I, hidden, row;
+  static int threads_of_row(int I, int H) { return (I + H) / N + 1; }
   __device__ void operator()(std::int64_t i) const {
-    const int columns = I + H + 1;
-    const std::int64_t gate_row = i / columns;  // of [D,4,H]
-    const int column = static_cast<int>(i - gate_row * columns), block = static_cast<int>(gate_row) / H,
-              unit = static_cast<int>(gate_row) - block * H;
-    const float* const sums = from + (static_cast<std::int64_t>(block / 4 * H + unit) * 4 + block % 4) * row;
-    if (column < I) {
-      d_w_x[gate_row * I + column] += sums[column];
-    } else if (column < I + H) {
-      d_w_h[gate_row * H + column - I] += sums[hidden + column - I];
-    } else {
-      d_b[gate_row] += sums[hidden + H];
+    const std::int64_t gate_row = per_row.over(i);  // of [D,4,H]
+    const int column = static_cast<int>(i - gate_row * per_row.by) * N, block = H.over(static_cast<int>(gate_row)),
+              unit = static_cast<int>(gate_row) - block * H.by;
+    const float* const sums = from + (static_cast<std::int64_t>(block / 4 * H.by + unit) * 4 + block % 4) * row;
+    if (column >= I + H.by) {
+      d_b[gate_row] += sums[hidden + H.by];
+      return;
     }
+    float* const to = column < I ? d_w_x + gate_row * I + column : d_w_h + gate_row * H.by + (column - I);
+    const Floats<N> more = load<N>(sums + (column < I ? column : hidden + column - I));
+    Floats<N> sum = load<N>(to);
+    for (int j = 0; j < N; ++j) sum[j] += more[j];
+    store(to, sum);
   }
 };
 
@@ -176,20 +193,20 @@ constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 template <class Values>
 Sized<Rounded<Values>> rounded(Context& ctx, const Values& values, std::int64_t rows, int width) {
   auto* const to = ctx.arena().make<std::uint16_t, 2>({static_cast<int>(rows), width}).data;
-  return {rows * (width / 8), {values, to, width}};
+  return {rows * (width / 8), {values, to, Divisor(width / 8)}};
 }
 
 /// Room for the sequences' order and the recurrent weights, and the work that fills it; `a` then reads from there.
-auto order_and_weights(Context& ctx, const int* lengths, const float* w_h, const FastVariant& v, bool backward,
-                       Recurrence& a) {
+template <bool backward>
+auto order_and_weights(Context& ctx, const int* lengths, const float* w_h, const FastVariant& v, Recurrence& a) {
   int* const order = ctx.arena().make<int, 1>({a.B}).data;
   const auto packed = ctx.arena().make<float, 4>({a.D, v.blocks, warps, v.tiles * v.steps * warp_lanes * 4});
   a.order = order;
   a.w = packed.data;
   return std::pair(Sized<Rank>{a.B, {lengths, order, a.B}},
-                   Sized<Fragments>{packed.size(),
-                                    {w_h, reinterpret_cast<unsigned*>(packed.data), v.blocks, a.plan.units, v.tiles,
-                                     v.steps, a.H, backward}});
+                   Sized<Fragments<backward>>{packed.size() / 4,
+                                              {w_h, reinterpret_cast<uint4*>(packed.data), Divisor(v.blocks),
+                                               Divisor(v.tiles), Divisor(v.steps), a.plan.units, a.H}});
 }
 
 }  // namespace
@@ -197,7 +214,7 @@ auto order_and_weights(Context& ctx, const int* lengths, const float* w_h, const
 void prepare(Context& ctx, const LstmForward& op, const FastVariant& v, Recurrence& a) {
   const int I = op.x.dim(2), N = a.T * a.B, ones = round_up(I, 8), width = ones + 8;
   const bool wide = I % 4 == 0;
-  const auto [order, recurrent] = order_and_weights(ctx, op.lengths.data, op.w_h.data, v, false, a);
+  const auto [order, recurrent] = order_and_weights<false>(ctx, op.lengths.data, op.w_h.data, v, a);
   const auto x = rounded(ctx, Inputs{op.x.data, I, ones, wide && aligned(op.x.data)}, N, width);
   const auto w = rounded(ctx, InputWeights{op.w_x.data, op.b.data, I, ones, wide && aligned(op.w_x.data)},
                          std::int64_t{4} * a.D * a.H, width);
@@ -220,10 +237,10 @@ void prepare(Context& ctx, const LstmForward& op, const FastVariant& v, Recurren
 BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant& v, Recurrence& a) {
   const int I = op.x.dim(2), H = a.H, N = a.T * a.B, hidden = round_up(I, 8), width = round_up(hidden + H + 1, 8);
   const bool wide_x = I % 4 == 0, wide_h = H % 4 == 0 && aligned(op.h.data) && aligned(op.h_mask.data);
-  const auto [order, recurrent] = order_and_weights(ctx, op.lengths.data, op.w_h.data, v, true, a);
+  const auto [order, recurrent] = order_and_weights<true>(ctx, op.lengths.data, op.w_h.data, v, a);
   const auto inputs = rounded(ctx,
-                              StepInputs{op.x.data, op.h.data, op.h_mask.data, op.lengths.data, I, hidden, a.T, a.B, H,
-                                         a.D, wide_x && aligned(op.x.data), wide_h},
+                              StepInputs{op.x.data, op.h.data, op.h_mask.data, op.lengths.data, Divisor(a.B), I, hidden,
+                                         a.T, H, a.D, wide_x && aligned(op.x.data), wide_h},
                               std::int64_t{a.D} * N, width);
   const auto weights = rounded(ctx, GateWeights{op.w_x.data, I, H, wide_x && aligned(op.w_x.data)},
                                op.d_x ? std::int64_t{4} * a.D * H : 0, hidden);
@@ -249,8 +266,17 @@ void finish(Context& ctx, const LstmBackward& op, const BackwardOperands& from, 
                      .c = sums.data,
                      .ldc = from.inputs_row,
                      .stride_c = std::int64_t{rows} * from.inputs_row});
-  for_each(ctx, op.name, std::int64_t{a.D} * rows * (I + H + 1),
-           AddGradients{sums.data, op.d_w_x.data, op.d_w_h.data, op.d_b.data, I, from.inputs_h, H, from.inputs_row});
+  const auto add = [&]<int N>(std::integral_constant<int, N>) {
+    const int per_row = AddGradients<N>::threads_of_row(I, H);
+    for_each(ctx, op.name, std::int64_t{a.D} * rows * per_row,
+             AddGradients<N>{sums.data, op.d_w_x.data, op.d_w_h.data, op.d_b.data, Divisor(H), Divisor(per_row), I,
+                             from.inputs_h, from.inputs_row});
+  };
+  if (I % 4 == 0 && H % 4 == 0 && aligned(op.d_w_x.data) && aligned(op.d_w_h.data)) {
+    add(std::integral_constant<int, 4>());
+  } else {
+    add(std::integral_constant<int, 1>());
+  }
   if (!from.weights) return;
   gemm(ctx, GemmBf16{.m = N,
                      .n = I,
