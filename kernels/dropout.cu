@@ -22,26 +22,49 @@ struct Drop {
 };
 
 constexpr int threads = 256, per_block = 4 * threads;
+constexpr int at_once = 4;  // steps
 
 /// Thread (x) of block (i, slice): words 4x..4x+3 of the row, applied to every slices-th step from `slice`.
 __global__ void drop(Group<Drop> group) {
   after_previous();
   const auto [a, mine] = group.mine();
-  const std::int64_t block = static_cast<std::int64_t>(mine % a.block_row) * threads + threadIdx.x, first = 4 * block;
+  // By blockDim.x, as with the constant in its place nvcc makes four stores of a store4.
+  const std::int64_t block = static_cast<std::int64_t>(mine % a.block_row) * blockDim.x + threadIdx.x,
+                     first = 4 * block;
   if (first >= a.row) return;
   const auto words = philox(a.key, static_cast<std::uint64_t>(block));
-  const int n = static_cast<int>(min(static_cast<std::int64_t>(4), a.row - first));
-  for (int t = mine / a.block_row; t < a.repeats; t += a.slices) {
-    const std::int64_t at = t * a.row + first;
-    const auto dropped = [&](float v, int i) {
-      return words[static_cast<std::size_t>(i)] >= a.threshold ? v * a.scale : 0.0f;
-    };
-    if (a.wide) {
-      const float4 v = a.x ? load4(a.x + at) : make_float4(1, 1, 1, 1);
-      store4(a.y + at, make_float4(dropped(v.x, 0), dropped(v.y, 1), dropped(v.z, 2), dropped(v.w, 3)));
-    } else {
-      for (int i = 0; i < n; ++i) a.y[at + i] = dropped(a.x ? a.x[at + i] : 1.0f, i);
+  const float scale = a.scale;
+  const std::uint32_t threshold = a.threshold;
+  const auto dropped = [&](float v, int i) {
+    v *= scale;
+    return words[static_cast<std::size_t>(i)] >= threshold ? v : 0.0f;
+  };
+  const int slice = mine / a.block_row;
+  if (a.wide) {
+    // Several steps are asked for before the first is written: y may be x.
+    for (int t = slice; t < a.repeats; t += at_once * a.slices) {
+      float4 v[at_once];
+#pragma unroll
+      for (int j = 0; j < at_once; ++j) {
+        const int step = t + j * a.slices;
+        v[j] = a.x && step < a.repeats ? load4(a.x + step * a.row + first) : make_float4(1, 1, 1, 1);
+      }
+#pragma unroll
+      for (int j = 0; j < at_once; ++j) {
+        const int step = t + j * a.slices;
+        if (step < a.repeats)
+          store4(a.y + step * a.row + first,
+                 make_float4(dropped(v[j].x, 0), dropped(v[j].y, 1), dropped(v[j].z, 2), dropped(v[j].w, 3)));
+      }
     }
+    return;
+  }
+  const int n = static_cast<int>(min(static_cast<std::int64_t>(4), a.row - first));
+  for (int t = slice; t < a.repeats; t += a.slices) {
+    const std::int64_t at = t * a.row + first;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < n) a.y[at + i] = dropped(a.x ? a.x[at + i] : 1.0f, i);
   }
 }
 

@@ -23,6 +23,7 @@ struct Samples<Dropout> {
                                             {"several_tasks_variational", 4, 11, 203, 0.9f, true},
                                             {"rate_is_a_draw", 1, 1, 4096, 0},
                                             {"more_steps_than_slices", 37, 2, 9, 0.5f, true},
+                                            {"more_steps_than_at_once", 83, 2, 10, 0.5f, true},
                                             {"mask", 2, 5, 300, 0.1f, false, true},
                                             {"mask_of_odd_size", 1, 3, 341, 0.4f, true, true}};
   static constexpr DropoutShape timed[] = {{"ner_64x32x256", 64, 32, 256, 0.5f},
