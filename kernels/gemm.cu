@@ -6,8 +6,9 @@
 #include "bib/together.h"
 #include "kernels/asked.h"
 #include "kernels/blas.h"
-#include "kernels/device.h"
+#include "kernels/elementwise.h"
 #include "kernels/gemm.h"
+#include "kernels/reduce.h"
 
 namespace bib::device {
 namespace {
@@ -123,8 +124,8 @@ __global__ void sum_of_rows(const float* x, int rows, int columns, float* partia
   const int begin = static_cast<int>(blockIdx.y) * sum_rows, end = min(rows, begin + sum_rows);
   float sum = 0;
   if (c < columns)
-    for (int n = begin + static_cast<int>(threadIdx.y); n < end; n += sum_lanes)
-      sum += x[static_cast<std::int64_t>(n) * columns + c];
+    sum = sum_in_order<16>(begin + static_cast<int>(threadIdx.y), end, sum_lanes,
+                           [&](int n) { return x[static_cast<std::int64_t>(n) * columns + c]; });
   lane[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || c >= columns) return;
@@ -136,9 +137,7 @@ __global__ void add_partials(const float* partial, int count, int columns, float
   after_previous();
   const int c = static_cast<int>(global_thread());
   if (c >= columns) return;
-  float sum = 0;
-  for (int i = 0; i < count; ++i) sum += partial[static_cast<std::int64_t>(i) * columns + c];
-  to[c] += sum;
+  to[c] += sum_in_order<8>(0, count, 1, [&](int i) { return partial[static_cast<std::int64_t>(i) * columns + c]; });
 }
 
 unsigned cover(std::int64_t n, int size) { return static_cast<unsigned>((n + size - 1) / size); }

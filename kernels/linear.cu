@@ -11,6 +11,7 @@
 #include "bib/ops/linear.h"
 #include "kernels/device.h"
 #include "kernels/gemm.h"
+#include "kernels/reduce.h"
 
 namespace bib {
 namespace device {
@@ -191,9 +192,7 @@ __global__ void add(NarrowBackward parts, int count, float* d_w, float* d_b) {
   const bool of_w = i < size;
   const float* const from = of_w ? parts.d_w + i : parts.d_b + (i - size);
   const std::int64_t step = of_w ? size : parts.O;
-  float sum = 0;
-#pragma unroll 32
-  for (int part = 0; part < count; ++part) sum += from[part * step];
+  const float sum = sum_in_order<32>(0, count, 1, [&](int part) { return from[part * step]; });
   (of_w ? d_w[i] : d_b[i - size]) += sum;
 }
 

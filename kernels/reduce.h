@@ -27,6 +27,21 @@ __device__ __forceinline__ int warp_max(int v) {
 #endif
 }
 
+/// f(from) + f(from + step) + ... before `to`, in this order. N values are asked for before the first is added, and the
+/// last ones too: those behind the last N the compiler would take singly, each when the one before has come.
+template <int N, class F>
+__device__ __forceinline__ float sum_in_order(int from, int to, int step, F&& f) {
+  float sum = 0;
+  for (int i = from; i < to; i += N * step) {
+    float x[N];
+#pragma unroll
+    for (int j = 0; j < N; ++j) x[j] = i + j * step < to ? f(i + j * step) : 0.0f;
+#pragma unroll
+    for (int j = 0; j < N; ++j) sum += x[j];
+  }
+  return sum;
+}
+
 /// A whole number for a float: of two floats the larger has the larger one. -0 is below 0, a NaN beyond all others.
 __device__ __forceinline__ int ordered(float v) {
   const int bits = __float_as_int(v);

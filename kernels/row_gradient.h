@@ -20,11 +20,19 @@ struct RowGradient {
   template <int N>
   __device__ Floats<N> at(int u, Range row, int e) const {
     if (d_rows) return load<N>(d_rows + static_cast<std::int64_t>(u) * E + e);
+    // Four positions at once and the gradients there, of the last ones too: most rows have no more.
     Floats<N> sum{};
-#pragma unroll 4
-    for (int i = row.begin; i < row.end; ++i) {
-      const Floats<N> x = load<N>(d_y + static_cast<std::int64_t>(positions[i]) * Y + column + e);
-      for (int j = 0; j < N; ++j) sum[j] += x[j];
+    for (int i = row.begin; i < row.end; i += 4) {
+      int position[4];
+      Floats<N> x[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) position[k] = i + k < row.end ? positions[i + k] : 0;
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        x[k] = i + k < row.end ? load<N>(d_y + static_cast<std::int64_t>(position[k]) * Y + column + e) : Floats<N>{};
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        for (int j = 0; j < N; ++j) sum[j] += x[k][j];
     }
     return sum;
   }
