@@ -1,5 +1,6 @@
-// Own dense product: tiles of 64 x 64 in shared memory, 4 x 4 sums per thread in registers, the next tile loaded while
-// this one is used. Long sums that few tiles share are cut into parts, which are added up in their order.
+// Own dense product: tiles of 64 x 64 in shared memory, 4 x 4 sums per thread in registers, the next two slices
+// brought by cp.async while this one is used. Long sums that few tiles share are cut into parts, which are added up in
+// their order.
 #include <stdexcept>
 #include <string>
 
@@ -13,7 +14,8 @@
 namespace bib::device {
 namespace {
 
-constexpr int tile = 64, depth = 16, threads = 256;
+constexpr int tile = 64, depth = 16, threads = 256, row_in_shared = tile + 4;
+constexpr int stages = 3;  // slices of each operand on chip
 
 struct Strided {  // element (i, j) at data[i * row + j * column]
   const float* data;
@@ -27,91 +29,126 @@ struct Product {
   std::int64_t ldc;
   float beta;
   const float* bias;
+  bool wide;  // four columns of c at once, where there are so many
 };
 
-/// This thread's quarter of a [depth][tile] slice; zeros outside. `along` runs along the tile, `deep` along the sum.
+/// Where four of a thread's numbers of each [depth][tile] slice of an operand come from and go to. Those of a warp lie
+/// side by side in memory, along the tile or along the sum. Places are moved from slice to slice: found anew, they
+/// would take as many instructions as the products.
 struct Slice {
-  float v[4];
-  __device__ static int along(bool fast_along, int i) {
-    const int x = static_cast<int>(threadIdx.x) + i * threads;
-    return fast_along ? x % tile : x / depth;
+  const float* next;
+  std::int64_t between, ahead;             // from one of the four to the next, from slice to slice
+  int x, more_x, most, d, more_d, to, on;  // place along the tile and the sum, in shared memory; from one to the next
+
+  __device__ Slice(const Strided& s, int first, int count, int begin) : most(count) {
+    const int i = static_cast<int>(threadIdx.x);
+    const bool fast_along = s.row == 1;
+    const int along = fast_along ? i % tile : i / depth, deep = fast_along ? i / tile : i % depth;
+    more_x = fast_along ? 0 : threads / depth, more_d = fast_along ? threads / tile : 0;
+    x = first + along, d = begin + deep;
+    next = s.data + (x * s.row + d * s.column);
+    between = more_x * s.row + more_d * s.column, ahead = depth * s.column;
+    to = deep * row_in_shared + along, on = more_d * row_in_shared + more_x;
   }
-  __device__ static int deep(bool fast_along, int i) {
-    const int x = static_cast<int>(threadIdx.x) + i * threads;
-    return fast_along ? x / tile : x % depth;
-  }
-  __device__ void load(const Strided& s, bool fast_along, int first, int most, int from, int end) {
+  /// Starts to copy the next slice; zeros outside.
+  __device__ void copy(float (*slice)[row_in_shared], int end) {
+    const float* from = next;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int x = first + along(fast_along, i), d = from + deep(fast_along, i);
-      v[i] = x < most && d < end ? s.data[x * s.row + d * s.column] : 0.0f;
-    }
-  }
-  __device__ void store(float (*to)[tile + 4], bool fast_along) const {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) to[deep(fast_along, i)][along(fast_along, i)] = v[i];
+    for (int i = 0; i < 4; ++i, from += between)
+      copy_async<4>(slice[0] + to + i * on, from, x + i * more_x < most && d + i * more_d < end);
+    next += ahead, d += depth;
   }
 };
 
-__global__ void __launch_bounds__(threads) multiply(Product p) {
+__global__ void __launch_bounds__(threads, 3) multiply(Product p) {
   after_previous();
-  SHARED(float, a, [2][depth][tile + 4]);
-  SHARED(float, b, [2][depth][tile + 4]);
+  SHARED(float, a, [stages][depth][row_in_shared]);
+  SHARED(float, b, [stages][depth][row_in_shared]);
   const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
   const int begin = static_cast<int>(blockIdx.z) * p.part, end = min(p.k, begin + p.part);
   const int x = static_cast<int>(threadIdx.x) % 16, y = static_cast<int>(threadIdx.x) / 16;
-  const bool fast_a = p.a.row == 1, fast_b = p.b.row == 1;
   float sum[4][4] = {};
-  Slice next_a, next_b;
-  next_a.load(p.a, fast_a, row, p.m, begin, end);
-  next_b.load(p.b, fast_b, column, p.n, begin, end);
-  next_a.store(a[0], fast_a);
-  next_b.store(b[0], fast_b);
-  __syncthreads();
-  int now = 0;
-  for (int k = begin; k < end; k += depth, now ^= 1) {
-    next_a.load(p.a, fast_a, row, p.m, k + depth, end);
-    next_b.load(p.b, fast_b, column, p.n, k + depth, end);
+  Slice next_a(p.a, row, p.m, begin), next_b(p.b, column, p.n, begin);
+  const auto copy = [&](int k, int to) {
+    if (k < end) {
+      next_a.copy(a[to], end);
+      next_b.copy(b[to], end);
+    }
+    copy_commit();  // an empty one too: slices are counted by them
+  };
+#pragma unroll
+  for (int i = 0; i < stages - 1; ++i) copy(begin + i * depth, i);
+  int now = 0, then = stages - 1;  // the slices used and brought
+  for (int k = begin; k < end; k += depth) {
+    copy_wait<stages - 2>();
+    __syncthreads();
+    copy(k + (stages - 1) * depth, then);
+    const float *const left = &a[now][0][4 * y], *const right = &b[now][0][4 * x];
+    float4 u = load4(left), v = load4(right);
 #pragma unroll
     for (int d = 0; d < depth; ++d) {
-      const float4 u = load4(&a[now][d][4 * y]), v = load4(&b[now][d][4 * x]);
       const float us[4] = {u.x, u.y, u.z, u.w}, vs[4] = {v.x, v.y, v.z, v.w};
+      if (d + 1 < depth)  // read before what is there is used
+        u = load4(left + (d + 1) * row_in_shared), v = load4(right + (d + 1) * row_in_shared);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int j = 0; j < 4; ++j) sum[i][j] += us[i] * vs[j];
     }
-    next_a.store(a[now ^ 1], fast_a);
-    next_b.store(b[now ^ 1], fast_b);
-    __syncthreads();
+    then = now;
+    now = now + 1 == stages ? 0 : now + 1;
   }
-  float* c = p.c + static_cast<std::int64_t>(blockIdx.z) * p.m * p.ldc;
+  copy_wait<0>();
+  const int r = row + 4 * y, s = column + 4 * x, rows = p.m - r, columns = p.n - s;  // of c, at least those to write
+  float* const c = p.c + (static_cast<std::int64_t>(blockIdx.z) * p.m + r) * p.ldc + s;
+  const bool whole = p.wide && columns >= 4;
+  float bias[4], old[4][4] = {};  // all read before one is written
+#pragma unroll
+  for (int j = 0; j < 4; ++j) bias[j] = p.bias && j < columns ? p.bias[s + j] : 0.0f;
+  if (p.beta != 0) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if (whole && i < rows) {
+        const float4 v = load4(c + i * p.ldc);
+        old[i][0] = v.x, old[i][1] = v.y, old[i][2] = v.z, old[i][3] = v.w;
+      } else {
+#pragma unroll
+        for (int j = 0; j < 4; ++j) old[i][j] = i < rows && j < columns ? c[i * p.ldc + j] : 0.0f;
+      }
+    }
+  }
+#pragma unroll
   for (int i = 0; i < 4; ++i) {
-    for (int j = 0; j < 4; ++j) {
-      const int r = row + 4 * y + i, s = column + 4 * x + j;
-      if (r >= p.m || s >= p.n) continue;
-      float& to = c[r * p.ldc + s];
-      to = sum[i][j] + (p.beta != 0 ? p.beta * to : 0.0f) + (p.bias ? p.bias[s] : 0.0f);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) sum[i][j] += p.beta * old[i][j] + bias[j];
+    if (whole && i < rows) {
+      store4(c + i * p.ldc, make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]));
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        if (i < rows && j < columns) c[i * p.ldc + j] = sum[i][j];
     }
   }
 }
 
-__global__ void sum_parts(Parts p) {
+__global__ void sum_parts(Parts p, Divisor size, Divisor columns) {
   after_previous();
-  const std::int64_t size = static_cast<std::int64_t>(p.m) * p.n;
-  for (std::int64_t i = global_thread(); i < p.batch * size; i += grid_threads()) {
-    const std::int64_t batch = i / size, at = i % size;
-    const float* from = p.from + batch * p.count * size + at;
-    float sum = 0;
-    for (int part = 0; part < p.count; ++part) sum += from[part * size];
-    float& to = p.c[batch * p.stride_c + at / p.n * p.ldc + at % p.n];
-    to = sum + (p.beta != 0 ? p.beta * to : 0.0f) + (p.bias ? p.bias[at % p.n] : 0.0f);
-  }
+  const int i = static_cast<int>(global_thread());
+  if (i >= p.batch * size.by) return;
+  const int batch = size.over(i), at = i - batch * size.by, row = columns.over(at), column = at - row * columns.by;
+  const float* const from = p.from + static_cast<std::int64_t>(batch) * p.count * size.by + at;
+  const float sum =
+      sum_in_order<16>(0, p.count, 1, [&](int part) { return from[static_cast<std::int64_t>(part) * size.by]; });
+  float& to = p.c[batch * p.stride_c + row * p.ldc + column];
+  to = sum + (p.beta != 0 ? p.beta * to : 0.0f) + (p.bias ? p.bias[column] : 0.0f);
 }
 
-__global__ void fill_rows(const float* row, std::int64_t size, int columns, float* y) {
+/// N columns a thread.
+template <int N>
+__global__ void fill_rows(const float* row, std::int64_t size, Divisor columns, float* y) {
   after_previous();
-  for (std::int64_t i = global_thread(); i < size; i += grid_threads()) y[i] = row[i % columns];
+  for (std::int64_t i = global_thread(); i < size; i += grid_threads())
+    store(y + N * i, load<N>(row + N * (i - columns.over(i) * columns.by)));
 }
 
 constexpr int sum_columns = 32, sum_lanes = 8, sum_rows = 512;
@@ -179,8 +216,10 @@ int parts_of_sums(unsigned tiles, int k) {
   return std::clamp(std::min(busy / static_cast<int>(std::min(tiles, 1u << 20)), k / least_part), 1, 64);
 }
 
+/// Few elements, as few tiles are what sums are cut for.
 void add_parts(Context& ctx, const Parts& p) {
-  launch(ctx, "matrix product", sum_parts, grid_for(ctx.cuda(), std::int64_t{p.batch} * p.m * p.n), p);
+  launch(ctx, "matrix product", sum_parts, {.blocks = cover(std::int64_t{p.batch} * p.m * p.n, 128), .threads = 128}, p,
+         Divisor(p.m * p.n), Divisor(p.n));
 }
 
 void own_gemm(Context& ctx, const Gemm& g) {
@@ -195,7 +234,8 @@ void own_gemm(Context& ctx, const Gemm& g) {
             .c = g.c,
             .ldc = g.ldc,
             .beta = g.beta,
-            .bias = g.bias};
+            .bias = g.bias,
+            .wide = g.ldc % 4 == 0 && aligned(g.c)};
   const dim3 blocks(cover(g.m, tile), cover(g.n, tile), static_cast<unsigned>(parts));
   if (parts == 1) return launch(ctx, "matrix product", multiply, {.blocks = blocks, .threads = threads}, p);
   ArenaScope scratch(ctx.arena());
@@ -205,6 +245,7 @@ void own_gemm(Context& ctx, const Gemm& g) {
   part.ldc = g.n;
   part.beta = 0;
   part.bias = nullptr;
+  part.wide = g.n % 4 == 0 && aligned(part.c);
   launch(ctx, "matrix product", multiply, {.blocks = blocks, .threads = threads}, part);
   add_parts(ctx, {.from = part.c,
                   .count = parts,
@@ -224,8 +265,10 @@ void gemm(Context& ctx, const Gemm& g) {
 }
 
 void repeat_row(Context& ctx, const float* row, int rows, int columns, float* y) {
-  const std::int64_t size = std::int64_t{rows} * columns;
-  launch(ctx, "bias", fill_rows, grid_for(ctx.cuda(), size), row, size, columns, y);
+  const bool wide = columns % 4 == 0 && aligned(row) && aligned(y);
+  const std::int64_t size = std::int64_t{rows} * columns / (wide ? 4 : 1);
+  launch(ctx, "bias", wide ? fill_rows<4> : fill_rows<1>, grid_for(ctx.cuda(), size), row, size,
+         Divisor(wide ? columns / 4 : columns), y);
 }
 
 void add_rows(Context& ctx, const float* x, int rows, int columns, float* sum) {
