@@ -36,24 +36,39 @@ bool pairs_fit(const float* c, std::int64_t ldc, std::int64_t stride, int n) {
 }
 
 #ifdef BIB_TENSOR_CORES
-constexpr int stages = 4;                                                  // slices of each operand on chip
+constexpr unsigned stages = 4;                                             // slices of each operand on chip
 constexpr int row_warps = 4, rows = tile / row_warps, columns = tile / 2;  // of a warp
 
-/// Starts to copy terms from..end-1 (at most `depth`) of rows first.. of an operand; zeros outside. `wide`: its rows
-/// run along the tile, [k][m] or [k][n], not along the sum. Four values at a time: what the contract's multiples allow.
+/// Where a thread's parts of each slice of an operand come from and go to: four values each, what the contract's
+/// multiples allow. `wide`: rows run along the tile, [k][m] or [k][n], not along the sum. Places are moved from slice
+/// to slice: found anew, they would take more instructions than the products.
 template <bool wide>
-__device__ __forceinline__ void copy_slice(const std::uint16_t* from_data, std::int64_t ld, int first, int most,
-                                           int from, int end, std::uint16_t* to) {
-#pragma unroll
-  for (int i = 0; i < tile * depth / 4 / threads; ++i) {
-    const int chunk = static_cast<int>(threadIdx.x) + i * threads, per_row = (wide ? tile : depth) / 4;
-    const int row = chunk / per_row, column = chunk % per_row * 4;
-    const int at = first + (wide ? column : row), term = from + (wide ? row : column);
-    const bool there = at < most && term < end;
-    const std::int64_t offset = wide ? term * ld + at : at * ld + term;
-    copy_async<8>(to + row * (wide ? wide_row : deep_row) + column, from_data + (there ? offset : 0), there);
+struct Slice {
+  static constexpr int per_row = (wide ? tile : depth) / 4, more_rows = threads / per_row,
+                       of_thread = tile * depth / 4 / threads;
+  static constexpr int row_in_shared = wide ? wide_row : deep_row;
+  const std::uint16_t* next;
+  std::int64_t between, ahead;  // from one to the next, from slice to slice
+  int at, most, term, to;       // along the tile and the sum, and in shared memory
+
+  __device__ __forceinline__ Slice(const Operand& from, int batch, int first, int count, int begin) : most(count) {
+    const int row = static_cast<int>(threadIdx.x) / per_row, column = static_cast<int>(threadIdx.x) % per_row * 4;
+    at = first + (wide ? column : row), term = begin + (wide ? row : column);
+    next = from.data + batch * from.stride + (wide ? term * from.ld + at : at * from.ld + term);
+    between = more_rows * from.ld, ahead = wide ? depth * from.ld : depth;
+    to = row * row_in_shared + column;
   }
-}
+  /// Starts to copy the next slice, of terms before `end`; zeros outside.
+  __device__ __forceinline__ void copy(std::uint16_t* stage, int end) {
+    const std::uint16_t* from = next;
+#pragma unroll
+    for (int i = 0; i < of_thread; ++i, from += between) {
+      const bool there = at + (wide ? 0 : i * more_rows) < most && term + (wide ? i * more_rows : 0) < end;
+      copy_async<8>(stage + to + i * more_rows * row_in_shared, from, there);
+    }
+    next += ahead, term += depth;
+  }
+};
 
 /// The words of a for 16 rows from `row` and 16 terms from `term` of a slice.
 template <bool wide>
@@ -74,7 +89,7 @@ __device__ __forceinline__ void right_words(unsigned (&w)[4], const std::uint16_
 #endif
 
 template <bool wide_a, bool wide_b>
-__global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
+__global__ void __launch_bounds__(threads, 3) multiply_bf16(ProductBf16 p) {
   after_previous();
 #ifdef BIB_TENSOR_CORES
   SHARED(std::uint16_t, a, [stages][slice]);
@@ -83,21 +98,23 @@ __global__ void __launch_bounds__(threads, 2) multiply_bf16(ProductBf16 p) {
   const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
   const int begin = part * p.part, end = min(p.k, begin + p.part);
   const int warp_row = warp_id() % row_warps * rows, warp_column = warp_id() / row_warps * columns;
-  const auto copy = [&](int k, int to) {
+  Slice<wide_a> next_a(p.a, batch, row, p.m, begin);
+  Slice<wide_b> next_b(p.b, batch, column, p.n, begin);
+  const auto copy = [&](int k, unsigned to) {
     if (k < end) {
-      copy_slice<wide_a>(p.a.data + batch * p.a.stride, p.a.ld, row, p.m, k, end, a[to]);
-      copy_slice<wide_b>(p.b.data + batch * p.b.stride, p.b.ld, column, p.n, k, end, b[to]);
+      next_a.copy(a[to], end);
+      next_b.copy(b[to], end);
     }
     copy_commit();  // an empty one too: slices are counted by them
   };
   float sum[columns / 8][4] = {};
 #pragma unroll
-  for (int i = 0; i < stages - 1; ++i) copy(begin + i * depth, i);
-  int now = 0;
+  for (unsigned i = 0; i < stages - 1; ++i) copy(begin + static_cast<int>(i) * depth, i);
+  unsigned now = 0;
   for (int k = begin; k < end; k += depth, now = (now + 1) % stages) {
     copy_wait<stages - 2>();
     __syncthreads();
-    copy(k + (stages - 1) * depth, (now + stages - 1) % stages);
+    copy(k + static_cast<int>(stages - 1) * depth, (now + stages - 1) % stages);
 #pragma unroll
     for (int term = 0; term < depth; term += 16) {
       const uint4 left = left_words<wide_a>(a[now], warp_row, term);
