@@ -255,8 +255,8 @@ __global__ void __launch_bounds__(warp_lanes* slices) add_groups(Loss a, int K) 
   const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * warp_lanes + x;
   double sum = 0;
   if (item < size) {
-#pragma unroll 8
-    for (int g = y; g < a.groups; g += static_cast<int>(slices)) sum += a.partial[g * size + item];
+    sum = sum_in_order<8, double>(y, a.groups, static_cast<int>(slices),
+                                  [&](int g) { return a.partial[g * size + item]; });
   }
   sums[y][x] = sum;
   __syncthreads();

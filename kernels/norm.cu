@@ -72,10 +72,8 @@ __global__ void add_chunks(Group<Addition> group) {
   SHARED(double, sums, [Group<Addition>::most]);
   for (int k = warp_id(); k < group.count; k += threads / warp_lanes) {
     const Addition& a = group.of[k];
-    double sum = 0;
-#pragma unroll 16
-    for (int i = lane_id(); i < a.count; i += warp_lanes) sum += a.partial[i];
-    sum = warp_sum(sum);
+    const double sum =
+        warp_sum(sum_in_order<16, double>(lane_id(), a.count, warp_lanes, [&](int i) { return a.partial[i]; }));
     if (lane_id() == 0) sums[k] = sum;
   }
   __syncthreads();

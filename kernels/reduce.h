@@ -29,13 +29,13 @@ __device__ __forceinline__ int warp_max(int v) {
 
 /// f(from) + f(from + step) + ... before `to`, in this order. N values are asked for before the first is added, and the
 /// last ones too: those behind the last N the compiler would take singly, each when the one before has come.
-template <int N, class F>
-__device__ __forceinline__ float sum_in_order(int from, int to, int step, F&& f) {
-  float sum = 0;
+template <int N, class Sum = float, class F>
+__device__ __forceinline__ Sum sum_in_order(int from, int to, int step, F&& f) {
+  Sum sum = 0;
   for (int i = from; i < to; i += N * step) {
-    float x[N];
+    decltype(f(from)) x[N];
 #pragma unroll
-    for (int j = 0; j < N; ++j) x[j] = i + j * step < to ? f(i + j * step) : 0.0f;
+    for (int j = 0; j < N; ++j) x[j] = i + j * step < to ? f(i + j * step) : 0;
 #pragma unroll
     for (int j = 0; j < N; ++j) sum += x[j];
   }
