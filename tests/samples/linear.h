@@ -20,6 +20,7 @@ struct Samples<LinearForward> {
                                            {"two_outputs_a_lane", 70, 1036, 45},
                                            {"narrow_in_parts", 2100, 12, 17},
                                            {"wide", 40, 68, 65},
+                                           {"wide_in_parts", 600, 8, 65},
                                            {"one_output", 9, 8, 1},
                                            {"a_quarter_warp", 21, 132, 16},
                                            {"half_a_warp", 5, 516, 32},
