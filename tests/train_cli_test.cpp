@@ -129,9 +129,11 @@ TEST_F(Train, ResumeRefusesOtherDataAndSettings) {
   Result r = run(train + " --train less.txt --resume");
   EXPECT_EQ(r.code, 3);
   EXPECT_NE(r.err.find("other training data"), std::string::npos) << r.err;
-  r = run(train + " --train ner.txt --resume --lr 0.5");
-  EXPECT_EQ(r.code, 3);
-  EXPECT_NE(r.err.find("another configuration"), std::string::npos) << r.err;
+  for (const char* setting : {"--lr 0.5", "--seed 7", "--train-rate 0.5"}) {  // the last two part the data elsewhere
+    r = run(train + " --train ner.txt --resume " + setting);
+    EXPECT_EQ(r.code, 3);
+    EXPECT_NE(r.err.find("another configuration"), std::string::npos) << r.err;
+  }
 }
 
 TEST_F(Train, WrongUseHasItsExitCodeAndReason) {

@@ -291,16 +291,17 @@ class Trainer {
       return;
     }
     const ModelFile file = read_model(checkpoint_path());
-    if (file.text("state.data") != data_hash_ + vectors_hash_) {
-      throw DataError(
-          checkpoint_path() +
-          ": error: it was made from other training data or vectors; give the same, or train without --resume");
-    }
+    // First the configuration: another seed or train_rate parts the data elsewhere.
     if (file.text("bib.config") != to_toml(config_)) {
       throw DataError(
           checkpoint_path() +
           ": error: it was made with another configuration; give the same one ('bib inspect' prints it), or "
           "train without --resume");
+    }
+    if (file.text("state.data") != data_hash_ + vectors_hash_) {
+      throw DataError(
+          checkpoint_path() +
+          ": error: it was made from other training data or vectors; give the same, or train without --resume");
     }
     learner_.parameters().load(ctx_, file);
     updater_.load(ctx_, file);
