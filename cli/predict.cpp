@@ -17,6 +17,7 @@
 #include "cli/line_reader.h"
 #include "models/model_parts.h"
 #include "train/corpus.h"
+#include "train/formats/json_slice.h"
 #include "train/prediction_json.h"
 
 namespace bib::cli {
@@ -65,15 +66,27 @@ struct Record {
 
 Record parse_json_line(const std::string& line) {
   Record r;
-  Json object = Json::parse(line, nullptr, false);
-  if (object.is_discarded() || !object.is_object()) {
-    r.error = "not a JSON object";
-  } else if (!object.contains("text") || !object["text"].is_string()) {
+  const auto wrong = [&](const std::string& why) {
+    r.error = "not a JSON object" + why;
+    return r;
+  };
+  if (formats::is_too_deep_json(line))
+    return wrong(" that can be read: it nests more than " + std::to_string(formats::deepest_json) + " deep");
+  Json object;
+  try {
+    object = Json::parse(line);
+  } catch (const Json::parse_error& e) {
+    return wrong(": at byte " + std::to_string(e.byte) + ": " + std::string(formats::json_error_reason(e.what())));
+  } catch (const Json::exception& e) {
+    return wrong(": " + std::string(formats::json_error_reason(e.what())));
+  }
+  if (!object.is_object()) return wrong("");
+  if (!object.contains("text") || !object["text"].is_string()) {
     r.error = "has no string field \"text\"";
   } else {
     r.document.text = object["text"].get<std::string>();
   }
-  if (object.is_object()) r.fields = std::move(object);
+  r.fields = std::move(object);
   return r;
 }
 

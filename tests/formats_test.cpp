@@ -198,7 +198,14 @@ TEST(Json, Errors) {
             HasSubstr("t:5: error: expected an object"), HasSubstr("t:6: error: span 2..1 X is no range")));
   EXPECT_THAT(error_of("[{\"text\":\"a\"},\n{\"text\":\"b\"}"), HasSubstr("t:2: error: the array has no end"));
   const std::string deep(200000, '[');
-  EXPECT_THAT(error_of("{\"text\":" + deep, {.format = "jsonl"}), HasSubstr("not JSON"));
+  const std::string closed(deep.size(), ']');
+  EXPECT_THAT(error_of("{\"text\":" + deep, {.format = "jsonl"}), HasSubstr("nest more than 200 deep"));
+  for (const std::string where : {"\"spans\":", "\"spans\":{\"a\":", "\"label\":", "\"x\":"})
+    EXPECT_THAT(error_of("{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"a\"," + where + deep + closed + "}}\n",
+                         {.format = "jsonl"}),
+                HasSubstr("t:2: error: arrays or objects nest more than 200 deep"));
+  EXPECT_EQ(read("{\"text\":\"]]\\\"[[\",\"label\":\"x\"}\n").documents.size(), 1u)
+      << "brackets of the text are no nesting";
 }
 
 TEST(Json, PrettyPrintedFilesKeepLines) {

@@ -60,6 +60,24 @@ TEST_F(Predict, EntitiesInEveryFormat) {
   EXPECT_EQ(bare[0]["entities"][0]["text"], "서울");
 }
 
+TEST_F(Predict, ALineThatIsNoObjectSaysWhy) {
+  train_ner();
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  const Result r =
+      run("predict ner --from jsonl", "{\"text\":\"서울에 간다\",\"x\":" + deep +
+                                          "}\n{\"text\":\"\\ud83d\"}\n{\"text\":\"a\",\"n\":1e999}\n[1]\n" +
+                                          "{\"text\":\"서울에 간다\",\"x\":[[1]]}\n");
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::vector<Json> answers = json_lines(r.out);
+  ASSERT_EQ(answers.size(), 5u);
+  const auto message = [&](std::size_t i) { return answers[i]["error"]["message"].get<std::string>(); };
+  EXPECT_THAT(message(0), HasSubstr("nests more than 200 deep"));
+  EXPECT_THAT(message(1), AllOf(HasSubstr("not a JSON object: at byte"), HasSubstr("surrogate")));
+  EXPECT_THAT(message(2), HasSubstr("not a JSON object: number overflow"));
+  EXPECT_EQ(message(3), "not a JSON object");
+  EXPECT_EQ(answers[4]["entities"].size(), 1u) << "one bad line does not take the others with it";
+}
+
 TEST_F(Predict, TheBestReadingsComeWithTheirProbabilities) {
   train_ner();
   const Json answer = json_lines(run("predict ner --nbest 4", "서울에 사는 김민수\n").out).at(0);

@@ -33,6 +33,11 @@ class SliceParser {
   /// The value, or a discarded one after reporting why not, at the place in the file.
   json parse(std::string_view slice) {
     const std::size_t line = line_of(slice);
+    if (is_too_deep_json(slice)) {
+      source_.report(Severity::error, line, 0,
+                     "arrays or objects nest more than " + std::to_string(deepest_json) + " deep");
+      return json(json::value_t::discarded);
+    }
     try {
       return json::parse(slice.begin(), slice.end());
     } catch (const json::parse_error& e) {
@@ -42,21 +47,14 @@ class SliceParser {
       const std::size_t indent =
           lines > 0 ? 0 : column_at(source_.text.substr(line_start(slice)), offset_in_line(slice)) - 1;
       source_.report(Severity::error, line + lines, indent + column_at(before.substr(start), before.size() - start),
-                     "not JSON: " + reason(e.what()));
+                     "not JSON: " + std::string(json_error_reason(e.what())));
     } catch (const json::exception& e) {
-      source_.report(Severity::error, line, 0, std::string("not JSON: ") + e.what());
+      source_.report(Severity::error, line, 0, "not JSON: " + std::string(json_error_reason(e.what())));
     }
     return json(json::value_t::discarded);
   }
 
  private:
-  /// nlohmann's message without its number and position.
-  static std::string reason(std::string_view what) {
-    const std::size_t at = what.find("syntax error");
-    std::string out(at == std::string_view::npos ? what : what.substr(at));
-    if (const std::size_t last = out.find("; last read"); last != std::string::npos) out.resize(last);
-    return out;
-  }
   std::size_t line_start(std::string_view slice) const {
     const auto at = static_cast<std::size_t>(slice.data() - source_.text.data());
     return at == 0 ? 0 : source_.text.rfind('\n', at - 1) + 1;

@@ -43,6 +43,35 @@ inline std::size_t skip_json_value(std::string_view text, std::size_t at, bool* 
   return at;
 }
 
+constexpr std::size_t deepest_json = 200;  // of no data that annotate texts
+
+/// Whether arrays and objects nest deeper than that. Parsing them would do no harm, but copying or printing the value
+/// takes a frame of the stack for each level, and a file of some hundred kilobytes can use all of it up.
+inline bool is_too_deep_json(std::string_view text) {
+  std::size_t depth = 0;
+  for (std::size_t at = 0; (at = text.find_first_of("\"[]{}", at)) != std::string_view::npos; ++at) {
+    if (text[at] == '"') {
+      for (++at; at < text.size() && text[at] != '"'; at += text[at] == '\\' ? 2 : 1) {
+      }
+    } else if (text[at] == '[' || text[at] == '{') {
+      if (++depth > deepest_json) return true;
+    } else if (depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
+/// What a message of nlohmann's says, without its number, its place and what it read last.
+inline std::string_view json_error_reason(std::string_view what) {
+  if (const std::size_t syntax = what.find("syntax error"); syntax != what.npos) {
+    what.remove_prefix(syntax);
+  } else if (what.starts_with('[')) {
+    what.remove_prefix(std::min(what.find("] ") + 2, what.size()));
+  }
+  return what.substr(0, what.find("; last read"));
+}
+
 /// Calls `use(value)` for each element of the array `text`, or `use(key, value)` for each member of the object.
 /// Returns false where the text is cut or no JSON, after the values before that place.
 template <class Use>
