@@ -144,7 +144,7 @@ class Output {
 Json head_of(const Record& r) {
   Json out = r.fields.value_or(Json::object());
   if (!r.fields && !r.document.id.empty()) out["id"] = r.document.id;
-  if (!r.fields) out["text"] = r.document.text;
+  if (!r.fields) out["text"] = valid_utf8(r.document.text);
   return out;
 }
 
@@ -178,11 +178,7 @@ std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
 }
 
 std::string tc_json(const Record& r, const TcPrediction& p, const PredictFlags& flags) {
-  Json line = to_json(head_of(r), p);
-  if (flags.scores == "none") {
-    for (Json& c : line["classes"]) c.erase("score");
-  }
-  return json_line(line);
+  return json_line(to_json(head_of(r), p, flags.scores != "none"));
 }
 
 std::string tc_text(const Record& r, const TcPrediction& p) {

@@ -243,6 +243,13 @@ std::string lower_case(std::string_view word) {
 
 bool is_valid_utf8(std::string_view text) { return find_invalid_utf8(text) == std::string_view::npos; }
 
+std::string valid_utf8(std::string_view text) {
+  if (is_valid_utf8(text)) return std::string(text);
+  std::string out;
+  for (const CodePoint& c : decode(text)) append_utf8(out, c.value);
+  return out;
+}
+
 OffsetMap::OffsetMap(std::string_view text, OffsetUnit unit) : unit_(unit), bytes_(text.size()) {
   if (unit_ != OffsetUnit::byte && ascii_run(text, 0) == text.size()) unit_ = OffsetUnit::byte;  // the units coincide
   if (unit_ == OffsetUnit::byte) return;

@@ -41,6 +41,8 @@ bool is_space(char32_t c);
 std::string lower_case(std::string_view text);
 
 bool is_valid_utf8(std::string_view text);
+/// The text with U+FFFD for each byte that is not part of valid UTF-8: as many code points as decode() finds.
+std::string valid_utf8(std::string_view text);
 /// The first byte at or after `from` (a code point's start) that is not part of valid UTF-8; npos if there is none.
 std::size_t find_invalid_utf8(std::string_view text, std::size_t from = 0);
 

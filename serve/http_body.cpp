@@ -68,7 +68,7 @@ nlohmann::ordered_json answer_json(const Work& work, const HttpBody& body) {
     Json head{{"text", text}};
     results.push_back(work.model->task() == Task::ner
                           ? to_json(std::move(head), text, work.ner[i], body.offsets, body.ner.nbest > 0)
-                          : to_json(std::move(head), work.tc[i]));
+                          : to_json(std::move(head), work.tc[i], body.ner.scores));
   }
   if (body.single) return results.front();
   return {{"model_version", std::to_string(work.model->version)}, {"results", std::move(results)}};

@@ -335,4 +335,18 @@ TEST_F(BadInput, OffsetsCutOutTheEntitysTextInEveryUnit) {
   }
 }
 
+TEST_F(BadInput, OffsetsAreThoseOfTheTextThatIsShownWhereItIsNotUtf8) {
+  ASSERT_EQ(run("train ner --train ner.txt -o m --epochs 30 --train-rate 1 --lr 0.01" + small_ner).code, 0);
+  // Characters cut short, a surrogate, bytes that begin nothing: each byte is a character of its own.
+  for (const std::string odd : {"\xE2\x82", "\xF0\x9F\x98", "\xED\xA0\x80", "\xC0\xAF", "\xE2\xE2\x82"}) {
+    for (const std::string unit : {"codepoint", "utf16"}) {
+      const Json answer = Json::parse(run("predict m --from text --offsets " + unit, odd + " 서울에 간다\n").out);
+      const std::string text = answer["text"];
+      EXPECT_EQ(text.size(), 3 * odd.size() + std::string(" 서울에 간다").size()) << answer.dump();
+      EXPECT_FALSE(answer["entities"].empty());
+      for (const Json& e : answer["entities"]) EXPECT_EQ(slice(text, e["start"], e["end"], unit), e["text"]) << unit;
+    }
+  }
+}
+
 }  // namespace

@@ -12,7 +12,7 @@ Json entity_list(const std::vector<Entity>& entities, const std::string& text, c
     Json item{{"start", offsets.from_byte(e.begin)},
               {"end", offsets.from_byte(e.end)},
               {"label", e.label},
-              {"text", text.substr(e.begin, e.end - e.begin)}};
+              {"text", valid_utf8(std::string_view(text).substr(e.begin, e.end - e.begin))}};
     if (e.score) item["score"] = *e.score;
     list.push_back(std::move(item));
   }
@@ -41,10 +41,13 @@ Json to_json(Json head, const std::string& text, const NerPrediction& prediction
   return head;
 }
 
-Json to_json(Json head, const TcPrediction& prediction) {
+Json to_json(Json head, const TcPrediction& prediction, bool scores) {
   head["labels"] = prediction.labels;
   head["classes"] = Json::array();
-  for (const ClassScore& c : prediction.classes) head["classes"].push_back({{"label", c.label}, {"score", c.score}});
+  for (const ClassScore& c : prediction.classes) {
+    head["classes"].push_back({{"label", c.label}});
+    if (scores) head["classes"].back()["score"] = c.score;
+  }
   return head;
 }
 

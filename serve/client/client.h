@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <stdexcept>
@@ -25,6 +26,9 @@ struct Connection {
 struct CallFailed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+/// Of a file to send. Throws where it cannot be read, a directory among them, which would look like an empty file.
+std::ifstream open_input(const std::string& path);
+
 const char* code_name(grpc::StatusCode code);
 void require_ok(const grpc::Status& status);
 

@@ -33,7 +33,7 @@ struct Sample {
 class Load {
  public:
   Load(const Connection& connection, const LoadFlags& flags) : connection_(connection), flags_(flags) {
-    std::ifstream in(flags.texts, std::ios::binary);
+    std::ifstream in = open_input(flags.texts);
     for (std::string line; std::getline(in, line);) texts_.push_back(std::move(line));
     if (texts_.empty()) throw std::runtime_error(flags.texts + ": holds no texts");
     for (int i = 0; i < flags.channels; ++i) stubs_.push_back(v1::PredictProvider::NewStub(connection.channel()));

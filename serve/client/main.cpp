@@ -1,7 +1,9 @@
 // bib-client: what `bib client` runs.
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
+#include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <sstream>
 
@@ -14,10 +16,8 @@ namespace {
 
 std::string read_text(const std::string& path) {
   if (path.empty()) return "";
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw std::runtime_error(path + ": cannot be read");
   std::ostringstream text;
-  text << in.rdbuf();
+  text << open_input(path).rdbuf();
   return text.str();
 }
 
@@ -71,6 +71,14 @@ std::unique_ptr<grpc::ClientContext> Connection::context() const {
   return context;
 }
 
+std::ifstream open_input(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) throw std::runtime_error(path + ": is a directory; name a file");
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw std::runtime_error(path + ": cannot be read: " + std::strerror(errno));
+  return in;
+}
+
 const char* code_name(grpc::StatusCode code) {
   static constexpr const char* names[] = {
       "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
@@ -118,7 +126,10 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {
     std::cerr << "bib client: error: " << e.what() << '\n';
   }
-  std::cout.flush();
+  if (!std::cout.flush() && code == 0) {  // an answer that was cut short must not look like success
+    std::cerr << "bib client: error: standard output: cannot be written\n";
+    code = 1;
+  }
   std::fflush(nullptr);
   std::_Exit(code);  // gRPC's threads may still be putting a call away: what statics hold stays until the process ends
 }

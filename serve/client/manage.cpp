@@ -1,4 +1,7 @@
 // bib client train, jobs and models.
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -43,16 +46,10 @@ int print_all(Reader& reader) {
   return 0;
 }
 
-std::ifstream open(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw std::runtime_error(path + ": cannot be read");
-  return in;
-}
-
 /// Sends a file in chunks; the first carries the name.
 template <class Chunk, class Writer, class Name>
 void send(const std::string& path, Writer& writer, Name&& name) {
-  std::ifstream in = open(path);
+  std::ifstream in = open_input(path);
   std::string buffer(chunk_bytes, '\0');
   Chunk chunk;
   name(chunk);
@@ -63,6 +60,28 @@ void send(const std::string& path, Writer& writer, Name&& name) {
   }
   writer.WritesDone();
   require_ok(writer.Finish());
+}
+
+/// A file appears whole, or the one that was there stays; what is no file, such as /dev/stdout, is written at once.
+void receive(grpc::ClientContext& context, grpc::ClientReader<v1::ModelChunk>& reader, const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const bool direct = fs::exists(path, ignored) && !fs::is_regular_file(path, ignored);
+  const std::string target = direct ? path : path + ".part";
+  v1::ModelChunk chunk;
+  if (!reader.Read(&chunk)) return require_ok(reader.Finish());
+  std::ofstream out(target, std::ios::binary);
+  while (out && out.write(chunk.data().data(), static_cast<std::streamsize>(chunk.data().size())) &&
+         reader.Read(&chunk)) {
+  }
+  out.close();
+  const std::string why = out ? "" : std::strerror(errno);
+  if (!out) context.TryCancel();
+  const grpc::Status status = reader.Finish();
+  if (!direct && (!out || !status.ok())) fs::remove(target, ignored);
+  if (!out) throw std::runtime_error(path + ": cannot be written: " + why);
+  require_ok(status);
+  if (!direct) fs::rename(target, path);
 }
 
 struct TrainFlags {
@@ -195,11 +214,7 @@ int models(const Connection& connection, const ModelFlags& f) {
     const auto writer = stub->ImportModel(context.get(), &model);
     send<v1::ModelChunk>(f.file, *writer, [&](v1::ModelChunk& c) { c.set_model_name(f.name); });
   } else {
-    const auto reader = stub->ExportModel(context.get(), one);
-    std::ofstream out(f.file, std::ios::binary);
-    for (v1::ModelChunk chunk; reader->Read(&chunk);) out << chunk.data();
-    require_ok(reader->Finish());
-    if (!out.flush()) throw std::runtime_error(f.file + ": cannot be written");
+    receive(*context, *stub->ExportModel(context.get(), one), f.file);
   }
   print(model);
   return 0;

@@ -19,13 +19,16 @@ struct PredictFlags {
   bool timing = false;
 };
 
-/// The server is asked for bytes, so that the client's own conversion is that of `bib predict`.
-std::vector<Entity> entities_of(const google::protobuf::RepeatedPtrField<v1::NamedEntity>& entities) {
+/// The server is asked for bytes, so that the client's own conversion is that of `bib predict`; those of what was sent
+/// become those of the text, which differ where it is not UTF-8.
+std::vector<Entity> entities_of(const google::protobuf::RepeatedPtrField<v1::NamedEntity>& entities,
+                                const std::string& sent, const std::string& text) {
   std::vector<Entity> out;
+  const OffsetMap from(sent, OffsetUnit::codepoint), to_text(text, OffsetUnit::codepoint);
   for (const v1::NamedEntity& e : entities) {
     Entity& to = out.emplace_back();
-    to.begin = e.start();
-    to.end = e.end();
+    to.begin = to_text.to_byte(from.from_byte(e.start()));
+    to.end = to_text.to_byte(from.from_byte(e.end()));
     to.label = e.label();
     if (e.has_score()) to.score = e.score();
   }
@@ -43,7 +46,7 @@ void predict_ner(v1::PredictProvider::Stub& stub, const Connection& connection, 
   v1::PredictNamedEntityRecognitionRequest request;
   request.set_model_name(flags.model);
   request.set_version(flags.version);
-  request.mutable_text()->Assign(texts.begin(), texts.end());
+  for (const std::string& text : texts) request.add_text(valid_utf8(text));
   request.set_offsets(v1::BYTE);
   request.set_no_scores(flags.scores == "none");
   request.set_nbest(flags.nbest);
@@ -51,11 +54,12 @@ void predict_ner(v1::PredictProvider::Stub& stub, const Connection& connection, 
   require_ok(stub.PredictNamedEntityRecognition(connection.context().get(), request, &reply));
   for (int i = 0; i < reply.results_size(); ++i) {
     const std::string& text = texts[static_cast<std::size_t>(i)];
-    NerPrediction p{.entities = entities_of(reply.results(i).entities())};
+    const std::string& sent = request.text(i);
+    NerPrediction p{.entities = entities_of(reply.results(i).entities(), sent, text)};
     for (const v1::Reading& r : reply.results(i).alternatives()) {
-      p.alternatives.push_back({.entities = entities_of(r.entities()), .probability = r.probability()});
+      p.alternatives.push_back({.entities = entities_of(r.entities(), sent, text), .probability = r.probability()});
     }
-    std::cout << json_line(to_json(Json{{"text", text}}, text, p, flags.offsets, flags.nbest > 0));
+    std::cout << json_line(to_json(Json{{"text", sent}}, text, p, flags.offsets, flags.nbest > 0));
   }
   print_timing(flags, reply.timing());
 }
@@ -65,7 +69,7 @@ void predict_tc(v1::PredictProvider::Stub& stub, const Connection& connection, c
   v1::PredictTextClassificationRequest request;
   request.set_model_name(flags.model);
   request.set_version(flags.version);
-  request.mutable_text()->Assign(texts.begin(), texts.end());
+  for (const std::string& text : texts) request.add_text(valid_utf8(text));
   request.set_top_k(flags.top_k);
   request.set_all_classes(flags.scores == "all");
   v1::PredictTextClassificationReply reply;
@@ -73,17 +77,14 @@ void predict_tc(v1::PredictProvider::Stub& stub, const Connection& connection, c
   for (int i = 0; i < reply.results_size(); ++i) {
     TcPrediction p{.labels = {reply.results(i).labels().begin(), reply.results(i).labels().end()}};
     for (const v1::ClassScore& c : reply.results(i).classes()) p.classes.push_back({c.label(), c.score()});
-    std::cout << json_line(to_json(Json{{"text", texts[static_cast<std::size_t>(i)]}}, p));
+    std::cout << json_line(to_json(Json{{"text", request.text(i)}}, p, flags.scores != "none"));
   }
   print_timing(flags, reply.timing());
 }
 
 int predict(const Connection& connection, const PredictFlags& flags) {
   std::ifstream file;
-  if (flags.input != "-") {
-    file.open(flags.input, std::ios::binary);
-    if (!file) throw std::runtime_error(flags.input + ": cannot be read");
-  }
+  if (flags.input != "-") file = open_input(flags.input);
   std::istream& in = flags.input == "-" ? std::cin : file;
   const auto stub = v1::PredictProvider::NewStub(connection.channel());
   std::vector<std::string> texts;
@@ -97,8 +98,8 @@ int predict(const Connection& connection, const PredictFlags& flags) {
     texts.push_back(std::move(line));
     if (texts.size() == lines_at_once) send();
   }
+  if (in.bad()) throw std::runtime_error(flags.input + ": cannot be read");
   send();
-  std::cout.flush();
   return 0;
 }
 

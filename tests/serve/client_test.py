@@ -58,6 +58,44 @@ class ClientTest(ServerTest):
         self.client(server, 'models', 'delete', 'people', '2')
         self.assertEqual(len(self.client(server, 'models', 'list').splitlines()), 1)
 
+    def test_answers_are_those_of_bib_predict_for_any_bytes_and_flags(self):
+        for task in ('ner', 'tc'):
+            publish(self.folder, task, task)
+        server = self.serve(role='predict')
+        texts = self.folder / 'texts.txt'
+        texts.write_bytes('서울에 간다\r\n\n'.encode() + b'\xe2\x82 \xff ' + '김민수가 왔다\n'.encode())
+        for task, flags in (('ner', []), ('ner', ['--offsets', 'byte']), ('ner', ['--offsets', 'utf16']), ('tc', []),
+                            ('tc', ['--scores', 'none']), ('tc', ['--scores', 'all'])):
+            expected = run_bib('predict', str(model_file(task)), str(texts), '--from', 'text', '--format', 'jsonl', *flags)
+            self.assertEqual(self.client(server, 'predict', task, task, str(texts), *flags), expected.stdout, flags)
+        answer = {'model': 'tc', 'text': '좋다', 'scores': 'none'}
+        self.assertEqual(set(json.loads(server.get('/v1/predict', json.dumps(answer))[1])['classes'][0]), {'label'})
+
+    def test_what_cannot_be_read_or_written_is_an_error(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve()
+        for command in (['predict', 'ner', 'ner'], ['train', 'ner', 'x'], ['models', 'import', 'x'], ['load', 'ner', 'ner']):
+            self.assertIn('is a directory', self.client(server, *command, str(self.folder), code=1))
+            self.assertIn('No such file', self.client(server, *command, str(self.folder / 'none'), code=1))
+        with open('/dev/full', 'w') as full:
+            done = subprocess.run([BIB, 'client', '--server', f'127.0.0.1:{server.port}', 'models', 'list'], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('standard output: cannot be written', done.stderr)
+
+    def test_an_export_that_fails_leaves_the_file_that_was_there(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve()
+        kept = self.folder / 'kept.bib'
+        kept.write_text('kept')
+        self.assertIn('NOT_FOUND', self.client(server, 'models', 'export', 'ner', str(kept), '7', code=1))
+        self.assertEqual(kept.read_text(), 'kept')
+        self.assertIn('No such file', self.client(server, 'models', 'export', 'ner', str(self.folder / 'no/x'), code=1))
+        self.assertIn('No space left', self.client(server, 'models', 'export', 'ner', '/dev/full', code=1))
+        self.client(server, 'models', 'export', 'ner', str(kept))
+        self.assertEqual(kept.read_bytes(), model_file('ner').read_bytes())
+        self.assertEqual(list(self.folder.glob('*.part')), [])
+
     def test_health_says_it_by_its_exit_code(self):
         server = self.serve(role='predict')
         self.assertEqual(self.client(server, 'health', 'bib.Live'), 'SERVING\n')
