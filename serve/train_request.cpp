@@ -102,11 +102,12 @@ std::vector<Document> within_limits(const Limits& limits, std::vector<Document> 
   return documents;
 }
 
-/// A path the server may read: below --data, links followed.
+/// A path the server may read: below --datasets, links followed.
 std::string allowed_path(const Settings& settings, const std::string& path, const std::string& field) {
   if (settings.datasets.empty()) invalid(field, "cannot be used: this server was started without --datasets FOLDER");
   std::error_code error;
   const fs::path root = fs::canonical(settings.datasets, error);
+  if (error) invalid(field, "cannot be used: the server's data folder is not there: " + error.message());
   const fs::path target = fs::weakly_canonical(root / path, error);
   const auto [end, ignored] = std::mismatch(root.begin(), root.end(), target.begin(), target.end());
   if (error || end != root.end() || fs::path(path).is_absolute()) invalid(field, "leaves the server's data folder");

@@ -4,6 +4,7 @@ import job_pb2
 import model_pb2
 import train_pb2
 import train_pb2_grpc
+from grpc_health.v1 import health_pb2
 from server import *
 
 KEYS = ['classification', 'detail', 'model_name', 'pipeline_item_id', 'start', 'estimate', 'progress', 'step', 'status']
@@ -312,6 +313,26 @@ records = stub.TrainTextClassificationModel(request)
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(by_path))
         self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.UploadDataSet(
             iter([train_pb2.DataSetChunk(name='../x', data=b'a')])))
+
+    def test_a_data_folder_that_is_not_there_opens_no_other(self):
+        (self.folder / 'models').mkdir()
+        (self.folder / 'secret.txt').write_text('\n'.join(lines('data/tc/train.txt', 20)) + '\n', encoding='utf-8')
+        server = self.serve('--datasets', str(self.folder / 'data'), role='train')  # works in self.folder
+        for path in ('secret.txt', '../secret.txt', str(self.folder / 'secret.txt')):
+            request = tc_request(count=0)
+            request.options.dataset_path = path
+            error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(request))
+            self.assertIn("the server's data folder is not there", error.details())
+
+    def test_json_that_nests_without_end_fails_its_job_alone(self):
+        server = self.serve(role='train')
+        deep = '{"text":"a","spans":' + '[' * 100_000 + ']' * 100_000 + '}\n'
+        info = server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name='deep', data=deep.encode())]))
+        request = ner_request(count=0)
+        request.options.dataset_id = info.dataset_id
+        error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainNamedEntityRecognitionModel(request))
+        self.assertIn('nest more than 200 deep', error.details())
+        self.assertEqual(server.health('bib.Live'), health_pb2.HealthCheckResponse.SERVING)
 
     def test_a_job_that_cannot_be_trained_says_why(self):
         server = self.serve(role='train')
