@@ -114,9 +114,9 @@ ModelHandle ModelStore::load(const std::string& name, const std::string& selecto
 }
 
 ModelHandle ModelStore::load_now(const std::string& name, const std::string& selector) {
+  const std::lock_guard loading(loading_);  // before the look, or a slow load would undo a later one
   const std::optional<int> version = repository_.resolve(name, selector);
   if (!version) throw Refusal(grpc::StatusCode::NOT_FOUND, shown(name, selector) + " does not exist");
-  const std::lock_guard loading(loading_);
   ModelHandle model = read(name, *version), old;
   {
     const std::lock_guard lock(mutex_);
@@ -129,8 +129,9 @@ ModelHandle ModelStore::load_now(const std::string& name, const std::string& sel
 
 /// From memory when another selector serves the version already, else from the disk, warmed.
 ModelHandle ModelStore::read(const std::string& name, int version) {
+  const std::string file_id = repository_.file_id(name, version);
   for (const auto& [selector, model] : serving(name)) {
-    if (model->version == version) return model;
+    if (model->version == version && model->file_id == file_id) return model;
   }
   try {
     ModelHandle model;
@@ -139,7 +140,7 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
     std::thread([&] {
       setpriority(PRIO_PROCESS, 0, loading_niceness);
       try {
-        model = read_file(name, version);
+        model = read_file(name, version, file_id);
       } catch (...) {
         error = std::current_exception();
       }
@@ -150,18 +151,18 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
     return model;
   } catch (const std::exception& e) {
     const std::lock_guard lock(mutex_);
-    errors_[{name, version}] = e.what();
+    errors_[{name, version}] = {file_id, e.what()};
     throw;
   }
 }
 
-ModelHandle ModelStore::read_file(const std::string& name, int version) {
+ModelHandle ModelStore::read_file(const std::string& name, int version, const std::string& file_id) {
   const auto begin = Clock::now();
   const std::string path = repository_.path(name, version);
   auto model = std::make_shared<LoadedModel>(
       task_of(read_model(path)) == Task::ner
-          ? LoadedModel{.name = name, .version = version, .model = NerModel::load(path, *context_)}
-          : LoadedModel{.name = name, .version = version, .model = TcModel::load(path, *context_)});
+          ? LoadedModel{.name = name, .version = version, .file_id = file_id, .model = NerModel::load(path, *context_)}
+          : LoadedModel{.name = name, .version = version, .file_id = file_id, .model = TcModel::load(path, *context_)});
   warm(*context_, *model);
   model->load_seconds = since(begin);
   metrics_.load.observe(model->load_seconds);
@@ -228,15 +229,21 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
     if (now) drop(name, selector);
     return;
   }
-  if ((now && now->version == *version) || !error_of(name, *version).empty()) return;
+  const bool same = now && now->version == *version;
+  if ((same && now->file_id == repository_.file_id(name, *version)) || !error_of(name, *version).empty()) return;
   try {
     const ModelHandle model = load_now(name, selector);
     log("model " + name + " version " + std::to_string(*version) + " serves" +
-        (now ? " instead of " + std::to_string(now->version) : "") + " (loaded in " +
-        std::to_string(static_cast<int>(model->load_seconds * 1000)) + " ms)");
+        (same  ? " from its new file"
+         : now ? " instead of " + std::to_string(now->version)
+               : "") +
+        " (loaded in " + std::to_string(static_cast<int>(model->load_seconds * 1000)) + " ms)");
   } catch (const std::exception& e) {
     log("model " + name + " version " + std::to_string(*version) + " is refused" +
-        (now ? ", version " + std::to_string(now->version) + " keeps serving" : "") + ": " + e.what());
+        (same  ? ", what it was keeps serving"
+         : now ? ", version " + std::to_string(now->version) + " keeps serving"
+               : "") +
+        ": " + e.what());
   }
 }
 
@@ -259,9 +266,10 @@ std::vector<std::string> ModelStore::served_names() const {
 }
 
 std::string ModelStore::error_of(const std::string& name, int version) const {
+  const std::string file_id = repository_.file_id(name, version);
   const std::lock_guard lock(mutex_);
   const auto found = errors_.find({name, version});
-  return found == errors_.end() ? "" : found->second;
+  return found == errors_.end() || found->second.file_id != file_id ? "" : found->second.what;
 }
 
 }  // namespace bib::serve

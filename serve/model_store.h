@@ -23,6 +23,7 @@ namespace bib::serve {
 struct LoadedModel {
   std::string name;
   int version = 0;
+  std::string file_id;  // Repository::file_id: numbers come again when the newest version is deleted
   double load_seconds = 0;
   std::variant<NerModel, TcModel> model;
 
@@ -47,7 +48,7 @@ class ModelStore {
   ModelHandle find(const std::string& name, const std::string& selector) const;
   /// The same, loading it first where needed; `done` is called at once or from the loader's thread.
   void get(const std::string& name, const std::string& selector, bool load, Done done);
-  /// Loads (again, if the version on disk changed) and waits. Throws Refusal, ModelError.
+  /// Loads (again, if the file on disk is another) and waits. Throws Refusal, ModelError.
   ModelHandle load(const std::string& name, const std::string& selector);
   void unload(const std::string& name, const std::string& selector);
 
@@ -59,6 +60,7 @@ class ModelStore {
   bool any() const;
   std::map<std::string, ModelHandle> serving(const std::string& name) const;  // by selector
   std::vector<std::string> served_names() const;
+  /// Why the file that is there now is refused; "" when it is not, or nobody tried.
   std::string error_of(const std::string& name, int version) const;
   /// Called after every change of what is served.
   std::function<void()> changed;
@@ -70,7 +72,7 @@ class ModelStore {
   };
   ModelHandle load_now(const std::string& name, const std::string& selector);
   ModelHandle read(const std::string& name, int version);
-  ModelHandle read_file(const std::string& name, int version);
+  ModelHandle read_file(const std::string& name, int version, const std::string& file_id);
   void follow(std::stop_token stop);
   void run_loads(std::stop_token stop);
   void update(const std::string& name, const std::string& selector);
@@ -85,7 +87,10 @@ class ModelStore {
   std::condition_variable_any wake_;
   std::map<std::string, std::map<std::string, ModelHandle>> served_;  // name -> selector -> model
   std::set<std::string> unloaded_;                                    // by hand: not preloaded again
-  std::map<std::pair<std::string, int>, std::string> errors_;
+  struct Error {
+    std::string file_id, what;
+  };
+  std::map<std::pair<std::string, int>, Error> errors_;
   std::deque<Job> jobs_;
   std::jthread loader_, follower_;
 };

@@ -1,6 +1,7 @@
 #include "serve/repository.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +30,13 @@ std::optional<int> number(const std::string& text) {
     return {};
   }
   return std::stoi(text);
+}
+
+/// The version that an alias' file names; a line end, as editors and `echo` leave it, is none of it.
+std::optional<int> aliased(const fs::path& file) {
+  std::string text = read_file(file.string());
+  text.erase(text.find_last_not_of(" \t\r\n") + 1);
+  return number(text);
 }
 
 void sync_folder(const fs::path& folder) {
@@ -109,7 +117,8 @@ std::vector<std::string> Repository::names() const {
   std::error_code error;
   for (fs::directory_iterator it(root_, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name[0] != '.' && !versions(name).empty()) out.push_back(name);
+    if (name[0] == '.' || !is_valid_utf8(name)) continue;  // messages could not hold the latter
+    if (!versions(name).empty()) out.push_back(name);
   }
   std::sort(out.begin(), out.end());
   return out;
@@ -130,8 +139,8 @@ std::map<std::string, int> Repository::aliases(const std::string& name) const {
   std::map<std::string, int> out;
   std::error_code error;
   for (fs::directory_iterator it(fs::path(root_) / name, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().extension() != alias_suffix) continue;
-    if (const std::optional<int> version = number(read_file(it->path().string()))) {
+    if (it->path().extension() != alias_suffix || !is_valid_utf8(it->path().string())) continue;
+    if (const std::optional<int> version = aliased(it->path())) {
       out[it->path().stem().string()] = *version;
     }
   }
@@ -148,12 +157,23 @@ std::optional<int> Repository::resolve(const std::string& name, const std::strin
   if (const std::optional<int> version = number(selector)) return existing(version);
   if (!selector.empty()) check_name(selector, "version");
   const std::string alias = selector.empty() ? "stable" : selector;
-  const auto found = existing(number(read_file((fs::path(root_) / name / (alias + alias_suffix)).string())));
+  const auto found = existing(aliased(fs::path(root_) / name / (alias + alias_suffix)));
   return found || !selector.empty() ? found : latest();
 }
 
 std::string Repository::path(const std::string& name, int version) const {
   return (fs::path(root_) / name / std::to_string(version) / model_file).string();
+}
+
+std::string Repository::file_id(const std::string& name, int version) const {
+  struct stat s {};
+  if (::stat(path(name, version).c_str(), &s) != 0) return "";
+  std::string id;
+  for (const std::int64_t part :
+       {static_cast<std::int64_t>(s.st_dev), static_cast<std::int64_t>(s.st_ino), static_cast<std::int64_t>(s.st_size),
+        static_cast<std::int64_t>(s.st_mtim.tv_sec), static_cast<std::int64_t>(s.st_mtim.tv_nsec)})
+    id += std::to_string(part) + " ";
+  return id;
 }
 
 std::string Repository::job_of(const std::string& name, int version) const {

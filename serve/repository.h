@@ -28,6 +28,8 @@ class Repository {
   /// none.
   std::optional<int> resolve(const std::string& name, const std::string& selector) const;
   std::string path(const std::string& name, int version) const;
+  /// Tells the version's file from another that later has its number, or takes its place; "" when it is not there.
+  std::string file_id(const std::string& name, int version) const;
   std::string job_of(const std::string& name, int version) const;
   /// The version that the job published, if it did.
   std::optional<int> version_of_job(const std::string& name, const std::string& job) const;

@@ -134,6 +134,57 @@ class ModelsTest(ServerTest):
         self.assertNotEqual(model.versions[1].error, '')
         self.assertEqual(server.health('bib.model.ner'), SERVING)
 
+    def test_a_number_that_comes_again_is_another_file(self):
+        """The newest version is deleted, and the next one gets its number: another server must not take it for the old."""
+        other = self.folder / 'other.bib'
+        flags = [f for k, v in SMALL['ner'].items() for f in ('--set', f'{k}={v}')]
+        data = self.folder / 'data.txt'
+        data.write_text('\n'.join(lines('data/ner/train.txt', 60)) + '\n', encoding='utf-8')
+        done = run_bib('train', 'ner', '--train', str(data), '--epochs', '1', '-o', str(other), '-q', *flags)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        first = publish(self.folder, 'ner', 'ner', 1).parent
+        server = self.serve('--poll-seconds', '1', role='predict')
+        old = ask(server, '1', nbest=1).results[0]
+        staged = publish(self.folder, 'ner', 'ner', '1.tmp').parent
+        shutil.copy(other, staged / 'model.bib')
+        first.rename(first.with_suffix('.gone'))  # between two looks
+        staged.rename(first)
+        server.wait_for('version 1 serves from its new file')
+        self.until(lambda: all(ask(server, v, nbest=1).results[0] != old for v in ('', '1')))
+        listed = server.models.GetModel(model_pb2.ModelRequest(model_name='ner'))
+        self.assertEqual([(v.version, v.loaded, v.error) for v in listed.versions], [('1', True, '')])
+
+    def test_a_version_that_takes_the_place_of_a_damaged_one_serves(self):
+        publish(self.folder, 'ner', 'ner', 1)
+        server = self.serve()
+        broken = publish(self.folder, 'ner', 'ner', '2.tmp')
+        broken.write_bytes(broken.read_bytes()[:-100])
+        broken.parent.rename(self.folder / 'models' / 'ner' / '2')
+        server.wait_for('version 2 is refused, version 1 keeps serving')
+        server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner', version='2'))
+        whole = model_file('ner').read_bytes()
+        model = server.models.ImportModel(iter([model_pb2.ModelChunk(model_name='ner', data=whole)]))
+        self.assertEqual([(v.version, v.error) for v in model.versions], [('1', ''), ('2', '')])
+        self.assertEqual(ask(server).model_version, '2')
+
+    def test_an_alias_written_by_hand_may_end_its_line(self):
+        for version in (1, 2):
+            publish(self.folder, 'ner', 'ner', version)
+        (self.folder / 'models' / 'ner' / 'stable.alias').write_text('1\n')
+        server = self.serve(role='predict')
+        self.assertEqual(ask(server).model_version, '1')
+        self.assertEqual(dict(server.models.ListModels(model_pb2.ListModelsRequest()).models[0].aliases), {'stable': '1'})
+
+    def test_folders_whose_names_are_no_text_are_passed_over(self):
+        models = publish(self.folder, 'ner', 'ner').parent.parent.parent
+        os.makedirs(os.fsencode(models) + b'/\xff\xfe/1')
+        shutil.copy(model_file('ner'), os.fsencode(models) + b'/\xff\xfe/1/model.bib')
+        with open(os.fsencode(models) + b'/ner/\xff.alias', 'w') as alias:
+            alias.write('1')
+        server = self.serve(role='predict')
+        listed = server.models.ListModels(model_pb2.ListModelsRequest()).models
+        self.assertEqual([(m.model_name, dict(m.aliases)) for m in listed], [('ner', {})])
+
     def test_what_killed_servers_left_goes_after_a_day(self):
         models = publish(self.folder, 'tc', 'tc').parent.parent.parent
         left = [models / '.import-1', models / 'tc/.new-1', models / 'tc/.gone-7', models / '.import-2', models / 'tc/.new-2']
