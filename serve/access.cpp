@@ -42,11 +42,12 @@ std::vector<Access::Entry> Access::read() const {
   std::vector<Entry> entries;
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
-    std::istringstream words(line.substr(0, line.find('#')));
+    std::istringstream words(line);
     std::string roles, token, rest, role;
-    if (!(words >> roles)) continue;
+    if (!(words >> roles) || roles[0] == '#') continue;
     const std::string where = path_ + ":" + std::to_string(number) + ": ";
-    if (!(words >> token) || words >> rest) throw std::runtime_error(where + "write '<role>[,<role>] <token>'");
+    if (!(words >> token) || (words >> rest && rest[0] != '#'))
+      throw std::runtime_error(where + "write '<role>[,<role>] <token>'");
     if (token.size() < shortest_token) throw std::runtime_error(where + "the token is shorter than 16 characters");
     Entry entry{digest_of(token), 0};
     std::istringstream names(roles);

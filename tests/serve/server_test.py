@@ -179,8 +179,9 @@ class ServerBehaviour(ServerTest):
 
     def test_tokens_have_roles(self):
         tokens = self.folder / 'tokens'
-        predict, train, admin = 'predict-0123456789', 'train-0123456789abc', 'admin-0123456789abc'
-        tokens.write_text(f'# who may what\npredict {predict}\ntrain {train}\nadmin {admin}\n')
+        # '#' begins a comment only where a word begins
+        predict, train, admin = 'predict-0123456789', 'train-0123456789#abc', 'admin-0123456789abc'
+        tokens.write_text(f'# who may what\npredict {predict} # the shop\ntrain {train}\nadmin {admin}\n')
         server = self.serve('--tokens', str(tokens))
 
         def ask(token):
@@ -196,6 +197,7 @@ class ServerBehaviour(ServerTest):
         self.refused(E.UNAUTHENTICATED, lambda: ask(None))
         self.refused(E.UNAUTHENTICATED, lambda: ask(predict + 'x'))
         self.refused(E.UNAUTHENTICATED, lambda: ask(predict[:-1]))
+        self.refused(E.UNAUTHENTICATED, lambda: jobs(train[:train.index('#')]))
         self.assertEqual(len(ask(predict).results), 1)
         self.refused(E.PERMISSION_DENIED, lambda: ask(train))
         self.refused(E.PERMISSION_DENIED, lambda: jobs(predict))
