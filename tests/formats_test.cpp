@@ -208,6 +208,15 @@ TEST(Json, Errors) {
       << "brackets of the text are no nesting";
 }
 
+TEST(Json, WeightsAndClassesThatAreNone) {
+  EXPECT_EQ(read("{\"text\":\"a\",\"label\":\"x\",\"weight\":2.5}\n").documents.at(0).weight, 2.5f);
+  EXPECT_THAT(error_of("{\"text\":\"a\",\"label\":\"x\",\"weight\":0}\n{\"text\":\"a\",\"label\":\"x\",\"weight\":-5}\n"
+                       "{\"text\":\"a\",\"label\":\"x\",\"weight\":1e300}\n{\"text\":\"a\",\"label\":\"\"}\n"
+                       "{\"text\":\"a\",\"labels\":[\"x\",\"\"]}\n"),
+              AllOf(HasSubstr("4 errors"), HasSubstr("t:2: error: weight -5 is none"), HasSubstr("t:3: error: weight"),
+                    HasSubstr("t:4: error: a class without a name"), HasSubstr("t:5: error: a class without a name")));
+}
+
 TEST(Json, PrettyPrintedFilesKeepLines) {
   const Corpus corpus = read(
       "[\n  {\n    \"text\": \"a\",\n    \"label\": \"x\"\n  },\n  {\n    \"text\": \"b\",\n    \"label\": \"y\"\n  "

@@ -1,5 +1,6 @@
 #include "train/formats/json_record.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -81,8 +82,14 @@ void RecordReader::read_fields(Spot& spot, const json& record) {
   if (const json* id = id_column.empty() ? find(record, {"id", "guid"}) : find(record, {id_column.c_str()});
       id && is_name(*id))
     spot.document.id = name_of(*id);
-  if (const json* weight = find(record, {"weight"}); weight && weight->is_number())
+  if (const json* weight = find(record, {"weight"}); weight && weight->is_number()) {
     spot.document.weight = weight->get<float>();
+    if (!(spot.document.weight >= 0 && std::isfinite(spot.document.weight))) {
+      source_.report(Severity::error, spot.document.line, 0,
+                     "weight " + weight->dump() + " is none: it says how much a text counts, 1 is the default");
+      spot.bad = true;
+    }
+  }
   if (const json* tokens = find(record, {"tokens"})) read_tokens(spot, *tokens);
 
   const std::string& column = source_.options.label_column;
@@ -95,6 +102,10 @@ void RecordReader::read_fields(Spot& spot, const json& record) {
     if (const json* value = find(record, {column.c_str()})) read_annotation(spot, *value, true);
   }
   if (const json* annotations = find(record, {"annotations"})) read_results(spot, *annotations);
+  if (std::find(spot.document.labels.begin(), spot.document.labels.end(), "") != spot.document.labels.end()) {
+    source_.report(Severity::error, spot.document.line, 0, "a class without a name");
+    spot.bad = true;
+  }
   if (!spot.bad) keep(spot);
 }
 
