@@ -88,6 +88,7 @@ const char* metric_of(const Config& config) {
 }
 
 int train_model(TrainFlags& flags) {
+  if (flags.output == "-") throw UsageError("--output -: a model cannot go to standard output; name a file");
   const Config config = resolve(flags);
   refuse_overwriting(flags.output, {flags.train, flags.dev, flags.config_file, config.vectors});
   const auto began = std::chrono::steady_clock::now();

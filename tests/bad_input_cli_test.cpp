@@ -194,6 +194,8 @@ TEST_F(BadInput, FilesThatAreNotThereAndFoldersForFiles) {
   expect_refused(ner + "m --config none", 3, {"none: cannot open: No such file"});
   expect_refused(ner + "folder", 1, {"folder is a directory; name a file for the model"});
   expect_refused(ner + "none/m", 1, {"folder none does not exist"});
+  expect_refused(ner + "/dev/null", 1, {"/dev/null is no regular file"});
+  expect_refused(ner + "-", 2, {"a model cannot go to standard output"});
   expect_refused("predict folder ner.txt", 4, {"folder", "is a directory"});
   expect_refused("predict none ner.txt", 4, {"none", "No such file"});
   expect_refused("inspect folder", 4, {"folder", "is a directory"});

@@ -68,6 +68,8 @@ void require_writable(const std::string& output) {
   namespace fs = std::filesystem;
   if (output.empty()) throw std::runtime_error("no output path is given for the model");
   if (fs::is_directory(output)) throw std::runtime_error(output + " is a directory; name a file for the model");
+  if (fs::exists(output) && !fs::is_regular_file(output))  // else it would be found out when training has ended
+    throw std::runtime_error(output + " is no regular file; name a file for the model");
   const fs::path folder = fs::path(output).has_parent_path() ? fs::path(output).parent_path() : fs::path(".");
   if (!fs::is_directory(folder))
     throw std::runtime_error("folder " + folder.string() + " does not exist; create it first");
