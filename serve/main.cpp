@@ -20,6 +20,7 @@
 #include "grpc/health/v1/health.pb.h"
 #include "serve/app.h"
 #include "serve/http.h"
+#include "serve/http_tls.h"
 #include "serve/jobs.h"
 #include "serve/log.h"
 #include "serve/services.h"
@@ -31,6 +32,7 @@ constexpr int reload_seconds = 1;  // how often certificates are looked at
 
 std::shared_ptr<grpc::ServerCredentials> credentials(const Settings& s) {
   if (s.tls_cert.empty()) return grpc::InsecureServerCredentials();
+  HttpTls(s.tls_cert, s.tls_key, s.tls_client_ca);  // throws; gRPC would start, and refuse every client
   namespace experimental = grpc::experimental;
   const auto provider = std::make_shared<experimental::FileWatcherCertificateProvider>(s.tls_key, s.tls_cert,
                                                                                        s.tls_client_ca, reload_seconds);

@@ -42,7 +42,9 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--tokens", s.tokens, "Bearer tokens: lines '<role>[,<role>] <token>'; roles predict, train, admin")
       ->group("Network");
   app.add_flag("!--no-reflection", s.reflection, "Do not describe the services to clients")->group("Network");
-  flag(app, "--workers", s.workers, "Prediction threads; 0: as many as the process may use")->group("Prediction");
+  flag(app, "--workers", s.workers, "Prediction threads; 0: as many as the process may use")
+      ->check(CLI::Range(0, 4096))
+      ->group("Prediction");
   flag(app, "--preload", s.preload, "Models to load at the start: all, none, or names with commas")
       ->group("Prediction");
   flag(app, "--allow-empty", s.allow_empty, "Be ready without a model")->group("Prediction");
@@ -54,21 +56,30 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
       ->check(CLI::PositiveNumber)
       ->group("Prediction");
   flag(app, "--queue-ms", s.queue_ms, "Longest expected wait; beyond it requests are refused with a retry hint")
+      ->check(CLI::NonNegativeNumber)
       ->group("Prediction");
   flag(app, "--train-threads", s.train_threads, "CPU threads of a job; 0: as many as the process may use")
+      ->check(CLI::Range(0, 4096))
       ->group("Training");
   flag(app, "--train-slots", s.train_slots, "Jobs at a time")->check(CLI::Range(1, 64))->group("Training");
   flag(app, "--train-nice", s.train_nice, "Niceness of training, so that predictions go first")
       ->check(CLI::Range(0, 19))
       ->group("Training");
-  flag(app, "--max-queued-jobs", s.max_queued_jobs, "Jobs that may wait")->group("Training");
-  flag(app, "--checkpoint-seconds", s.checkpoint_seconds, "Least time between checkpoints")->group("Training");
+  flag(app, "--max-queued-jobs", s.max_queued_jobs, "Jobs that may wait")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Training");
+  flag(app, "--checkpoint-seconds", s.checkpoint_seconds, "Least time between checkpoints")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Training");
   flag(app, "--keep-uploads-days", s.keep_uploads_days, "Uploaded corpora that nobody used for so long go; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->group("Training");
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
+      ->check(CLI::NonNegativeNumber)
       ->group("Ending");
-  flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")->group("Ending");
+  flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Ending");
   flag(app, "--log-texts", s.log_texts, "Write the texts of users into the log, which else never holds them");
   flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request")
       ->check(CLI::Range(1024, 1 << 30))

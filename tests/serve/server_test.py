@@ -177,6 +177,13 @@ class ServerBehaviour(ServerTest):
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn('--tls', done.stderr)
 
+    def test_numbers_that_make_no_sense_are_refused(self):
+        for flag, value in (('--workers', '-1'), ('--workers', '100000'), ('--train-threads', '-1'), ('--queue-ms', '-5'),
+                            ('--max-queued-jobs', '-1'), ('--drain-seconds', '-1'), ('--drain-timeout', '-1')):
+            done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', flag, value)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(flag, done.stderr)
+
     def test_tokens_have_roles(self):
         tokens = self.folder / 'tokens'
         # '#' begins a comment only where a word begins

@@ -19,6 +19,13 @@ class TlsTest(ServerTest):
         super().setUp()
         publish(self.folder, 'ner', 'ner')
 
+    def test_files_that_cannot_be_used_are_an_error_at_the_start(self):
+        (self.folder / 'no.pem').write_text('no certificate')
+        for path in (self.path('none.pem'), self.path('no.pem')):
+            done = run_bib('serve', '--models', self.path('models'), '--port', '0', '--tls-cert', path, '--tls-key', path)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn(f'{path}: cannot be used for TLS', done.stderr)
+
     def openssl(self, *arguments):
         subprocess.run(['openssl', *arguments], cwd=self.folder, check=True, capture_output=True, timeout=PATIENCE)
 
