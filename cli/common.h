@@ -39,12 +39,16 @@ struct DeviceFlags {
   }
 };
 
-/// A file that is still being read, or cannot be made again, is not written over.
+/// A file that is still being read, or cannot be made again, is not written over; nor one that the shell has put behind
+/// standard input or output.
 inline void refuse_overwriting(const std::string& output, const std::vector<std::string>& inputs) {
+  const std::filesystem::path to = output == "-" ? "/dev/stdout" : output;
   for (const std::string& input : inputs) {
     std::error_code none;  // where either is not there, they are not the same
-    if (std::filesystem::is_regular_file(output, none) && std::filesystem::equivalent(input, output, none))
-      throw UsageError("output " + output + " is also an input; name another file");
+    if (!std::filesystem::is_regular_file(to, none)) return;
+    if (std::filesystem::equivalent(input == "-" ? "/dev/stdin" : input, to, none))
+      throw UsageError("output " + (output == "-" ? "standard output" : output) +
+                       " is also an input; name another file");
   }
 }
 

@@ -107,7 +107,7 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
   std::string what = error.what();
   if (!left.empty()) {
     what = refusal(verb, left.front());
-  } else if (!verbs_of(verb).empty()) {
+  } else if (verb.get_require_subcommand_min() > 0 && dynamic_cast<const CLI::RequiredError*>(&error)) {
     what = "a subcommand is missing: " + joined(verbs_of(verb));
   } else {
     what += variable_behind(app, what);

@@ -220,6 +220,17 @@ TEST_F(BadInput, OutputsThatWouldDestroyAnInput) {
         "evaluate model ner.txt --errors ner.txt", "convert ner.txt --to jsonl -o link.txt", "bench model -o model"})
     expect_refused(arguments, 2, {});
   EXPECT_THAT(run("predict model ner.txt -o ner.txt").err, HasSubstr("ner.txt is also an input; name another file"));
+  for (const char* arguments : {"predict model --from text -o .stdin", "convert - --to jsonl -o .stdin"}) {
+    EXPECT_EQ(run(arguments, text).code, 2) << arguments << ": the shell has opened it";
+    EXPECT_TRUE(bytes(".stdin") == text);
+  }
+  const auto shell = [&](const std::string& command) {
+    return WEXITSTATUS(std::system(("cd '" + folder_.string() + "' && " + command + " 2> .stderr").c_str()));
+  };
+  EXPECT_EQ(shell("timeout 20 '" BIB_COMMAND "' predict model ner.txt >> ner.txt"), 2) << "it would never end";
+  file("-", text);  // is not what "-" means
+  EXPECT_EQ(run("predict model - -o answers", text).code, 0);
+  EXPECT_EQ(shell("'" BIB_COMMAND "' predict model < ner.txt > answers"), 0) << bytes(".stderr");
   EXPECT_TRUE(bytes("ner.txt") == text);
   EXPECT_TRUE(bytes("model") == model);
 }

@@ -112,6 +112,9 @@ TEST_F(Help, MisspeltNamesGetTheNearest) {
            Case{"help trian", "'trian' is no subcommand; did you mean train?"},
            Case{"", "a subcommand is missing: train, predict"},
            Case{"train", "bib train: error: a subcommand is missing: ner, tc"},
+           Case{"bench --batches 0", "bib bench: error: --batches"},
+           Case{"bench m --seconds x", "bib bench: error: "},
+           Case{"bench compare a", "bib bench compare: error: "},
            Case{"predict", "bib predict: error: model is required"},
            Case{"train tc -o m", "bib train tc: error: --train is required"},
        }) {
