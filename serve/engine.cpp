@@ -155,9 +155,11 @@ std::vector<Engine::Slice> Engine::take(std::unique_lock<std::mutex>&, std::vect
   std::int64_t longest = 0;
   int texts = 0;
   const Clock::time_point now = Clock::now();
-  const bool standing = expected_wait() > settings_.queue_ms / 2000 && !short_queue();
+  const bool behind = expected_wait() > settings_.queue_ms / 2000;
   for (auto it = queue_.begin(); it != queue_.end() && texts < settings_.batch_texts;) {
     const std::shared_ptr<Work> work = *it;
+    // As many as are let in however long the wait are not dropped either, and what is left may be as few.
+    const bool standing = behind && queue_.size() > 2 * static_cast<std::size_t>(count_);
     if (!work->error) work->error = reason_to_drop(*work, now, standing);
     if (work->error) {
       it = queue_.erase(it);

@@ -44,6 +44,21 @@ class ServerBehaviour(ServerTest):
         self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
         self.assertIn(f'bib_predict_rejected_total {len(refused)}\n', server.get('/metrics')[1])
 
+    def test_as_many_requests_as_twice_the_workers_are_never_refused(self):
+        server = self.serve('--queue-ms', '0.001', '--workers', '1', role='predict')
+        body = json.dumps({'model': 'ner', 'texts': [' '.join(lines('data/ner/predict.txt', 20))] * 20})
+        codes = []
+
+        def ask_again():
+            for _ in range(20):
+                codes.append(server.get('/v1/predict', body)[0])
+        threads = [threading.Thread(target=ask_again) for _ in range(2)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(PATIENCE)
+        self.assertEqual(codes, [200] * 40)
+
     def test_overload_over_http_says_when_to_come_back(self):
         server = self.serve('--queue-ms', '1', '--workers', '1', role='predict')
         body = json.dumps({'model': 'ner', 'texts': [' '.join(lines('data/ner/predict.txt', 20))] * 50})
