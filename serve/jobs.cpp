@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include "serve/ids.h"
 #include "serve/job_run.h"
@@ -19,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr auto heartbeat = std::chrono::seconds(5);
+constexpr int most_deaths = 5;  // of the server over one job that gets no further
 
 /// The request as bytes, the same for the same content (maps are ordered).
 std::string bytes_of(const TrainRequest& request) {
@@ -117,7 +119,13 @@ void Jobs::recover() {
     if (const auto last = journal_->last(job->row.id)) job->last = *last;
     jobs_[job->row.id] = job;
     if (!active(job->row.state) && job->row.state != v1::INTERRUPTED) continue;
-    if (fs::exists(folder(job->row.id) + "/request")) {
+    if (died_too_often(*job)) {
+      set_state(*job, v1::FAILED, grpc::StatusCode::INTERNAL,
+                "the server ended " + std::to_string(most_deaths) +
+                    " times while it trained this job, which got no further (its log may say why; too little memory "
+                    "looks like this): ResumeJob tries again");
+      log("job " + job->row.id + " (" + job->row.model_name + ") failed: " + job->row.error);
+    } else if (fs::exists(folder(job->row.id) + "/request")) {
       log("job " + job->row.id + " (" + job->row.model_name + ") goes on");
       set_state(*job, v1::QUEUED);
       queue_.push_back(job);
@@ -125,6 +133,18 @@ void Jobs::recover() {
       set_state(*job, v1::FAILED, grpc::StatusCode::DATA_LOSS, "its folder " + folder(job->row.id) + " is gone");
     }
   }
+}
+
+/// A job that brings the server down would else do so at every start. One that was farther than ever counts from one.
+bool Jobs::died_too_often(const Job& job) const {
+  if (job.row.state == v1::QUEUED || job.row.state == v1::INTERRUPTED) return false;  // it was not its turn
+  const std::string path = folder(job.row.id) + "/deaths";
+  int deaths = 0;
+  double farthest = -1;
+  std::ifstream(path) >> deaths >> farthest;
+  deaths = job.last.progress() > farthest ? 1 : deaths + 1;
+  std::ofstream(path) << deaths << ' ' << std::max(farthest, job.last.progress()) << '\n';
+  return deaths >= most_deaths;
 }
 
 std::string Jobs::submit(const TrainRequest& request) {
@@ -240,6 +260,8 @@ void Jobs::resume(const std::string& id) {
     throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "job " + id + " has nothing to go on with");
   }
   job->cancel = job->stop = false;
+  std::error_code ignored;
+  fs::remove(folder(id) + "/deaths", ignored);
   set_state(*job, v1::QUEUED);
   queue_.push_back(job);
   changed_.notify_all();

@@ -4,6 +4,7 @@
 //   <state>/jobs/<id>/request   the request as it came (a TrainRequest), so that the job can begin again after a crash
 //   <state>/jobs/<id>/<dataset>  the uploaded corpus that the request names, a hard link
 //   <state>/jobs/<id>/model.bib[.checkpoint]
+//   <state>/jobs/<id>/deaths    how often the server ended while it trained this job, and how far the job was
 //   <state>/datasets/<id>       uploaded corpora
 #pragma once
 #include <atomic>
@@ -81,6 +82,7 @@ class Jobs {
   void remove_old_uploads();                                         // as --keep-uploads-days says
   void take_dataset(const std::string& id, const std::string& job);  // throws INVALID_ARGUMENT when there is none
   void recover();
+  bool died_too_often(const Job& job) const;
   void run_loop(std::stop_token stop);
   void set_state(Job& job, int state, int code = 0, const std::string& error = "");
   void add_record(Job& job, int state, v1::TrainProgress record);

@@ -128,6 +128,27 @@ records = stub.TrainTextClassificationModel(request)
         self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=queued)))[-1].status, 'Done')
         self.assertEqual(self.model_bytes('parts'), self.model_bytes('whole'))
 
+    def test_a_job_that_brings_the_server_down_again_and_again_is_given_up(self):
+        server = self.serve(role='train')
+        _, first = self.start(server, ner_request(epochs=100_000))
+        folder = self.folder / 'models' / '.state' / 'jobs' / first.job_id
+        server.end(signal.SIGKILL)
+        (folder / 'deaths').write_text('3 1.0')  # as if it had never been farther again
+        server = self.serve(role='train')
+        server.wait_for(f'job {first.job_id} .* goes on')
+        self.assertEqual((folder / 'deaths').read_text().split()[0], '4')
+        for record in server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)):
+            if record.state == train_pb2.RUNNING:
+                break
+        server.end(signal.SIGKILL)
+        server = self.serve(role='train')
+        job = server.jobs.GetJob(job_pb2.JobRequest(job_id=first.job_id))
+        self.assertEqual(job.state, train_pb2.FAILED)
+        self.assertIn('the server ended 5 times while it trained this job', job.error)
+        stream = server.jobs.ResumeJob(job_pb2.JobRequest(job_id=first.job_id))
+        self.assertEqual(next(r for r in stream if r.state == train_pb2.RUNNING).job_id, first.job_id)
+        self.assertFalse((folder / 'deaths').exists())
+
     def test_sigterm_keeps_the_checkpoint_and_the_next_server_goes_on(self):
         server = self.serve(role='train')
         records_of(server.train.TrainNamedEntityRecognitionModel(ner_request('whole', epochs=20)))
