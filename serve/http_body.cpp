@@ -1,6 +1,7 @@
 #include "serve/http_body.h"
 
 #include <set>
+#include <type_traits>
 
 #include "train/prediction_json.h"
 
@@ -15,7 +16,9 @@ T field(const Json& json, const char* name, T fallback) {
   try {
     return json[name].get<T>();
   } catch (const Json::exception&) {
-    invalid(name, "is of the wrong type");
+    invalid(name, std::is_same_v<T, std::string> ? "is not a string"
+                  : std::is_same_v<T, double>    ? "is not a number"
+                                                 : "is not a list of strings");
   }
 }
 
@@ -40,7 +43,9 @@ HttpBody read_body(const std::string& text) {
   }
   HttpBody b;
   b.question.model_name = field<std::string>(json, "model", "");
-  b.question.version = field<std::string>(json, "version", "");
+  b.question.version = json.contains("version") && json["version"].is_number_unsigned()
+                           ? json["version"].dump()
+                           : field<std::string>(json, "version", "");
   b.single = json.contains("text");
   if (b.single == json.contains("texts")) invalid("text", "give either text or texts");
   if (b.single) {

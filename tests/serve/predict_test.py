@@ -50,6 +50,8 @@ class PredictTest(ServerTest):
         self.assertEqual(self.server.get('/v1/predict', '{"model":"entities"}')[0], 400)
         self.assertEqual(self.server.get('/v1/predict', 'nonsense')[0], 400)
         self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","text":7}')[0], 400)
+        self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","version":1,"text":"a"}')[0], 200)
+        self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","version":-1,"text":"a"}')[0], 400)
 
     def test_http_takes_what_curl_sends_up_to_the_limit(self):
         text = ' '.join(self.texts['ner'])[:20_000]  # `curl -d` calls it a form
