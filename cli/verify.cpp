@@ -71,9 +71,9 @@ int verify_model(const VerifyFlags& flags) {
   DeviceFlags device = flags.device;
   if (device.device == "auto") device.device = "cuda";  // the CPU in its place would compare nothing
   if (device.device == "cpu") throw UsageError("--device cpu: a GPU is compared with the CPU; write cuda or cuda:N");
-  const ContextOptions gpu = device.options();
-  if (const DeviceInfo info = cuda_info(gpu.device_index); !info.cuda)
+  if (const DeviceInfo info = cuda_info(); !info.cuda)
     throw DeviceError("there is no GPU to compare with the CPU: " + info.why);
+  const ContextOptions gpu = device.options();
   const VerifyReport report = task_of(read_model(flags.model)) == Task::ner ? compare_devices<NerModel>(flags, gpu)
                                                                             : compare_devices<TcModel>(flags, gpu);
   const std::string name = cuda_info(gpu.device_index).name;
