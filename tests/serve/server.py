@@ -70,8 +70,8 @@ class Server:
         self.folder = pathlib.Path(folder)
         command = [*prefix, BIB, 'serve', '--models', str(self.folder / 'models'), '--port', '0', '--http', '0', '--role', role,
                    '--drain-seconds', '0', '--poll-seconds', '0.05', '--checkpoint-seconds', '0', *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})},
-                                        cwd=self.folder)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors='replace',
+                                        env={**os.environ, **(env or {})}, cwd=self.folder)
         self.log, self._news = [], queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

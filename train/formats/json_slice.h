@@ -48,6 +48,8 @@ constexpr std::size_t deepest_json = 200;  // of no data that annotate texts
 /// Whether arrays and objects nest deeper than that. Parsing them would do no harm, but copying or printing the value
 /// takes a frame of the stack for each level, and a file of some hundred kilobytes can use all of it up.
 inline bool is_too_deep_json(std::string_view text) {
+  const auto opened = std::count(text.begin(), text.end(), '[') + std::count(text.begin(), text.end(), '{');
+  if (opened <= static_cast<std::ptrdiff_t>(deepest_json)) return false;  // as good as always, and at once
   std::size_t depth = 0;
   for (std::size_t at = 0; (at = text.find_first_of("\"[]{}", at)) != std::string_view::npos; ++at) {
     if (text[at] == '"') {
