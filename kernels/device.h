@@ -220,6 +220,7 @@ __device__ __forceinline__ void await_phase(Arrivals* arrivals, int parity BIB_S
 #if __CUDACC_VER_MAJOR__ >= 13  // of shared memory alone: an acquire of everything empties the first-level cache
   asm volatile("fence.acquire.sync_restrict::shared::cluster.cluster;" ::: "memory");
 #endif
+  __syncwarp();  // lanes may have left the loop one by one, and ldmatrix and mma are for all of them
 #endif
 }
 /// To the same place in block `rank`, which its arrivals at the same place count. Nothing waits for it (st.async).

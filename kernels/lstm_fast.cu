@@ -250,6 +250,7 @@ struct Forward {
 #ifdef BIB_CLUSTERS
     if constexpr (async)
       if (threadIdx.x == 0) expect_bytes(part.arrivals + s % 2, bytes_to_come());
+    if constexpr (async) __syncwarp();  // for what all lanes do together
 #endif
     if (busy) {
       if constexpr (clusters) {

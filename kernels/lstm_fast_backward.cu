@@ -284,6 +284,7 @@ struct Backward {
 #ifdef BIB_CLUSTERS
     if constexpr (async)
       if (threadIdx.x == 0 && s > 0) expect_bytes(part.arrivals + s % 2, bytes_to_come());
+    if constexpr (async) __syncwarp();  // as in forward
 #endif
     if (multiplies && s > 0) {
 #pragma unroll
