@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "serve/http_body.h"
+#include "serve/http_threads.h"
 #include "serve/http_tls.h"
 #include "train/prediction_json.h"
 
@@ -15,7 +16,7 @@ namespace bib::serve {
 namespace {
 
 constexpr const char* json_type = "application/json";
-constexpr std::size_t connections = 32;  // served at a time; an idle one keeps its thread for some seconds
+constexpr std::size_t connections = 256;  // served at a time; an idle one keeps its thread for some seconds
 
 int http_code(grpc::StatusCode code) {
   switch (code) {
@@ -53,7 +54,7 @@ struct Http::Impl {
         return true;
       });
     }
-    server->new_task_queue = [] { return new httplib::ThreadPool(connections); };
+    server->new_task_queue = [] { return new HttpThreads(connections); };
     server->set_payload_max_length(s.limits.message_bytes);
     server->set_keep_alive_max_count(1000000);
     server->set_tcp_nodelay(true);
@@ -86,16 +87,27 @@ struct Http::Impl {
 
   ~Impl() { server->stop(); }
 
+  bool may_predict(const std::string& authorization) const {
+    try {
+      app.access.require(authorization, Role::predict);
+      return true;
+    } catch (const Refusal&) {
+      return false;
+    }
+  }
+
   void predict(const httplib::Request& request, httplib::Response& r, const httplib::ContentReader& read) {
     try {
       std::string content;
       if (request.is_multipart_form_data()) invalid("body", "is a form of several parts; send JSON alone");
+      const std::string authorization = request.get_header_value("Authorization");
+      const bool welcome = may_predict(authorization);
       const bool complete = read([&](const char* data, std::size_t size) {
-        content.append(data, size);
+        if (welcome) content.append(data, size);  // a stranger's is not kept
         return true;
       });
       if (!complete) return;  // httplib says why: too large, or the client has gone
-      const Pass pass(app, request.get_header_value("Authorization"), Role::predict);
+      const Pass pass(app, authorization, Role::predict);
       HttpBody body = read_body(content);
       if (body.question.model_name.empty()) {
         const std::vector<std::string> served = app.store->served_names();

@@ -1,4 +1,5 @@
 """Prediction: the same answers as `bib predict`, however they are asked for."""
+import http.client
 import json
 import threading
 
@@ -52,6 +53,18 @@ class PredictTest(ServerTest):
         self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","text":7}')[0], 400)
         self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","version":1,"text":"a"}')[0], 200)
         self.assertEqual(self.server.get('/v1/predict', '{"model":"entities","version":-1,"text":"a"}')[0], 400)
+
+    def test_http_clients_that_keep_their_connections_leave_some_for_probes(self):
+        clients = [http.client.HTTPConnection('127.0.0.1', self.server.http) for _ in range(100)]
+        for _ in range(2):  # the second time on the same ones: all of them are being served
+            for client in clients:
+                client.request('GET', '/healthz')
+                sock = client.sock
+                self.assertEqual(client.getresponse().read(), b'ok\n')
+                self.assertIs(client.sock, sock)
+        self.assertEqual(self.server.get('/readyz')[0], 200)
+        for client in clients:
+            client.close()
 
     def test_http_takes_what_curl_sends_up_to_the_limit(self):
         text = ' '.join(self.texts['ner'])[:20_000]  # `curl -d` calls it a form
