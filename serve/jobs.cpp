@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 
 #include "serve/ids.h"
 #include "serve/job_run.h"
@@ -143,7 +144,7 @@ bool Jobs::died_too_often(const Job& job) const {
   double farthest = -1;
   std::ifstream(path) >> deaths >> farthest;
   deaths = job.last.progress() > farthest ? 1 : deaths + 1;
-  std::ofstream(path) << deaths << ' ' << std::max(farthest, job.last.progress()) << '\n';
+  std::ofstream(path) << deaths << ' ' << std::setprecision(17) << std::max(farthest, job.last.progress()) << '\n';
   return deaths >= most_deaths;
 }
 

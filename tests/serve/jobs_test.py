@@ -1,4 +1,7 @@
 """Training over gRPC: the original client's lines, jobs that survive, the same bytes whatever happened on the way."""
+import contextlib
+import sqlite3
+
 import grpc
 import job_pb2
 import model_pb2
@@ -130,24 +133,38 @@ records = stub.TrainTextClassificationModel(request)
 
     def test_a_job_that_brings_the_server_down_again_and_again_is_given_up(self):
         server = self.serve(role='train')
-        _, first = self.start(server, ner_request(epochs=100_000))
-        folder = self.folder / 'models' / '.state' / 'jobs' / first.job_id
-        server.end(signal.SIGKILL)
-        (folder / 'deaths').write_text('3 1.0')  # as if it had never been farther again
-        server = self.serve(role='train')
-        server.wait_for(f'job {first.job_id} .* goes on')
-        self.assertEqual((folder / 'deaths').read_text().split()[0], '4')
-        for record in server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id)):
-            if record.state == train_pb2.RUNNING:
-                break
-        server.end(signal.SIGKILL)
-        server = self.serve(role='train')
+        stream, first = self.start(server, ner_request(epochs=99_991))  # a prime: progress is no short number
+        state = self.folder / 'models' / '.state'
+        deaths = state / 'jobs' / first.job_id / 'deaths'
+
+        def last_record():
+            with contextlib.closing(sqlite3.connect(state / 'jobs.db')) as db:
+                return db.execute('SELECT record FROM records ORDER BY sequence DESC').fetchone()
+
+        def kill_and_start_again():
+            server.end(signal.SIGKILL)
+            return self.serve(role='train'), train_pb2.TrainProgress.FromString(last_record()[0])
+
+        def until_it_trains(after):
+            stream = server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id, after_sequence=after.sequence))
+            self.assertEqual(next(r for r in stream if not r.heartbeat).state, train_pb2.RUNNING)
+
+        next(r for r in stream if last_record())
+        server, last = kill_and_start_again()
+        until_it_trains(last)
+        count, farthest = deaths.read_text().split()
+        self.assertEqual((count, float(farthest)), ('1', last.progress))
+        deaths.write_text('3 1.0')  # as if it had been as far three times
+        server, last = kill_and_start_again()
+        until_it_trains(last)
+        self.assertEqual(deaths.read_text().split()[0], '4')
+        server, last = kill_and_start_again()
         job = server.jobs.GetJob(job_pb2.JobRequest(job_id=first.job_id))
         self.assertEqual(job.state, train_pb2.FAILED)
         self.assertIn('the server ended 5 times while it trained this job', job.error)
-        stream = server.jobs.ResumeJob(job_pb2.JobRequest(job_id=first.job_id))
-        self.assertEqual(next(r for r in stream if r.state == train_pb2.RUNNING).job_id, first.job_id)
-        self.assertFalse((folder / 'deaths').exists())
+        server.jobs.ResumeJob(job_pb2.JobRequest(job_id=first.job_id))
+        until_it_trains(last)
+        self.assertFalse(deaths.exists())
 
     def test_sigterm_keeps_the_checkpoint_and_the_next_server_goes_on(self):
         server = self.serve(role='train')
