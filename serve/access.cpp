@@ -46,7 +46,7 @@ std::vector<Access::Entry> Access::read() const {
     std::string roles, token, rest, role;
     if (!(words >> roles) || roles[0] == '#') continue;
     const std::string where = path_ + ":" + std::to_string(number) + ": ";
-    if (!(words >> token) || (words >> rest && rest[0] != '#'))
+    if (!(words >> token) || token[0] == '#' || (words >> rest && rest[0] != '#'))
       throw std::runtime_error(where + "write '<role>[,<role>] <token>'");
     if (token.size() < shortest_token) throw std::runtime_error(where + "the token is shorter than 16 characters");
     Entry entry{digest_of(token), 0};

@@ -139,7 +139,7 @@ std::map<std::string, int> Repository::aliases(const std::string& name) const {
   std::map<std::string, int> out;
   std::error_code error;
   for (fs::directory_iterator it(fs::path(root_) / name, error), end; !error && it != end; it.increment(error)) {
-    if (it->path().extension() != alias_suffix || !is_valid_utf8(it->path().string())) continue;
+    if (it->path().extension() != alias_suffix || !is_valid_utf8(it->path().filename().string())) continue;
     if (const std::optional<int> version = aliased(it->path())) {
       out[it->path().stem().string()] = *version;
     }
@@ -170,10 +170,10 @@ std::string Repository::file_id(const std::string& name, int version) const {
   if (::stat(path(name, version).c_str(), &s) != 0) return "";
   std::string id;
   for (const std::int64_t part :
-       {static_cast<std::int64_t>(s.st_dev), static_cast<std::int64_t>(s.st_ino), static_cast<std::int64_t>(s.st_size),
-        static_cast<std::int64_t>(s.st_mtim.tv_sec), static_cast<std::int64_t>(s.st_mtim.tv_nsec)})
+       {static_cast<std::int64_t>(s.st_size), static_cast<std::int64_t>(s.st_mtim.tv_sec),
+        static_cast<std::int64_t>(s.st_mtim.tv_nsec)})  // no inode: some network file systems make them up
     id += std::to_string(part) + " ";
-  return id;
+  return id + job_of(name, version);
 }
 
 std::string Repository::job_of(const std::string& name, int version) const {

@@ -67,7 +67,9 @@ void receive(grpc::ClientContext& context, grpc::ClientReader<v1::ModelChunk>& r
   namespace fs = std::filesystem;
   std::error_code ignored;
   const bool direct = fs::exists(path, ignored) && !fs::is_regular_file(path, ignored);
-  const std::string target = direct ? path : path + ".part";
+  const std::string file =
+      fs::is_regular_file(path, ignored) ? fs::canonical(path).string() : path;  // not a link to it
+  const std::string target = direct ? path : file + ".part";
   v1::ModelChunk chunk;
   if (!reader.Read(&chunk)) return require_ok(reader.Finish());
   std::ofstream out(target, std::ios::binary);
@@ -81,7 +83,7 @@ void receive(grpc::ClientContext& context, grpc::ClientReader<v1::ModelChunk>& r
   if (!direct && (!out || !status.ok())) fs::remove(target, ignored);
   if (!out) throw std::runtime_error(path + ": cannot be written: " + why);
   require_ok(status);
-  if (!direct) fs::rename(target, path);
+  if (!direct) fs::rename(target, file);
 }
 
 struct TrainFlags {

@@ -94,6 +94,11 @@ class ClientTest(ServerTest):
         self.assertIn('No space left', self.client(server, 'models', 'export', 'ner', '/dev/full', code=1))
         self.client(server, 'models', 'export', 'ner', str(kept))
         self.assertEqual(kept.read_bytes(), model_file('ner').read_bytes())
+        link = self.folder / 'link.bib'
+        kept.write_text('kept')
+        link.symlink_to(kept)
+        self.client(server, 'models', 'export', 'ner', str(link))
+        self.assertEqual((link.is_symlink(), kept.read_bytes()), (True, model_file('ner').read_bytes()))
         self.assertEqual(list(self.folder.glob('*.part')), [])
 
     def test_health_says_it_by_its_exit_code(self):

@@ -247,7 +247,7 @@ class ServerBehaviour(ServerTest):
                 self.assertEqual(e.code(), E.UNAUTHENTICATED)
                 time.sleep(0.01)  # between two looks at the condition
         self.refused(E.UNAUTHENTICATED, lambda: ask(predict))
-        for content in ('nobody 0123456789abcdef', 'predict short', 'predict', ''):
+        for content in ('nobody 0123456789abcdef', 'predict short', 'predict', 'admin #put-the-token-here', ''):
             tokens.write_text(content)
             done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', '--tokens', str(tokens))
             self.assertEqual(done.returncode, 1, done.stderr)
