@@ -134,6 +134,11 @@ TEST_F(Train, ResumeRefusesOtherDataAndSettings) {
     EXPECT_EQ(r.code, 3);
     EXPECT_NE(r.err.find("another configuration"), std::string::npos) << r.err;
   }
+  r = run(train + " --train ner.txt");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_NE(r.err.find("m.checkpoint of an interrupted training is replaced"), std::string::npos) << r.err;
+  r = run(train + " --train ner.txt");  // the checkpoint went with the end of the training
+  EXPECT_EQ(r.err.find("interrupted"), std::string::npos) << r.err;
 }
 
 TEST_F(Train, WrongUseHasItsExitCodeAndReason) {

@@ -101,7 +101,13 @@ class Trainer {
         batches_per_epoch_(batches_of(learner, config)) {}
 
   TrainResult run() {
-    if (options_.resume) resume();
+    if (options_.resume) {
+      resume();
+    } else if (options_.warn && std::filesystem::exists(checkpoint_path())) {
+      options_.warn(checkpoint_path() +
+                    " of an interrupted training is replaced by the first new checkpoint: stop now "
+                    "and add --resume to go on with it");
+    }
     started_ = last_checkpoint_ = std::chrono::steady_clock::now();
     first_step_ = finished_ = step_;
     while (epoch_ < config_.epochs && !out_of_patience()) {
