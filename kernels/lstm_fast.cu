@@ -104,7 +104,7 @@ struct Forward {
         z[0][t][i] = from[(t % 2 * 2 + i / 2) * XProducts::array + i % 2 * XProducts::row + t / 2 * group_units];
   }
 
-  /// The products with x of step s, to where those with h are added.
+  /// In a cluster, whose warps have one group: the products with x of step s, to where those with h are added.
   __device__ __forceinline__ void fetch(Part& part, int s) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
@@ -113,13 +113,12 @@ struct Forward {
       for (int j = 0; j < 2; ++j) {
 #pragma unroll
         for (int tile = 0; tile < tiles; ++tile) {
-          const int i = tile / 2;
-          const bool there = part.pair[n].has(j, s) && mine(i);
+          const bool there = part.pair[n].has(j, s) && mine(0);
           const int at = part.pair[n].at(j, s, stride);
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int gate = (kUnits == 4 ? lane_id() / 16 : tile % 2) * 2 + half;
-            part.next[n][tile][half * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
+            part.next[n][tile][half * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(0)] : 0.0f;
           }
         }
       }
@@ -131,11 +130,9 @@ struct Forward {
     const int g = lane_id() / 4, j = g % 2, gate = g / 2;
 #pragma unroll
     for (int n = 0; n < kWide; ++n)
-#pragma unroll
-      for (int i = 0; i < groups; ++i)
-        if (part.pair[n].has(j, s) && Mine::first(i) < place.units)
-          prefetch(a.gates + 4 * part.pair[n].at(j, s, stride_of(a, place.d)) + gate * a.H + place.first +
-                   Mine::first(i));
+      if (part.pair[n].has(j, s) && Mine::first(0) < place.units)
+        prefetch(a.gates + 4 * part.pair[n].at(j, s, stride_of(a, place.d)) + gate * a.H + place.first +
+                 Mine::first(0));
   }
 
   /// Of 4 units a warp: the lanes that have i and f of two sequences, and those with g and o, give each other half, and

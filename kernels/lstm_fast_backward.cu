@@ -130,6 +130,7 @@ struct Backward {
     }
   }
 
+  /// In a cluster, whose warps have one group: what step s reads.
   __device__ __forceinline__ void fetch(Part& part, int s) const {
     Step& now = part.now;
     const int stride = stride_of(a, place.d);
@@ -137,15 +138,12 @@ struct Backward {
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
       for (int j = 0; j < of_pair; ++j) {
+        const bool there = part.pair[n].has(Mine::which(j), s) && mine(0);
+        const int at = part.pair[n].at(Mine::which(j), s, stride);
 #pragma unroll
-        for (int i = 0; i < groups; ++i) {
-          const bool there = part.pair[n].has(Mine::which(j), s) && mine(i);
-          const int at = part.pair[n].at(Mine::which(j), s, stride);
-#pragma unroll
-          for (int gate = 0; gate < 4; ++gate)
-            now.gates[n][i][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(i)] : 0.0f;
-          now.d_h[n][i][j] = there ? a.d_h[output_at(a, place.d, at) + unit(i)] : 0.0f;
-        }
+        for (int gate = 0; gate < 4; ++gate)
+          now.gates[n][0][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(0)] : 0.0f;
+        now.d_h[n][0][j] = there ? a.d_h[output_at(a, place.d, at) + unit(0)] : 0.0f;
       }
     }
     fetch_cells(part, now.before, s - 1);
@@ -157,14 +155,11 @@ struct Backward {
     if (s < 1) return;
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
-#pragma unroll
-      for (int i = 0; i < groups; ++i) {
-        if (!part.pair[n].has(j, s) || Mine::first(i) >= place.units) continue;
-        const int at = part.pair[n].at(j, s, stride), first = place.first + Mine::first(i);
-        prefetch(a.gates + 4 * at + which * a.H + first);
-        if (which == 0) prefetch(a.d_h + output_at(a, place.d, at) + first);
-        if (which == 1) prefetch(a.c + at - stride + first);
-      }
+      if (!part.pair[n].has(j, s) || Mine::first(0) >= place.units) continue;
+      const int at = part.pair[n].at(j, s, stride), first = place.first + Mine::first(0);
+      prefetch(a.gates + 4 * at + which * a.H + first);
+      if (which == 0) prefetch(a.d_h + output_at(a, place.d, at) + first);
+      if (which == 1) prefetch(a.c + at - stride + first);
     }
   }
 
