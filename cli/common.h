@@ -21,8 +21,9 @@ struct DeviceFlags {
     verb.add_option("-t,--threads", threads, "CPU threads; 0 = all this process may use")
         ->envname("BIB_THREADS")
         ->check(CLI::Range(0, 4096));
-    verb.add_option("--math", math,
-                    "strict (fp32), fast (GPU: bf16 and TF32 products; predicting on a CPU: 16-bit ones) or int8")
+    verb.add_option(
+            "--math", math,
+            "strict (fp32), fast (GPU: products of 16 bits and TF32; predicting on a CPU: 16-bit integers) or int8")
         ->envname("BIB_MATH")
         ->capture_default_str();
   }

@@ -1,4 +1,4 @@
-// The forward pass of conv_pool.cu on tensor cores: products of bf16, summed in fp32. A first launch rounds the input,
+// The forward pass of conv_pool.cu on tensor cores: products of fp16, summed in fp32. A first launch rounds the input,
 // looked up, and the filters once for all blocks, in 16 bytes of eight channels, so that the second one brings them to
 // shared memory by cp.async: 32 channels and up to five taps at a time, the next ones while these are multiplied. Order
 // of every sum: 32 channels after 32, taps within, as they lie in w.
@@ -16,7 +16,7 @@ constexpr int chunk = 8, chunks = depth / chunk;  // channels of 16 bytes
 constexpr int row_words = depth / 2 + 4;          // of pairs in shared memory: eight rows meet no bank twice
 constexpr int most_taps = 5;                      // at a time
 constexpr int most_sequences = 2;                 // of a block
-constexpr std::size_t most_shared = 92 * 1024;    // what a block of any GPU with tensor cores for bf16 may have
+constexpr std::size_t most_shared = 92 * 1024;    // what a block of any GPU with such tensor cores may have
 
 /// Taps at a time: as many each time, of the fewest times.
 __host__ __device__ constexpr int taps_of(int W) { return cover(W, cover(W, most_taps)); }
@@ -49,7 +49,8 @@ struct Fast {
 /// `at(j)` for j = 0..7.
 template <class F>
 __device__ __forceinline__ uint4 rounded(F&& at) {
-  return make_uint4(pack_bf16(at(0), at(1)), pack_bf16(at(2), at(3)), pack_bf16(at(4), at(5)), pack_bf16(at(6), at(7)));
+  return make_uint4(pack<Format::fp16>(at(0), at(1)), pack<Format::fp16>(at(2), at(3)),
+                    pack<Format::fp16>(at(4), at(5)), pack<Format::fp16>(at(6), at(7)));
 }
 
 __device__ void round_filter(const Rounding& a, std::int64_t i) {
@@ -172,8 +173,8 @@ __global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Fast> gr
         for (int n = 0; n < filter_tiles; ++n)
 #pragma unroll
           for (int s = 0; s < Sequences; ++s)
-            mma_bf16(sum[s][n], make_uint4(left[s][0], left[s][1], left[s][2], left[s][3]), right[n / 2][n % 2 * 2],
-                     right[n / 2][n % 2 * 2 + 1]);
+            mma<Format::fp16>(sum[s][n], make_uint4(left[s][0], left[s][1], left[s][2], left[s][3]),
+                              right[n / 2][n % 2 * 2], right[n / 2][n % 2 * 2 + 1]);
       }
     }
     if (next.first_of_tile()) {

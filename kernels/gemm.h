@@ -42,8 +42,22 @@ struct GemmBf16 {
 };
 void gemm(Context& ctx, const GemmBf16& g);
 
+/// The same of fp16, rounded to it:  c = a b^T,  infinite where that is too large. n, k, ldc and what is a multiple of
+/// 4 above are multiples of 4, c is aligned to 8 bytes.
+struct GemmFp16 {
+  int m = 0, n = 0, k = 0;
+  const std::uint16_t* a = nullptr;  // [m,k]
+  int lda = 0;
+  const std::uint16_t* b = nullptr;  // [n,k]
+  int ldb = 0;
+  std::uint16_t* c = nullptr;  // [m,n]
+  int ldc = 0;
+};
+void gemm(Context& ctx, const GemmFp16& g);
+
 /// The same, never with cuBLAS.
 void own_gemm(Context& ctx, const GemmBf16& g);
+void own_gemm(Context& ctx, const GemmFp16& g);
 
 /// Into how many parts a product of ours cuts its sums of k terms, so that `tiles` blocks do not leave the GPU idle.
 int parts_of_sums(unsigned tiles, int k);

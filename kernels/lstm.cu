@@ -243,18 +243,19 @@ void on_cuda(Context& ctx, const LstmForward& op) {
   const int T = op.x.dim(0), B = op.x.dim(1), I = op.x.dim(2), D = op.w_h.dim(0), H = op.w_h.dim(2);
   if (T == 0 || B == 0) return;
   ArenaScope scratch(ctx.arena());
-  const auto gates = op.gates ? op.gates : ctx.arena().make<float, 4>({D, T, B, 4 * H});
-  const Recurrence a{.lengths = op.lengths.data,
-                     .w = op.w_h.data,
-                     .h_mask = op.h_mask.data,
-                     .h = op.h.data,
-                     .gates = gates.data,
-                     .c = op.c.data,
-                     .T = T,
-                     .B = B,
-                     .H = H,
-                     .D = D};
+  Recurrence a{.lengths = op.lengths.data,
+               .w = op.w_h.data,
+               .h_mask = op.h_mask.data,
+               .h = op.h.data,
+               .gates = op.gates.data,
+               .c = op.c.data,
+               .T = T,
+               .B = B,
+               .H = H,
+               .D = D};
   if (fast_forward(ctx, op, a)) return;
+  const auto gates = op.gates ? op.gates : ctx.arena().make<float, 4>({D, T, B, 4 * H});
+  a.gates = gates.data;
   for (int d = 0; d < D; ++d) {
     device::gemm(ctx, {.transpose_b = true,
                        .m = T * B,

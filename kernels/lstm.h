@@ -19,16 +19,17 @@ struct Plan {
 
 struct Recurrence {
   Plan plan;
-  const int *lengths, *order;  // order: sequences by falling length
-  const float* w;              // recurrent weights, as the kernel reads them
-  const float* h_mask;         // may be null
-  float *h, *gates, *c;        // c null: nobody needs gates and cells afterwards
+  const int *lengths, *order;       // order: sequences by falling length
+  const float* w;                   // recurrent weights, as the kernel reads them
+  const float* h_mask;              // may be null
+  float *h, *gates, *c;             // c null: nobody needs gates and cells afterwards
+  const std::uint16_t* x_products;  // [T,B,D,H,4] fp16, forward, fast; strict: in gates
   const float* d_h;
   float* d_gates;               // [D,T,B,4H], strict
   std::uint16_t* d_gates_bf16;  // [T,B,D,H,4], fast
   float* scratch;
   int T, B, H, D;
-  bool wide;  // fast: whole units of four may be copied at once
+  bool wide;  // fast, a block alone: 16 bytes of what it reads may be copied at once
 };
 
 /// Sums of one row are cut into this many parts, so that all threads have work.

@@ -1,6 +1,6 @@
 // LSTM forward on tensor cores, persistent: one launch runs all steps of all sequences in both directions. A block's
-// recurrent weights stay in registers as bf16 (of large blocks partly in shared memory); per step every warp
-// multiplies them with the h of 8, 16 or 32 sequences, H bf16 each in shared memory. Rows of the products are permuted
+// recurrent weights stay in registers as fp16 (of large blocks partly in shared memory); per step every warp
+// multiplies them with the h of 8, 16 or 32 sequences, H fp16 each in shared memory. Rows of the products are permuted
 // so that one thread ends up with all four gates of its units: the cell state never leaves its registers and is fp32,
 // as are all sums. The new h goes, rounded, into the shared memory of every block of the cluster. One barrier per step,
 // of the cluster or the block; double buffers make a second one unnecessary. Reading the products with x of the next
@@ -30,23 +30,25 @@ struct Forward {
   // Sums as products leave them. Of 4 units a warp: i and f of 16 lanes, g and o of the others; else tile 2i: i and f,
   // 2i+1: g and o, of group i.
   using Sums = float[kWide][tiles][4];
+  // The products with x of a cell: those of all gates, or of the two whose sums the lane has.
+  using Products = std::conditional_t<kUnits == 4, unsigned, uint2>;
 
   /// What a thread has of a part of the tile.
   struct Part {
     Pairs pair;
     Cells cell = {}, mask;
-    Sums next;           // the products with x, in a cluster
-    std::uint16_t* h;    // [2] states of `values`
-    Arrivals* arrivals;  // async: [2], of even and of odd steps
+    Products next[kWide][2];  // in a cluster
+    std::uint16_t* h;         // [2] states of `values`
+    Arrivals* arrivals;       // async: [2], of even and of odd steps
   };
 
   static constexpr int ahead = 4;
-  using XProducts = Supply<4, ahead>;  // of a block alone, a gate an array
+  using XProducts = Supply<uint2, 1, ahead>;  // of a block alone
 
   const Recurrence& a;
   const Place place;
   const XProducts supply;
-  Weights<tiles, kSteps, kKept, clusters ? 2 : 1> weights;
+  Weights<Format::fp16, tiles, kSteps, kKept, clusters ? 2 : 1> weights;
   Part parts[kParts];
   int home;                         // of this thread's first h in a state, or in `staged`
   bool busy;                        // this warp has units
@@ -54,6 +56,12 @@ struct Forward {
 
   __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
   __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
+  /// In h and x_products, for what is at `at` in gates and c.
+  __device__ __forceinline__ int cell_at(int at) const { return output_at(a, place.d, at); }
+  template <class T>
+  __device__ __forceinline__ const T* products_of(int cell) const {
+    return reinterpret_cast<const T*>(a.x_products + std::int64_t{4} * cell);
+  }
   /// One of the four gates of this thread's j-th cell of group i; sorted() has been called.
   __device__ __forceinline__ static float& gate_of(Sums& z, int n, int i, int gate, int j) {
     return kUnits == 4 ? z[n][0][gate] : z[n][2 * i + gate / 2][gate % 2 * 2 + j];
@@ -68,7 +76,8 @@ struct Forward {
     home = async ? row * Mine::group_units + lane_id() / 4 % Mine::group_units
                  : state_at(row, place.first + Mine::unit(0), values);
     weights.load(reinterpret_cast<uint4*>(states + kParts * 2 * buffer), a.w, place.d * kBlocks + place.rank);
-    clear(reinterpret_cast<std::uint32_t*>(states), kParts * buffer + (clusters ? 0 : supply_bytes(4, ahead) / 4));
+    clear(reinterpret_cast<std::uint32_t*>(states),
+          kParts * buffer + (clusters ? 0 : supply_bytes<uint2>(1, ahead) / 4));
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
       Part& mine = parts[part];
@@ -91,48 +100,59 @@ struct Forward {
   /// In a block alone: starts the copy of the products with x of step s.
   __device__ __forceinline__ void order(const Part& part, int s) const {
     const int n = supply.sequence(), first = Mine::first(0) + supply.unit();
-    const float* const from = a.gates + 4 * part.pair.at(n, s, stride_of(a, place.d)) + first;
     const bool there = part.pair.has(n, s);
-    supply.order(s, a.H - first, a.wide, [&](int gate) { return there ? from + gate * a.H : nullptr; });
-  }
-  __device__ __forceinline__ void receive(Sums& z, int s) const {
-    const float* const from = supply.receive(s) + sequence_of(0, 0) * XProducts::row + lane_id() / 4;
-#pragma unroll
-    for (int t = 0; t < tiles; ++t)
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        z[0][t][i] = from[(t % 2 * 2 + i / 2) * XProducts::array + i % 2 * XProducts::row + t / 2 * group_units];
+    const int at = cell_at(part.pair.at(n, s, stride_of(a, place.d)));
+    supply.order(s, a.H - first, a.wide, [&](int) { return there ? products_of<uint2>(at + first) : nullptr; });
   }
 
-  /// In a cluster, whose warps have one group: the products with x of step s, to where those with h are added.
+  /// In a cluster, whose warps have one group: asks for the products with x of step s.
   __device__ __forceinline__ void fetch(Part& part, int s) {
     const int stride = stride_of(a, place.d);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
       for (int j = 0; j < 2; ++j) {
+        const bool there = part.pair[n].has(j, s) && mine(0);
+        const int at = cell_at(part.pair[n].at(j, s, stride)) + unit(0);
+        part.next[n][j] = there ? products_of<Products>(at)[kUnits == 4 ? lane_id() / 16 : 0] : Products{};
+      }
+    }
+  }
+
+  /// Begins the sums of step s with the products with x.
+  __device__ __forceinline__ void take(const Part& part, Sums& z, int s) const {
+    const auto put = [](unsigned two, float(&of_tile)[4], int j) {
+      const float2 v = unpack_fp16(two);
+      of_tile[j] = v.x, of_tile[2 + j] = v.y;
+    };
+    [[maybe_unused]] const uint2* from = nullptr;
+    if constexpr (!clusters) from = supply.receive(s) + sequence_of(0, 0) * XProducts::row + lane_id() / 4;
 #pragma unroll
-        for (int tile = 0; tile < tiles; ++tile) {
-          const bool there = part.pair[n].has(j, s) && mine(0);
-          const int at = part.pair[n].at(j, s, stride);
+    for (int n = 0; n < kWide; ++n) {
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int gate = (kUnits == 4 ? lane_id() / 16 : tile % 2) * 2 + half;
-            part.next[n][tile][half * 2 + j] = there ? a.gates[4 * at + gate * a.H + unit(0)] : 0.0f;
+      for (int j = 0; j < 2; ++j) {
+        if constexpr (kUnits == 4) {
+          put(part.next[n][j], z[n][0], j);
+        } else {
+#pragma unroll
+          for (int i = 0; i < groups; ++i) {
+            const uint2 all = clusters ? part.next[n][j] : from[j * XProducts::row + i * group_units];
+            put(all.x, z[n][2 * i], j);
+            put(all.y, z[n][2 * i + 1], j);
           }
         }
       }
     }
   }
 
-  /// Has L2 get what fetch(s) will read: a lane asks for one gate of one sequence, a group's units, up to 32 bytes.
+  /// Has L2 get what fetch(s) will read: a lane asks for 32 bytes of one sequence, four units.
   __device__ __forceinline__ void look_ahead(const Part& part, int s) const {
-    const int g = lane_id() / 4, j = g % 2, gate = g / 2;
+    const int g = lane_id() / 4, j = g % 2, four = g / 2 * 4;
 #pragma unroll
     for (int n = 0; n < kWide; ++n)
-      if (part.pair[n].has(j, s) && Mine::first(0) < place.units)
-        prefetch(a.gates + 4 * part.pair[n].at(j, s, stride_of(a, place.d)) + gate * a.H + place.first +
-                 Mine::first(0));
+      if (part.pair[n].has(j, s) && four < Mine::group_units && Mine::first(0) < place.units)
+        prefetch(products_of<uint2>(cell_at(part.pair[n].at(j, s, stride_of(a, place.d))) + place.first +
+                                    Mine::first(0) + four));
   }
 
   /// Of 4 units a warp: the lanes that have i and f of two sequences, and those with g and o, give each other half, and
@@ -166,7 +186,7 @@ struct Forward {
           in = fast_sigmoid(in), forget = fast_sigmoid(forget), fresh = fast_tanh(fresh), open = fast_sigmoid(open);
           cell = __fmaf_rn(forget, cell, __fmul_rn(in, fresh));  // alike in every kernel
           out[n][i][j] = open * fast_tanh(cell);
-          const auto kept = static_cast<std::uint16_t>(pack_bf16(out[n][i][j] * part.mask[n][i][j], 0.0f));
+          const auto kept = static_cast<std::uint16_t>(pack<Format::fp16>(out[n][i][j] * part.mask[n][i][j], 0.0f));
           if constexpr (async) {
             staged[home + (8 * n + j) * Mine::group_units] = kept;
           } else {
@@ -220,7 +240,7 @@ struct Forward {
 #pragma unroll
         for (int i = 0; i < groups; ++i) {
           if (!mine(i)) continue;
-          a.h[output_at(a, place.d, at) + unit(i)] = out[n][i][j];
+          a.h[cell_at(at) + unit(i)] = out[n][i][j];
           if (!a.c) continue;
           a.c[at + unit(i)] = part.cell[n][i][j];
 #pragma unroll
@@ -233,8 +253,9 @@ struct Forward {
   /// Until h of all units has come, of step s.
   __device__ __forceinline__ void await([[maybe_unused]] const Part& part, [[maybe_unused]] int s) const {
 #ifdef BIB_CLUSTERS
-    if constexpr (async) await_phase(part.arrivals + s % 2, s / 2 % 2);
+    if constexpr (async) return await_phase(part.arrivals + s % 2, s / 2 % 2);
 #endif
+    await_step<clusters>();
   }
 
   /// What the next step reads is fetched where nothing that waits stands behind it: a product whose operands take the
@@ -243,6 +264,7 @@ struct Forward {
     std::uint16_t* const to = part.h + (s + 1) % 2 * buffer;
     Cells out = {};
     Sums z;
+    if (busy) take(part, z, s);
     if (s > 0) await(part, s - 1);
 #ifdef BIB_CLUSTERS
     if constexpr (async)
@@ -250,16 +272,6 @@ struct Forward {
     if constexpr (async) __syncwarp();  // for what all lanes do together
 #endif
     if (busy) {
-      if constexpr (clusters) {
-#pragma unroll
-        for (int n = 0; n < kWide; ++n)
-#pragma unroll
-          for (int t = 0; t < tiles; ++t)
-#pragma unroll
-            for (int i = 0; i < 4; ++i) z[n][t][i] = part.next[n][t][i];
-      } else {
-        receive(z, s);
-      }
       weights.multiply(z, part.h + s % 2 * buffer);
       activate(part, z, out, to);
       share(part, to, s);
@@ -275,7 +287,6 @@ struct Forward {
         write(part, z, out, s);
       }
     }
-    if constexpr (!async) await_step<clusters>();
   }
 
   __device__ __forceinline__ void begin() {
@@ -342,7 +353,7 @@ constexpr FastVariant variant(int most_units) {
           .steps = kSteps,
           .async = async,
           .state = kParts * 2 * kWide * sequences * 16 * kSteps * sizeof(std::uint16_t) +
-                   (kBlocks == 1 ? supply_bytes(4, 4) : 0),
+                   (kBlocks == 1 ? supply_bytes<uint2>(1, 4) : 0),
           .rest = std::size_t{warps} * (kUnits / 4) * (kSteps - kKept) * warp_lanes * 16,
           .kernel = run_fast_forward<kParts, kWide, kUnits, kSteps, kKept, kBlocks, async>};
 }
@@ -354,27 +365,27 @@ bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
   static const FastVariant variants[] = {
       variant<1, 1, 16, 4, 4, 1, meet>(64),    variant<1, 1, 16, 8, 8, 1, meet>(128),
       variant<1, 1, 4, 10, 10, 5, meet>(160),  variant<1, 1, 8, 10, 10, 4, meet>(160),
-      variant<1, 2, 8, 10, 10, 4, meet>(160),  variant<1, 4, 8, 10, 4, 4, meet>(160),
+      variant<1, 2, 8, 10, 10, 4, meet>(160),  variant<1, 4, 8, 10, 6, 4, meet>(160),
       variant<1, 1, 4, 10, 10, 5, send>(160),  variant<1, 1, 8, 10, 10, 4, send>(160),
       variant<2, 1, 8, 10, 10, 4, send>(160),  variant<2, 2, 8, 10, 10, 4, send>(160),
       variant<1, 1, 8, 12, 12, 4, meet>(192),  variant<1, 2, 8, 12, 12, 4, meet>(192),
-      variant<1, 4, 8, 12, 4, 4, meet>(192),   variant<1, 1, 8, 12, 12, 4, send>(192),
+      variant<1, 4, 8, 12, 6, 4, meet>(192),   variant<1, 1, 8, 12, 12, 4, send>(192),
       variant<2, 1, 8, 12, 12, 4, send>(192),  variant<2, 2, 8, 12, 12, 4, send>(192),
       variant<1, 1, 8, 16, 16, 4, meet>(256),  variant<1, 2, 8, 16, 16, 4, meet>(256),
-      variant<1, 4, 8, 16, 5, 4, meet>(256),   variant<1, 1, 8, 16, 16, 4, send>(256),
-      variant<2, 1, 8, 16, 16, 4, send>(256),  variant<2, 2, 8, 16, 11, 4, send>(256),
-      variant<1, 1, 4, 24, 24, 12, meet>(384), variant<1, 1, 8, 24, 18, 8, meet>(384),
-      variant<1, 2, 8, 24, 14, 8, meet>(384),  variant<1, 4, 8, 24, 5, 8, meet>(384),
-      variant<1, 1, 4, 24, 24, 12, send>(384), variant<1, 1, 8, 24, 18, 8, send>(384),
-      variant<2, 1, 8, 24, 18, 8, send>(384),  variant<2, 2, 8, 24, 10, 8, send>(384),
-      variant<1, 1, 4, 32, 32, 16, meet>(512), variant<1, 1, 8, 32, 16, 8, meet>(512),
-      variant<1, 2, 8, 32, 16, 8, meet>(512),  variant<1, 1, 4, 32, 32, 16, send>(512),
-      variant<1, 1, 8, 32, 16, 8, send>(512),  variant<2, 1, 8, 32, 16, 8, send>(512),
+      variant<1, 4, 8, 16, 7, 4, meet>(256),   variant<1, 1, 8, 16, 16, 4, send>(256),
+      variant<2, 1, 8, 16, 16, 4, send>(256),  variant<2, 2, 8, 16, 12, 4, send>(256),
+      variant<1, 1, 4, 24, 24, 12, meet>(384), variant<1, 1, 8, 24, 20, 8, meet>(384),
+      variant<1, 2, 8, 24, 16, 8, meet>(384),  variant<1, 4, 8, 24, 7, 8, meet>(384),
+      variant<1, 1, 4, 24, 24, 12, send>(384), variant<1, 1, 8, 24, 20, 8, send>(384),
+      variant<2, 1, 8, 24, 19, 8, send>(384),  variant<2, 2, 8, 24, 12, 8, send>(384),
+      variant<1, 1, 4, 32, 32, 16, meet>(512), variant<1, 1, 8, 32, 17, 8, meet>(512),
+      variant<1, 2, 8, 32, 17, 8, meet>(512),  variant<1, 1, 4, 32, 32, 16, send>(512),
+      variant<1, 1, 8, 32, 17, 8, send>(512),  variant<2, 1, 8, 32, 16, 8, send>(512),
       variant<2, 2, 8, 32, 13, 8, send>(512)};
   const auto variant = fastest(variants, ctx, a, false);
   if (!variant) return false;
   prepare(ctx, op, *variant, a);
-  a.wide = a.H % 4 == 0 && aligned(a.gates);
+  a.wide = a.H % 2 == 0;
   launch_steps(ctx, op.name.data(), variant->kernel, a);
   return true;
 }

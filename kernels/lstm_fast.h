@@ -47,7 +47,7 @@ inline int tile_of(const FastVariant& v) { return v.parts * v.wide * sequences; 
 std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Context& ctx, Recurrence& a, bool backward);
 
 /// What the kernel reads: the order of the sequences, the weights in the order of registers, and (forward) the products
-/// with x in a.gates. Memory of the context's arena.
+/// with x. Memory of the context's arena.
 void prepare(Context& ctx, const LstmForward& op, const FastVariant& variant, Recurrence& a);
 
 /// What the products that end backward read beside a.d_gates_bf16, in bf16.
@@ -61,16 +61,19 @@ BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant
 /// Gradients of weights, biases and x from those of the gates' sums.
 void finish(Context& ctx, const LstmBackward& op, const BackwardOperands& operands, const Recurrence& a);
 
-/// Where value k of sequence n stands in the state, bf16 in shared memory, of `values` per sequence: [n/8][k/8][8][8].
-/// Eight by eight side by side are 128 bytes, from all banks: what ldmatrix reads at once, and what a warp sends.
+/// Where value k of sequence n stands in the state, 16 bits each in shared memory, of `values` per sequence:
+/// [n/8][k/8][8][8]. Eight by eight side by side are 128 bytes, from all banks: what ldmatrix reads at once, and what a
+/// warp sends.
 __host__ __device__ constexpr int state_at(int n, int k, int values) {
   return (n / 8 * (values / 8) + k / 8) * 64 + n % 8 * 8 + k % 8;
 }
 
-/// Of 16 units, and apart so far that lanes meet no bank twice.
-inline constexpr int supply_row = 16 + 4;
+/// Of 16 units, T each, and apart so far that lanes meet no bank twice.
+template <class T>
+inline constexpr int supply_row = 16 + 16 / sizeof(T);
+template <class T>
 constexpr std::size_t supply_bytes(int arrays, int ahead) {
-  return sizeof(float) * warps * ahead * arrays * sequences * supply_row;
+  return sizeof(T) * warps * ahead * arrays * sequences * supply_row<T>;
 }
 
 #ifdef BIB_TENSOR_CORES
@@ -87,7 +90,7 @@ inline constexpr bool compiled =
 /// in registers, the others in shared memory.
 /// kChains: as which a sum is taken, so that a product need not wait for the one before it; the chains' sums are added
 /// in their order. Forward has the same chains in every kernel for an H: h has the same bits in all.
-template <int kTiles, int kSteps, int kKept, int kChains>
+template <Format format, int kTiles, int kSteps, int kKept, int kChains>
 struct Weights {
   uint4 kept[kTiles][kKept];
   uint4* rest;  // [kTiles][kSteps - kKept][32], at this lane
@@ -133,7 +136,7 @@ struct Weights {
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
             const int chain = (step + i) % kChains;
-            mma_bf16(chain == 0 ? sum[n][tile] : part[chain][n][tile], weights, b[n][2 * i], b[n][2 * i + 1]);
+            mma<format>(chain == 0 ? sum[n][tile] : part[chain][n][tile], weights, b[n][2 * i], b[n][2 * i + 1]);
           }
         }
       }
@@ -196,16 +199,16 @@ __device__ __forceinline__ int output_at(const Recurrence& a, int d, int at) {
 }
 
 /// Supplies a block alone with what its steps read. A warp copies it to shared memory kAhead steps before, each lane 4
-/// of the warp's 16 units of one sequence from every one of kArrays. In a cluster loads to registers have come by the
-/// time that all blocks have met; a block alone has nothing to wait for, and its products would wait for them.
-template <int kArrays, int kAhead>
+/// of the warp's 16 units, T each, of one sequence from every one of kArrays. In a cluster loads to registers have come
+/// by the time that all blocks have met; a block alone has nothing to wait for, and its products would wait for them.
+template <class T, int kArrays, int kAhead>
 struct Supply {
-  static constexpr int row = supply_row, array = sequences * row, step = kArrays * array;
+  static constexpr int row = supply_row<T>, array = sequences * row, step = kArrays * array;
 
-  float* mine;  // the warp's [kAhead][kArrays][8][row]
+  T* mine;  // the warp's [kAhead][kArrays][8][row]
 
   __device__ __forceinline__ explicit Supply(void* memory)
-      : mine(static_cast<float*>(memory) + warp_id() * kAhead * step) {}
+      : mine(static_cast<T*>(memory) + warp_id() * kAhead * step) {}
 
   /// The lane's sequence, and the first of its units among the warp's.
   __device__ __forceinline__ static int sequence() { return lane_id() / 4; }
@@ -216,22 +219,24 @@ struct Supply {
   template <class From>
   __device__ __forceinline__ void order(int s, int units, bool wide, From&& from) const {
     __syncwarp();
-    float* const to = mine + s % kAhead * step + sequence() * row + unit();
-    if (wide) {
+    T* const to = mine + s % kAhead * step + sequence() * row + unit();
+    const auto copy = [&]<int kBytes>(std::integral_constant<int, kBytes>) {
 #pragma unroll
-      for (int i = 0; i < kArrays; ++i)
-        if (const float* p = from(i)) copy_async<16>(to + i * array, p, units > 0);
-    } else {
-      for (int k = 0; k < 4; ++k)
+      for (int k = 0; k < 4; k += kBytes / static_cast<int>(sizeof(T)))
 #pragma unroll
         for (int i = 0; i < kArrays; ++i)
-          if (const float* p = from(i)) copy_async<4>(to + i * array + k, p + (k < units ? k : 0), k < units);
+          if (const T* p = from(i)) copy_async<kBytes>(to + i * array + k, p + (k < units ? k : 0), k < units);
+    };
+    if (wide) {
+      copy(std::integral_constant<int, 16>());
+    } else {
+      copy(std::integral_constant<int, sizeof(T)>());
     }
     copy_commit();
   }
 
   /// What stands there for step s; orders for the kAhead - 1 steps behind it may still be under way.
-  __device__ __forceinline__ const float* receive(int s) const {
+  __device__ __forceinline__ const T* receive(int s) const {
     copy_wait<kAhead - 1>();
     __syncwarp();
     return mine + s % kAhead * step;

@@ -45,12 +45,12 @@ struct Backward {
   };
 
   static constexpr int ahead = 2;
-  using Inputs = Supply<6, ahead>;  // of a block alone: gates, d_h, c of the step before
+  using Inputs = Supply<float, 6, ahead>;  // of a block alone: gates, d_h, c of the step before
 
   const Recurrence& a;
   const Place place;
   const Inputs supply;
-  Weights<kTiles, kSteps, kKept, kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1> weights;
+  Weights<Format::bf16, kTiles, kSteps, kKept, kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1> weights;
   Part parts[kParts];
   float sum[kWide][kTiles][4] = {};
   int home;               // of this thread's first gradients in a state
@@ -70,7 +70,8 @@ struct Backward {
     // Blocks without units send nothing: their slots hold zeros.
     const int of_part = buffers * buffer + (clusters ? 2 * kBlocks * slot_values() : 0);
     auto* const states = reinterpret_cast<std::uint16_t*>(memory);
-    clear(reinterpret_cast<std::uint32_t*>(states), kParts * of_part / 2 + (clusters ? 0 : supply_bytes(6, ahead) / 4));
+    clear(reinterpret_cast<std::uint32_t*>(states),
+          kParts * of_part / 2 + (clusters ? 0 : supply_bytes<float>(6, ahead) / 4));
     weights.load(reinterpret_cast<uint4*>(states + kParts * of_part), a.w, place.d * kBlocks + place.rank);
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
@@ -212,7 +213,7 @@ struct Backward {
           part.cell[n][i][j] = before;
           std::uint16_t* const to =
               part.dz + home + (buffers == 2 ? s % 2 * buffer : 0) + state_at(8 * n + j, 8 * i * 4, values);
-          const uint2 rounded = make_uint2(pack_bf16(d[0], d[1]), pack_bf16(d[2], d[3]));
+          const uint2 rounded = make_uint2(pack<Format::bf16>(d[0], d[1]), pack<Format::bf16>(d[2], d[3]));
           *reinterpret_cast<uint2*>(to) = rounded;
           if constexpr (early && clusters) {
             d_gates[j] = rounded;
@@ -247,7 +248,7 @@ struct Backward {
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
             auto* const mine = reinterpret_cast<unsigned*>(slot + (n * a.plan.units + there) * sequences);
-            const unsigned share = pack_bf16(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
+            const unsigned share = pack<Format::bf16>(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
             if constexpr (async) {
               send(mine, share, static_cast<unsigned>(owner), part.arrivals + s % 2);
             } else {
@@ -377,7 +378,7 @@ constexpr FastVariant variant(int most_units) {
           .tiles = kTiles,
           .steps = kSteps,
           .async = async,
-          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer + (kBlocks == 1 ? supply_bytes(6, 2) : 0),
+          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer + (kBlocks == 1 ? supply_bytes<float>(6, 2) : 0),
           .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
           .kernel = run_fast_backward<kParts, kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>};
 }

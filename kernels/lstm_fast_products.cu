@@ -1,6 +1,7 @@
 // What stands before and after the tensor-core kernels of the LSTM: sequences by length, weights in the order of
-// registers, and the large products with their operands in bf16, one launch for all that is read and one product each
-// for both directions. Biases are columns of these products: columns of ones, and the bias as the sum of three bf16.
+// registers, and the large products with their operands in fp16 (forward) and bf16 (backward, whose gradients may be
+// tiny), one launch for all that is read and one product each for both directions. Biases are columns of these
+// products: columns of ones, and the bias as the sum of two fp16.
 #include "kernels/elementwise.h"
 #include "kernels/gemm.h"
 #include "kernels/lstm_fast.h"
@@ -8,12 +9,17 @@
 namespace bib::device::lstm {
 namespace {
 
-/// Weights as the warps keep them, [D,blocks,warps,tiles,steps,32] of four words each, rounded to bf16, zeros past the
-/// edges; a thread for the four words of a lane, whose eight values it asks for at once. Word i holds row g + 8 (i %
-/// 2), columns k and k + 1 with k = 16 step + 2q + 8 (i / 2), of the warp's tile (kernels/mma.h). Forward: tile 2j
-/// holds the gates i, f of the warp's group j, tile 2j+1 g, o; or an only tile i, g, f, o of 4 units; columns are units
-/// of h. Backward: tile j holds units 16 (warp + 8j) to + 15 of h, columns are the block's gate rows, gate by gate of a
-/// unit.
+#ifdef BIB_TENSOR_CORES
+/// h, weights and x suit fp16; gradients may be tiny.
+template <bool backward>
+inline constexpr Format format_of = backward ? Format::bf16 : Format::fp16;
+#endif
+
+/// Weights as the warps keep them, [D,blocks,warps,tiles,steps,32] of four words each, rounded, zeros past the edges; a
+/// thread for the four words of a lane, whose eight values it asks for at once. Word i holds row g + 8 (i % 2), columns
+/// k and k + 1 with k = 16 step + 2q + 8 (i / 2), of the warp's tile (kernels/mma.h). Forward: tile 2j holds the gates
+/// i, f of the warp's group j, tile 2j+1 g, o; or an only tile i, g, f, o of 4 units; columns are units of h. Backward:
+/// tile j holds units 16 (warp + 8j) to + 15 of h, columns are the block's gate rows, gate by gate of a unit.
 template <bool backward>
 struct Fragments {
   const float* w_h;  // [D,4H,H]
@@ -60,8 +66,9 @@ struct Fragments {
         v[word][half] =
             weight(w, block, warp, tile, lane / 4 + word % 2 * 8, 16 * step + lane % 4 * 2 + word / 2 * 8 + half);
     }
-    to[i] = make_uint4(pack_bf16(v[0][0], v[0][1]), pack_bf16(v[1][0], v[1][1]), pack_bf16(v[2][0], v[2][1]),
-                       pack_bf16(v[3][0], v[3][1]));
+    constexpr Format format = format_of<backward>;
+    to[i] = make_uint4(pack<format>(v[0][0], v[0][1]), pack<format>(v[1][0], v[1][1]), pack<format>(v[2][0], v[2][1]),
+                       pack<format>(v[3][0], v[3][1]));
 #endif
   }
 };
@@ -79,8 +86,8 @@ __device__ __forceinline__ void read8(float (&v)[8], const float* row, int k, in
   for (int i = 0; i < 8; ++i) v[i] = k + i < columns ? row[k + i] : 0.0f;
 }
 
-/// Rounds a matrix [rows, width] to bf16, eight values a thread: values.read(v, row, k) gives those from column k.
-template <class Values>
+/// Rounds a matrix [rows, width], eight values a thread: values.read(v, row, k) gives those from column k.
+template <bool backward, class Values>
 struct Rounded {
   Values values;
   std::uint16_t* to;
@@ -90,35 +97,39 @@ struct Rounded {
     float v[8];
     values.read(v, static_cast<int>(row), static_cast<int>(i - row * chunks.by) * 8);
 #ifdef BIB_TENSOR_CORES
-    *reinterpret_cast<uint4*>(to + 8 * i) =
-        make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7]));
+    constexpr Format format = format_of<backward>;
+    *reinterpret_cast<uint4*>(to + 8 * i) = make_uint4(pack<format>(v[0], v[1]), pack<format>(v[2], v[3]),
+                                                       pack<format>(v[4], v[5]), pack<format>(v[6], v[7]));
 #endif
   }
 };
 
-/// x, zeros up to column `ones`, three ones, zeros.
+/// x, zeros up to column `ones`, two ones, zeros.
 struct Inputs {
   const float* x;
   int I, ones;
   bool wide;
   __device__ void read(float (&v)[8], int row, int k) const {
     if (k < ones) return read8(v, x + static_cast<std::int64_t>(row) * I, k, I, wide);
-    for (int i = 0; i < 8; ++i) v[i] = i < 3 ? 1.0f : 0.0f;
+    for (int i = 0; i < 8; ++i) v[i] = i < 2 ? 1.0f : 0.0f;
   }
 };
 
-/// w_x, zeros up to column `bias`, b in three parts of which each is a bf16, zeros.
+/// w_x with the four gates of a unit side by side, rows [D,H,4]: zeros up to column `bias`, b in two parts, of which
+/// the first is an fp16, zeros.
 struct InputWeights {
   const float *w, *b;
-  int I, bias;
+  int I, H, bias;
   bool wide;
   __device__ void read(float (&v)[8], int row, int k) const {
-    if (k < bias) return read8(v, w + static_cast<std::int64_t>(row) * I, k, I, wide);
-    float rest = b[row];
-    for (int i = 0; i < 8; ++i) {
-      v[i] = i < 3 ? __uint_as_float(__float_as_uint(rest) & 0xFFFF0000u) : 0.0f;
-      rest = rest == v[i] ? 0.0f : rest - v[i];  // of an infinity nothing is left
-    }
+    const int gate = row % 4, d = row / 4 >= H ? 1 : 0, unit = row / 4 - d * H;
+    const std::int64_t from = static_cast<std::int64_t>(d * 4 + gate) * H + unit;
+    if (k < bias) return read8(v, w + from * I, k, I, wide);
+    for (int i = 0; i < 8; ++i) v[i] = 0;
+#ifdef BIB_TENSOR_CORES
+    v[0] = unpack_fp16(pack<Format::fp16>(b[from], 0.0f)).x;
+    v[1] = b[from] == v[0] || isinf(v[0]) ? 0.0f : b[from] - v[0];
+#endif
   }
 };
 
@@ -150,17 +161,6 @@ struct StepInputs {
   }
 };
 
-/// w_x with the four gates of a unit side by side: rows [D,H,4].
-struct GateWeights {
-  const float* w;
-  int I, H;
-  bool wide;
-  __device__ void read(float (&v)[8], int row, int k) const {
-    const int gate = row % 4, d = row / 4 >= H ? 1 : 0, unit = row / 4 - d * H;
-    read8(v, w + (static_cast<std::int64_t>(d * 4 + gate) * H + unit) * I, k, I, wide);
-  }
-};
-
 /// Adds the gradients [D,H,4,row] of weights and biases, whose columns are those of StepInputs, to their places, N
 /// columns at a time.
 template <int N>
@@ -189,9 +189,9 @@ struct AddGradients {
 
 constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-/// Room for rows of bf16, and the work that fills them.
-template <class Values>
-Sized<Rounded<Values>> rounded(Context& ctx, const Values& values, std::int64_t rows, int width) {
+/// Room for rows of 16-bit numbers, and the work that fills them.
+template <bool backward, class Values>
+Sized<Rounded<backward, Values>> rounded(Context& ctx, const Values& values, std::int64_t rows, int width) {
   auto* const to = ctx.arena().make<std::uint16_t, 2>({static_cast<int>(rows), width}).data;
   return {rows * (width / 8), {values, to, Divisor(width / 8)}};
 }
@@ -215,35 +215,35 @@ void prepare(Context& ctx, const LstmForward& op, const FastVariant& v, Recurren
   const int I = op.x.dim(2), N = a.T * a.B, ones = round_up(I, 8), width = ones + 8;
   const bool wide = I % 4 == 0;
   const auto [order, recurrent] = order_and_weights<false>(ctx, op.lengths.data, op.w_h.data, v, a);
-  const auto x = rounded(ctx, Inputs{op.x.data, I, ones, wide && aligned(op.x.data)}, N, width);
-  const auto w = rounded(ctx, InputWeights{op.w_x.data, op.b.data, I, ones, wide && aligned(op.w_x.data)},
-                         std::int64_t{4} * a.D * a.H, width);
+  const auto x = rounded<false>(ctx, Inputs{op.x.data, I, ones, wide && aligned(op.x.data)}, N, width);
+  const int rows = 4 * a.D * a.H;
+  const auto w = rounded<false>(ctx, InputWeights{op.w_x.data, op.b.data, I, a.H, ones, wide && aligned(op.w_x.data)},
+                                rows, width);
   for_each_of(ctx, op.name, order, recurrent, x, w);
-  gemm(ctx, GemmBf16{.transpose_b = true,
-                     .m = N,
-                     .n = 4 * a.H,
+  const auto products = ctx.arena().make<std::uint16_t, 2>({N, rows});
+  a.x_products = products.data;
+  gemm(ctx, GemmFp16{.m = N,
+                     .n = rows,
                      .k = width,
-                     .batch = a.D,
                      .a = x.f.to,
                      .lda = width,
                      .b = w.f.to,
                      .ldb = width,
-                     .stride_b = std::int64_t{4} * a.H * width,
-                     .c = a.gates,
-                     .ldc = 4 * a.H,
-                     .stride_c = std::int64_t{4} * N * a.H});
+                     .c = products.data,
+                     .ldc = rows});
 }
 
 BackwardOperands prepare(Context& ctx, const LstmBackward& op, const FastVariant& v, Recurrence& a) {
   const int I = op.x.dim(2), H = a.H, N = a.T * a.B, hidden = round_up(I, 8), width = round_up(hidden + H + 1, 8);
   const bool wide_x = I % 4 == 0, wide_h = H % 4 == 0 && aligned(op.h.data) && aligned(op.h_mask.data);
   const auto [order, recurrent] = order_and_weights<true>(ctx, op.lengths.data, op.w_h.data, v, a);
-  const auto inputs = rounded(ctx,
-                              StepInputs{op.x.data, op.h.data, op.h_mask.data, op.lengths.data, Divisor(a.B), I, hidden,
-                                         a.T, H, a.D, wide_x && aligned(op.x.data), wide_h},
-                              std::int64_t{a.D} * N, width);
-  const auto weights = rounded(ctx, GateWeights{op.w_x.data, I, H, wide_x && aligned(op.w_x.data)},
-                               op.d_x ? std::int64_t{4} * a.D * H : 0, hidden);
+  const auto inputs = rounded<true>(ctx,
+                                    StepInputs{op.x.data, op.h.data, op.h_mask.data, op.lengths.data, Divisor(a.B), I,
+                                               hidden, a.T, H, a.D, wide_x && aligned(op.x.data), wide_h},
+                                    std::int64_t{a.D} * N, width);
+  const auto weights =
+      rounded<true>(ctx, InputWeights{op.w_x.data, nullptr, I, H, hidden, wide_x && aligned(op.w_x.data)},
+                    op.d_x ? std::int64_t{4} * a.D * H : 0, hidden);
   a.d_gates_bf16 = ctx.arena().make<std::uint16_t, 4>({a.T, a.B, a.D, 4 * H}).data;
   for_each_of(ctx, op.name, order, recurrent, inputs, weights);
   return {.inputs = inputs.f.to, .weights = op.d_x ? weights.f.to : nullptr, .inputs_h = hidden, .inputs_row = width};

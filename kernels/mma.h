@@ -1,5 +1,5 @@
-// Tensor cores by warp-wide products of bf16, sm_80 and newer: m16n8k16, summed in fp32. Twins for the emulator as in
-// device.h. Lane l is called (g, q) = (l / 4, l % 4) below.
+// Tensor cores by warp-wide products of 16-bit numbers, sm_80 and newer: m16n8k16, summed in fp32. Twins for the
+// emulator as in device.h. Lane l is called (g, q) = (l / 4, l % 4) below.
 //   a  16 x 16  word 0: row g, columns 2q and 2q+1 (the low half first)   1: row g+8   2, 3: the same, columns + 8
 //   b  16 x 8   word 0: rows 2q and 2q+1 of column g                      1: rows + 8
 //   d  16 x 8   0, 1: row g, columns 2q and 2q+1                          2, 3: row g+8
@@ -10,6 +10,9 @@
 #include "kernels/device.h"
 
 namespace bib::device {
+
+/// What is multiplied. bf16 has 8 bits and every exponent of fp32; fp16 11 bits, up to 65504, from 2^-24 on.
+enum class Format { bf16, fp16 };
 
 /// d += a b
 __device__ __forceinline__ void mma_f64(double (&d)[2], double a, double b) {
@@ -34,26 +37,51 @@ __device__ __forceinline__ void mma_f64(double (&d)[2], double a, double b) {
 
 namespace bib::device {
 
-/// Two floats rounded to the nearest bf16, ties to even; `low` in the low half.
-__device__ __forceinline__ unsigned pack_bf16(float low, float high) {
+/// Two floats rounded to the nearest, ties to even; `low` in the low half. What is too large for fp16 becomes infinite.
+template <Format format>
+__device__ __forceinline__ unsigned pack(float low, float high) {
 #ifdef SIMT_EMULATOR
-  return simt::bf16_pair(low, high);
+  return simt::pair_of(low, high, format == Format::fp16);
 #else
   unsigned both;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  if constexpr (format == Format::fp16) {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  }
   return both;
+#endif
+}
+__device__ __forceinline__ float2 unpack_fp16(unsigned both) {
+#ifdef SIMT_EMULATOR
+  return make_float2(simt::fp16_value(both), simt::fp16_value(both >> 16));
+#else
+  float2 v;
+  asm("{\n.reg .f16 low, high;\nmov.b32 {low, high}, %2;\ncvt.f32.f16 %0, low;\ncvt.f32.f16 %1, high;\n}"
+      : "=f"(v.x), "=f"(v.y)
+      : "r"(both));
+  return v;
 #endif
 }
 
 /// d += a b
-__device__ __forceinline__ void mma_bf16(float (&d)[4], uint4 a, unsigned b0, unsigned b1 BIB_SITE) {
+template <Format format>
+__device__ __forceinline__ void mma(float (&d)[4], uint4 a, unsigned b0, unsigned b1 BIB_SITE) {
 #ifdef SIMT_EMULATOR
-  simt::mma_bf16(d, {a.x, a.y, a.z, a.w}, {b0, b1}, site);
+  simt::mma(d, {a.x, a.y, a.z, a.w}, {b0, b1}, format == Format::fp16, site);
 #else
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-      : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
+#define BIB_MMA(type)                                                 \
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type \
+               ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "         \
+               "{%0,%1,%2,%3};"                                       \
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])       \
+               : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1))
+  if constexpr (format == Format::fp16) {
+    BIB_MMA("f16");
+  } else {
+    BIB_MMA("bf16");
+  }
+#undef BIB_MMA
 #endif
 }
 

@@ -1,6 +1,7 @@
-// Products of bf16 on a GPU (or the emulator): small whole numbers, which bf16 holds and fp32 sums exactly, so that
-// every order of terms gives the same. Own kernel and cuBLAS, all layouts, tails of tiles, sums in parts, several at
-// once.
+// Products of bf16 and fp16 on a GPU (or the emulator): small whole numbers, which they hold and fp32 sums exactly, so
+// that every order of terms gives the same. Own kernel and cuBLAS, all layouts, tails of tiles, sums in parts, several
+// at once.
+#include <cuda_fp16.h>
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -111,6 +112,62 @@ TEST_P(GemmBf16OnDevice, is_exact_on_whole_numbers) {
   }
 }
 
+class GemmFp16OnDevice : public ::testing::TestWithParam<Shape> {};
+
+/// Of small whole numbers: sums that fp32 has exactly, rounded once.
+TEST_P(GemmFp16OnDevice, is_exact_on_whole_numbers) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  if (cuda_info().compute_major < 8) GTEST_SKIP() << "no tensor cores for it";
+  const Shape s = GetParam();
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  const auto fp16 = [](float v) { return static_cast<std::uint16_t>(static_cast<__half_raw>(__float2half_rn(v)).x); };
+  const int ld = (s.k + 3) / 4 * 4 + s.past, ldc = s.n + s.past;
+  const auto at = [](int row, int columns, int column) {
+    return static_cast<std::size_t>(row) * static_cast<std::size_t>(columns) + static_cast<std::size_t>(column);
+  };
+  const auto number = [](int i, int k) { return static_cast<float>((i * 5 + k * 3) % 7 - 3); };
+  std::vector<std::uint16_t> a(at(s.m, ld, 0), fp16(9)), b(at(s.n, ld, 0), fp16(9));
+  for (int i = 0; i < s.m; ++i)
+    for (int k = 0; k < s.k; ++k) a[at(i, ld, k)] = fp16(number(i, k));
+  for (int j = 0; j < s.n; ++j)
+    for (int k = 0; k < s.k; ++k) b[at(j, ld, k)] = fp16(number(3 * j + 1, k));
+  constexpr std::uint16_t untouched = 12345;
+  std::vector<std::uint16_t> expected(at(s.m, ldc, 0), untouched);
+  for (int i = 0; i < s.m; ++i) {
+    for (int j = 0; j < s.n; ++j) {
+      float sum = 0;
+      for (int k = 0; k < s.k; ++k) sum += number(i, k) * number(3 * j + 1, k);
+      expected[at(i, ldc, j)] = fp16(sum);
+    }
+  }
+  const auto on_device = [&](const std::vector<std::uint16_t>& host) {
+    return upload<std::uint16_t, 1>(cuda, host, {static_cast<int>(host.size())});
+  };
+  using OfFp16 = void (*)(Context&, const device::GemmFp16&);
+  for (const OfFp16 way : {OfFp16{device::own_gemm}, OfFp16{device::gemm}}) {
+    const auto c = on_device(std::vector<std::uint16_t>(expected.size(), untouched));
+    way(cuda, {.m = s.m,
+               .n = s.n,
+               .k = s.k,
+               .a = on_device(a).data,
+               .lda = ld,
+               .b = on_device(b).data,
+               .ldb = ld,
+               .c = c.data,
+               .ldc = ldc});
+    EXPECT_EQ(download(cuda, c), expected) << (way == OfFp16{device::own_gemm} ? "our own" : "cuBLAS");
+    cuda.arena().reset();
+  }
+}
+
+constexpr Shape of_fp16[] = {{"one_tile", 4, 8, 4},
+                             {"whole_tiles", 128, 64, 64},
+                             {"tails", 100, 76, 44},
+                             {"long_sum", 60, 72, 1100},
+                             {"short_sum", 5, 12, 36},
+                             {"large", 1028, 84, 60, 1, 0, false, 8},
+                             {"large_with_tail", 515, 204, 92}};
+
 /// Which kernels a product of some size takes.
 std::uint64_t kernels_of(Way way) {
   Context cuda({.device = Device::cuda, .math = Math::fast});
@@ -141,6 +198,8 @@ TEST(GpuBlas, is_what_the_environment_asks_for) {
   ::unsetenv("BIB_GPU_BLAS");
 }
 
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmFp16OnDevice, ::testing::ValuesIn(of_fp16),
+                         [](const auto& shape) { return std::string(shape.param.name); });
 INSTANTIATE_TEST_SUITE_P(Shapes, GemmBf16OnDevice, ::testing::ValuesIn(shapes),
                          [](const auto& shape) { return std::string(shape.param.name); });
 

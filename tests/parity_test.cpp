@@ -40,14 +40,14 @@ template <class Op>
 class ParityOfFastMath : public Parity<Op> {};
 TYPED_TEST_SUITE(ParityOfFastMath, FastTypes, OpName);
 
-TYPED_TEST(ParityOfFastMath, cuda_is_within_the_rounding_of_bf16) {
+TYPED_TEST(ParityOfFastMath, cuda_is_within_its_rounding) {
   report("cpu, fast math", TypeParam::name, worst_of_all_shapes<TypeParam>(false, Math::fast));
 }
 
 /// Rounded products may let another of two near positions win, so the convolution with its maximum is compared without
-/// `where`, and with it on small integers, which bf16 holds exactly.
+/// `where`, and with it on small integers, which fp16 holds exactly.
 class ConvPoolInFastMath : public Parity<ConvPoolForward> {};
-TEST_F(ConvPoolInFastMath, conv_pool_is_within_the_rounding_of_bf16) {
+TEST_F(ConvPoolInFastMath, conv_pool_is_within_its_rounding) {
   Context cpu, cuda({.device = Device::cuda, .math = Math::fast});
   Worst worst;
   for_each_shape<ConvPoolForward>(cuda, false, [&](Maker&, ConvPoolForward op, const auto& shape) {

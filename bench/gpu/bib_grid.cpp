@@ -1,6 +1,6 @@
 // bib's side of scripts/gpu-check beside torch_grid.py: a row's name in, microseconds of one run out, a line each.
 //   bib_grid [cpu|cuda]
-// Everything runs in Math::fast, the mode that PyTorch's bf16 and TF32 stand beside; "strict" behind a name asks for
+// Everything runs in Math::fast, the mode that PyTorch's 16 bits and TF32 stand beside; "strict" behind a name asks for
 // fp32, "tile16" for BIB_LSTM_TILE=16, "warp4" for BIB_LSTM_WARP=4, "async" for BIB_LSTM_EXCHANGE=async, "own" for
 // BIB_GPU_BLAS=bib, "overlap" for BIB_OVERLAP=1, "nographs" for BIB_GRAPHS=0. The row "cublas" is 1 where cuBLAS was
 // found.

@@ -12,8 +12,8 @@
 
 namespace bib {
 
-/// strict: fp32 throughout. fast: bf16 or tf32 products with fp32 accumulation on CUDA; when predicting on the CPU,
-/// products of 16-bit integers in the LSTM. int8: those of 8-bit integers there; on CUDA the same as fast.
+/// strict: fp32 throughout. fast: fp16, bf16 or TF32 products with fp32 accumulation on CUDA; when predicting on the
+/// CPU, products of 16-bit integers in the LSTM. int8: those of 8-bit integers there; on CUDA the same as fast.
 enum class Math : std::uint8_t { strict, fast, int8 };
 
 /// BIB_CUDA is set by CMake for the library and everything that links it: 1 when kernels/ is compiled in.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "tests/simt/include/simt.h"
 #include "tests/simt/runtime.h"
 
 namespace {
@@ -53,18 +54,21 @@ cublasStatus_t sgemm(cublasHandle_t h, cublasOperation_t ta, cublasOperation_t t
                      int ldc) {
   return enqueue(h, n, [=, alpha = *alpha, beta = *beta] {
     cblas_sgemm(CblasColMajor, transposed(ta), transposed(tb), m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    simt::host_wrote_matrix(c, m, n, ldc);
+    simt::host_wrote_matrix(c, sizeof *c, m, n, ldc);
     return cudaSuccess;
   });
 }
 
-/// Column-major [rows, columns] of bf16.
-std::vector<float> widened(const void* from, int rows, int columns, int ld) {
+/// Column-major [rows, columns] of bf16 or fp16.
+std::vector<float> widened(const std::uint16_t* from, int rows, int columns, int ld, bool fp16) {
   std::vector<float> to(static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns));
-  for (int j = 0; j < columns; ++j)
-    for (int i = 0; i < rows; ++i)
+  for (int j = 0; j < columns; ++j) {
+    for (int i = 0; i < rows; ++i) {
+      const unsigned bits = from[std::int64_t{j} * ld + i];
       to[static_cast<std::size_t>(j) * static_cast<std::size_t>(rows) + static_cast<std::size_t>(i)] =
-          std::bit_cast<float>(std::uint32_t{static_cast<const std::uint16_t*>(from)[std::int64_t{j} * ld + i]} << 16);
+          fp16 ? simt::fp16_value(bits) : std::bit_cast<float>(bits << 16);
+    }
+  }
   return to;
 }
 
@@ -73,18 +77,37 @@ cublasStatus_t gemm_batched(cublasHandle_t h, cublasOperation_t ta, cublasOperat
                             const void* b, cudaDataType type_b, int ldb, long long stride_b, const void* beta, void* c,
                             cudaDataType type_c, int ldc, long long stride_c, int batch, cublasComputeType_t compute,
                             cublasGemmAlgo_t) {
-  if (type_a != CUDA_R_16BF || type_b != CUDA_R_16BF || type_c != CUDA_R_32F || compute != CUBLAS_COMPUTE_32F)
+  const bool fp16 = type_a == CUDA_R_16F;
+  if (!(fp16 || type_a == CUDA_R_16BF) || type_b != type_a || type_c != (fp16 ? CUDA_R_16F : CUDA_R_32F) ||
+      compute != CUBLAS_COMPUTE_32F)
     return CUBLAS_STATUS_NOT_SUPPORTED;
   return enqueue(h, n, [=, alpha = *static_cast<const float*>(alpha), beta = *static_cast<const float*>(beta)] {
     for (int i = 0; i < batch; ++i) {
       const auto left = ta == CUBLAS_OP_N ? std::pair(m, k) : std::pair(k, m);
       const auto right = tb == CUBLAS_OP_N ? std::pair(k, n) : std::pair(n, k);
-      const auto a32 = widened(static_cast<const std::uint16_t*>(a) + i * stride_a, left.first, left.second, lda);
-      const auto b32 = widened(static_cast<const std::uint16_t*>(b) + i * stride_b, right.first, right.second, ldb);
-      float* const to = static_cast<float*>(c) + i * stride_c;
-      cblas_sgemm(CblasColMajor, transposed(ta), transposed(tb), m, n, k, alpha, a32.data(), left.first, b32.data(),
-                  right.first, beta, to, ldc);
-      simt::host_wrote_matrix(to, m, n, ldc);
+      const auto a32 = widened(static_cast<const std::uint16_t*>(a) + i * stride_a, left.first, left.second, lda, fp16);
+      const auto b32 =
+          widened(static_cast<const std::uint16_t*>(b) + i * stride_b, right.first, right.second, ldb, fp16);
+      const auto multiply = [&](float* to, int ld) {
+        cblas_sgemm(CblasColMajor, transposed(ta), transposed(tb), m, n, k, alpha, a32.data(), left.first, b32.data(),
+                    right.first, beta, to, ld);
+      };
+      if (!fp16) {
+        float* const to = static_cast<float*>(c) + i * stride_c;
+        multiply(to, ldc);
+        simt::host_wrote_matrix(to, sizeof *to, m, n, ldc);
+        continue;
+      }
+      if (beta != 0) return cudaErrorNotSupported;
+      std::vector<float> sums(static_cast<std::size_t>(m) * static_cast<std::size_t>(n));
+      multiply(sums.data(), m);
+      auto* const to = static_cast<std::uint16_t*>(c) + i * stride_c;
+      for (int column = 0; column < n; ++column)
+        for (int row = 0; row < m; ++row)
+          to[std::int64_t{column} * ldc + row] = static_cast<std::uint16_t>(simt::pair_of(
+              sums[static_cast<std::size_t>(column) * static_cast<std::size_t>(m) + static_cast<std::size_t>(row)], 0,
+              true));
+      simt::host_wrote_matrix(to, sizeof *to, m, n, ldc);
     }
     return cudaSuccess;
   });

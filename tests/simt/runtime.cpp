@@ -98,9 +98,10 @@ cudaError_t fail(cudaError_t e, const std::string& why) {
   return keep(e);
 }
 
-void host_wrote_matrix(float* p, int m, int n, int ld) {
+void host_wrote_matrix(void* p, std::size_t bytes, int m, int n, int ld) {
   for (int j = 0; j < n; ++j)
-    check::host_wrote(p + std::ptrdiff_t{j} * ld, sizeof(float) * static_cast<std::size_t>(m));
+    check::host_wrote(static_cast<char*>(p) + bytes * static_cast<std::size_t>(j) * static_cast<std::size_t>(ld),
+                      bytes * static_cast<std::size_t>(m));
 }
 
 cudaError_t submit(const cudaLaunchConfig_t& config, Call call) {

@@ -32,6 +32,6 @@ bool host_may_not(cudaStream_t stream);  // it is being captured
 bool after_kernel(cudaStream_t stream);  // what was enqueued last is one
 bool is_late(cudaStream_t stream);       // and not being captured
 
-/// Tells the checker that columns of `m` floats, `ld` apart, were written.
-void host_wrote_matrix(float* p, int m, int n, int ld);
+/// Tells the checker that columns of `m` values of so many bytes, `ld` values apart, were written.
+void host_wrote_matrix(void* p, std::size_t bytes, int m, int n, int ld);
 }  // namespace simt

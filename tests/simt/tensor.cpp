@@ -1,4 +1,7 @@
-// Warp-wide products of bf16 and the loads of their operands: which lane holds what, as in NVIDIA's PTX manual.
+// Warp-wide products of bf16 and fp16, and the loads of their operands: which lane holds what, as in NVIDIA's PTX
+// manual.
+#include <cuda_fp16.h>
+
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -14,7 +17,12 @@ unsigned bf16_bits(float x) {
   return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
 }
 
-float half_of(std::uint32_t pair, int high) { return std::bit_cast<float>(high ? pair & 0xFFFF0000u : pair << 16); }
+unsigned fp16_bits(float x) { return static_cast<__half_raw>(__float2half_rn(x)).x; }
+
+float half_of(std::uint32_t pair, unsigned high, bool fp16) {
+  if (fp16) return fp16_value(high ? pair >> 16 : pair);
+  return std::bit_cast<float>(high ? pair & 0xFFFF0000u : pair << 16);
+}
 
 struct Operands {
   std::array<unsigned, 4> a;
@@ -35,9 +43,18 @@ float tanh_approx(float x) {
   return std::bit_cast<float>((bits + 0x1000) & ~0x1FFFu);
 }
 
-unsigned bf16_pair(float low, float high) { return bf16_bits(low) | bf16_bits(high) << 16; }
+unsigned pair_of(float low, float high, bool fp16) {
+  const auto bits = fp16 ? fp16_bits : bf16_bits;
+  return bits(low) | bits(high) << 16;
+}
 
-void mma_bf16(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> b, Site site) {
+float fp16_value(unsigned bits) {
+  __half_raw raw;
+  raw.x = static_cast<unsigned short>(bits);
+  return __half2float(raw);
+}
+
+void mma(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> b, bool fp16, Site site) {
   const Inside inside;
   expect_whole_warp("mma", site);
   const Operands mine{a, b};
@@ -49,8 +66,8 @@ void mma_bf16(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> 
     float sum = 0;
     for (unsigned k = 0; k < 16; ++k) {
       const unsigned word = k / 8, lane = k % 8 / 2, high = k % 2;
-      sum += half_of(all[4 * row + lane].a[2 * word + i / 2], static_cast<int>(high)) *
-             half_of(all[4 * column + lane].b[word], static_cast<int>(high));
+      sum += half_of(all[4 * row + lane].a[2 * word + i / 2], high, fp16) *
+             half_of(all[4 * column + lane].b[word], high, fp16);
     }
     d[i] += sum;
   }

@@ -76,8 +76,9 @@ std::array<T, 32> exchange(unsigned mask, const T& mine, const char* name, Site 
 
 // Tensor cores, and the approximation beside them (kernels/mma.h).
 float tanh_approx(float x);
-unsigned bf16_pair(float low, float high);
-void mma_bf16(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> b, Site site);
+unsigned pair_of(float low, float high, bool fp16);  // else bf16
+float fp16_value(unsigned bits);                     // of the low half
+void mma(float (&d)[4], std::array<unsigned, 4> a, std::array<unsigned, 2> b, bool fp16, Site site);
 void load_matrices(unsigned (&to)[4], const void* row, bool transposed, Site site);
 
 // Memory.

@@ -1,7 +1,8 @@
-// Dense products of bf16 on tensor cores, for the large products of fast math where cuBLAS is not installed or not
-// worth its launch: tiles of 64 x 64 by blocks of eight warps. Slices of 32 terms of both operands lie in shared memory
-// as they do in global memory (ldmatrix transposes what must be), four of each in turns: cp.async brings the next three
-// while one is multiplied. One barrier a slice. Terms rise; long sums that few tiles share are cut as in gemm.cu.
+// Dense products of bf16 and fp16 on tensor cores, for the large products of fast math where cuBLAS is not installed or
+// not worth its launch: tiles of 64 x 64 by blocks of eight warps. Slices of 32 terms of both operands lie in shared
+// memory as they do in global memory (ldmatrix transposes what must be), four of each in turns: cp.async brings the
+// next three while one is multiplied. One barrier a slice. Terms rise; long sums that few tiles share are cut as in
+// gemm.cu.
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "kernels/gemm.h"
@@ -21,11 +22,12 @@ struct Operand {
   std::int64_t ld, stride;
 };
 
-struct ProductBf16 {
+struct Product {
   Operand a, b;
   int m, n, k;
   int parts, part;  // how many a sum is cut into, and terms of one: grid z is (batch, part)
   float* c;         // [batch][parts] of them
+  std::uint16_t* c_fp16;
   std::int64_t ldc, stride_c;
   float beta;
   bool pairs;  // two values of c at once
@@ -86,10 +88,35 @@ __device__ __forceinline__ void right_words(unsigned (&w)[4], const std::uint16_
   load_matrices<wide>(w, wide ? b + (term + in + later) * wide_row + column + next
                               : b + (column + in + next) * deep_row + term + later);
 }
+
+constexpr int sums = columns / 8;  // of a warp's lanes, four each
+
+/// Rounds the block's tile; by way of shared memory, so that lanes side by side write whole lines.
+__device__ __forceinline__ void write_fp16(const Product& p, const float (&sum)[sums][4], std::uint16_t* shared,
+                                           int row, int column) {
+  std::uint16_t* const mine =
+      shared + (warp_id() % row_warps * rows + lane_id() / 4) * wide_row + warp_id() / row_warps * columns;
+  __syncthreads();  // all have multiplied
+#pragma unroll
+  for (int n = 0; n < sums; ++n)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      *reinterpret_cast<unsigned*>(mine + half * 8 * wide_row + 8 * n + lane_id() % 4 * 2) =
+          pack<Format::fp16>(sum[n][2 * half], sum[n][2 * half + 1]);
+  __syncthreads();
+  constexpr int per_row = tile / 4;
+#pragma unroll
+  for (int i = static_cast<int>(threadIdx.x); i < tile * per_row; i += threads) {
+    const int r = i / per_row, s = i % per_row * 4;
+    if (row + r < p.m && column + s < p.n)
+      *reinterpret_cast<uint2*>(p.c_fp16 + (row + r) * p.ldc + column + s) =
+          *reinterpret_cast<const uint2*>(shared + r * wide_row + s);
+  }
+}
 #endif
 
-template <bool wide_a, bool wide_b>
-__global__ void __launch_bounds__(threads, 3) multiply_bf16(ProductBf16 p) {
+template <Format format, bool wide_a, bool wide_b>
+__global__ void __launch_bounds__(threads, 3) multiply_16bit(Product p) {
   after_previous();
 #ifdef BIB_TENSOR_CORES
   SHARED(std::uint16_t, a, [stages][slice]);
@@ -107,7 +134,7 @@ __global__ void __launch_bounds__(threads, 3) multiply_bf16(ProductBf16 p) {
     }
     copy_commit();  // an empty one too: slices are counted by them
   };
-  float sum[columns / 8][4] = {};
+  float sum[sums][4] = {};
 #pragma unroll
   for (unsigned i = 0; i < stages - 1; ++i) copy(begin + static_cast<int>(i) * depth, i);
   unsigned now = 0;
@@ -122,12 +149,16 @@ __global__ void __launch_bounds__(threads, 3) multiply_bf16(ProductBf16 p) {
       for (int n = 0; n < columns / 8; n += 2) {
         unsigned right[4];
         right_words<wide_b>(right, b[now], warp_column + 8 * n, term);
-        mma_bf16(sum[n], left, right[0], right[1]);
-        mma_bf16(sum[n + 1], left, right[2], right[3]);
+        mma<format>(sum[n], left, right[0], right[1]);
+        mma<format>(sum[n + 1], left, right[2], right[3]);
       }
     }
   }
   copy_wait<0>();
+  if constexpr (format == Format::fp16) {
+    write_fp16(p, sum, a[0], row, column);
+    return;
+  }
   float* const c = p.c + batch * p.stride_c + static_cast<std::int64_t>(part) * p.m * p.n;
 #pragma unroll
   for (int n = 0; n < columns / 8; ++n) {
@@ -157,21 +188,24 @@ unsigned cover(int n) { return static_cast<unsigned>((n + tile - 1) / tile); }
 
 void own_gemm(Context& ctx, const GemmBf16& g) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
-  const auto kernel = g.transpose_a ? (g.transpose_b ? multiply_bf16<true, false> : multiply_bf16<true, true>)
-                                    : (g.transpose_b ? multiply_bf16<false, false> : multiply_bf16<false, true>);
+  constexpr Format bf16 = Format::bf16;
+  const auto kernel = g.transpose_a
+                          ? (g.transpose_b ? multiply_16bit<bf16, true, false> : multiply_16bit<bf16, true, true>)
+                          : (g.transpose_b ? multiply_16bit<bf16, false, false> : multiply_16bit<bf16, false, true>);
   const int parts = parts_of_sums(cover(g.m) * cover(g.n) * static_cast<unsigned>(g.batch), g.k);
-  ProductBf16 p{.a = {g.a, g.lda, g.stride_a},
-                .b = {g.b, g.ldb, g.stride_b},
-                .m = g.m,
-                .n = g.n,
-                .k = g.k,
-                .parts = parts,
-                .part = (g.k + parts * depth - 1) / (parts * depth) * depth,
-                .c = g.c,
-                .ldc = g.ldc,
-                .stride_c = g.stride_c,
-                .beta = g.beta,
-                .pairs = pairs_fit(g.c, g.ldc, g.stride_c, g.n)};
+  Product p{.a = {g.a, g.lda, g.stride_a},
+            .b = {g.b, g.ldb, g.stride_b},
+            .m = g.m,
+            .n = g.n,
+            .k = g.k,
+            .parts = parts,
+            .part = (g.k + parts * depth - 1) / (parts * depth) * depth,
+            .c = g.c,
+            .c_fp16 = nullptr,
+            .ldc = g.ldc,
+            .stride_c = g.stride_c,
+            .beta = g.beta,
+            .pairs = pairs_fit(g.c, g.ldc, g.stride_c, g.n)};
   const Grid grid{.blocks = dim3(cover(g.m), cover(g.n), static_cast<unsigned>(parts * g.batch)), .threads = threads};
   if (parts == 1) return launch(ctx, "matrix product", kernel, grid, p);
   ArenaScope scratch(ctx.arena());
@@ -191,6 +225,35 @@ void own_gemm(Context& ctx, const GemmBf16& g) {
                   .stride_c = g.stride_c,
                   .beta = g.beta,
                   .bias = nullptr});
+}
+
+/// Whole sums in any case: what is read and written costs more than a block's wait for its terms.
+void own_gemm(Context& ctx, const GemmFp16& g) {
+  if (g.m == 0 || g.n == 0) return;
+  const Product p{.a = {g.a, g.lda, 0},
+                  .b = {g.b, g.ldb, 0},
+                  .m = g.m,
+                  .n = g.n,
+                  .k = g.k,
+                  .parts = 1,
+                  .part = g.k,
+                  .c = nullptr,
+                  .c_fp16 = g.c,
+                  .ldc = g.ldc,
+                  .stride_c = 0,
+                  .beta = 0,
+                  .pairs = false};
+  launch(ctx, "matrix product", multiply_16bit<Format::fp16, false, false>,
+         {.blocks = dim3(cover(g.m), cover(g.n)), .threads = threads}, p);
+}
+
+void gemm(Context& ctx, const GemmFp16& g) {
+  const Blas* const blas = blas_for(ctx, g.m, g.n, g.k);
+  if (!blas) return own_gemm(ctx, g);
+  const float one = 1, zero = 0;
+  enqueued_by_blas(ctx, blas->gemm_batched(ctx.cuda().blas_handle(*blas), CUBLAS_OP_T, CUBLAS_OP_N, g.n, g.m, g.k, &one,
+                                           g.b, CUDA_R_16F, g.ldb, 0, g.a, CUDA_R_16F, g.lda, 0, &zero, g.c, CUDA_R_16F,
+                                           g.ldc, 0, 1, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
 }
 
 void gemm(Context& ctx, const GemmBf16& g) {
