@@ -1,8 +1,8 @@
 // Dense products of bf16 and fp16 on tensor cores, for the large products of fast math where cuBLAS is not installed or
-// not worth its launch: tiles of 64 x 64 by blocks of eight warps. Slices of 32 terms of both operands lie in shared
-// memory as they do in global memory (ldmatrix transposes what must be), four of each in turns: cp.async brings the
-// next three while one is multiplied. One barrier a slice. Terms rise; long sums that few tiles share are cut as in
-// gemm.cu.
+// not worth its launch: tiles of 64 x 64 or, where there are enough of them, 128 x 128, by blocks of eight warps.
+// Slices of 32 terms of both operands lie in shared memory as they do in global memory (ldmatrix transposes what must
+// be), four of each in turns: cp.async brings the next three while one is multiplied. One barrier a slice. Terms rise,
+// whatever the tile; long sums that few tiles share are cut as in gemm.cu.
 #include "kernels/blas.h"
 #include "kernels/device.h"
 #include "kernels/gemm.h"
@@ -11,11 +11,21 @@
 namespace bib::device {
 namespace {
 
-constexpr int tile = 64, depth = 32, threads = 256;
-// Values of a row in shared memory: 16 bytes more than the slice has, so that eight rows start in different banks.
-constexpr int deep_row = depth + 8, wide_row = tile + 8;
-constexpr int slice = tile * deep_row;
-static_assert(depth * wide_row <= slice);
+constexpr int depth = 32, threads = 256, stages = 4;  // stages: slices of each operand on chip
+
+/// Who multiplies what of a tile, and how slices lie in shared memory, where a row has 16 bytes more than it needs, so
+/// that eight rows start in different banks.
+template <int kTile>
+struct Shape {
+  static constexpr int row_warps = kTile == 64 ? 4 : 2, column_warps = threads / 32 / row_warps;
+  static constexpr int rows = kTile / row_warps, columns = kTile / column_warps;  // of a warp
+  static constexpr int row_tiles = rows / 16, column_tiles = columns / 8;         // of its products
+  static constexpr int deep_row = depth + 8, wide_row = kTile + 8;                // along the sum, along the tile
+  static constexpr int slice = kTile * deep_row;
+  static constexpr std::size_t shared = 2 * stages * slice * sizeof(std::uint16_t);
+  static constexpr int blocks = kTile == 64 ? 3 : 2;  // of a multiprocessor
+  static_assert(depth * wide_row <= slice && kTile * wide_row <= stages * slice);
+};
 
 struct Operand {
   const std::uint16_t* data;
@@ -38,17 +48,14 @@ bool pairs_fit(const float* c, std::int64_t ldc, std::int64_t stride, int n) {
 }
 
 #ifdef BIB_TENSOR_CORES
-constexpr unsigned stages = 4;                                             // slices of each operand on chip
-constexpr int row_warps = 4, rows = tile / row_warps, columns = tile / 2;  // of a warp
-
 /// Where a thread's parts of each slice of an operand come from and go to: four values each, what the contract's
 /// multiples allow. `wide`: rows run along the tile, [k][m] or [k][n], not along the sum. Places are moved from slice
 /// to slice: found anew, they would take more instructions than the products.
-template <bool wide>
+template <int kTile, bool wide>
 struct Slice {
-  static constexpr int per_row = (wide ? tile : depth) / 4, more_rows = threads / per_row,
-                       of_thread = tile * depth / 4 / threads;
-  static constexpr int row_in_shared = wide ? wide_row : deep_row;
+  static constexpr int per_row = (wide ? kTile : depth) / 4, more_rows = threads / per_row,
+                       of_thread = kTile * depth / 4 / threads;
+  static constexpr int row_in_shared = wide ? Shape<kTile>::wide_row : Shape<kTile>::deep_row;
   const std::uint16_t* next;
   std::int64_t between, ahead;  // from one to the next, from slice to slice
   int at, most, term, to;       // along the tile and the sum, and in shared memory
@@ -73,126 +80,173 @@ struct Slice {
 };
 
 /// The words of a for 16 rows from `row` and 16 terms from `term` of a slice.
-template <bool wide>
+template <int kTile, bool wide>
 __device__ __forceinline__ uint4 left_words(const std::uint16_t* a, int row, int term) {
   const int in = lane_id() % 8, lower = lane_id() / 8 % 2 * 8, later = lane_id() / 16 * 8;
   unsigned w[4];
-  load_matrices<wide>(
-      w, wide ? a + (term + in + later) * wide_row + row + lower : a + (row + in + lower) * deep_row + term + later);
+  load_matrices<wide>(w, wide ? a + (term + in + later) * Shape<kTile>::wide_row + row + lower
+                              : a + (row + in + lower) * Shape<kTile>::deep_row + term + later);
   return make_uint4(w[0], w[1], w[2], w[3]);
 }
 /// The words of b for two products: 8 columns from `column` and the 8 after, 16 terms from `term`.
-template <bool wide>
+template <int kTile, bool wide>
 __device__ __forceinline__ void right_words(unsigned (&w)[4], const std::uint16_t* b, int column, int term) {
   const int in = lane_id() % 8, later = lane_id() / 8 % 2 * 8, next = lane_id() / 16 * 8;
-  load_matrices<wide>(w, wide ? b + (term + in + later) * wide_row + column + next
-                              : b + (column + in + next) * deep_row + term + later);
+  load_matrices<wide>(w, wide ? b + (term + in + later) * Shape<kTile>::wide_row + column + next
+                              : b + (column + in + next) * Shape<kTile>::deep_row + term + later);
 }
 
-constexpr int sums = columns / 8;  // of a warp's lanes, four each
+/// A warp's sums. Their rows and columns within the tile start at its own.
+template <int kTile>
+struct Sums {
+  using Of = Shape<kTile>;
+  float of[Of::row_tiles][Of::column_tiles][4] = {};
 
-/// Rounds the block's tile; by way of shared memory, so that lanes side by side write whole lines.
-__device__ __forceinline__ void write_fp16(const Product& p, const float (&sum)[sums][4], std::uint16_t* shared,
-                                           int row, int column) {
-  std::uint16_t* const mine =
-      shared + (warp_id() % row_warps * rows + lane_id() / 4) * wide_row + warp_id() / row_warps * columns;
+  __device__ __forceinline__ static int first_row() { return warp_id() % Of::row_warps * Of::rows; }
+  __device__ __forceinline__ static int first_column() { return warp_id() / Of::row_warps * Of::columns; }
+
+  /// f(row, column, first, second) for every two of a lane's neighbouring columns.
+  template <class F>
+  __device__ __forceinline__ void for_each_pair(F&& f) const {
+#pragma unroll
+    for (int m = 0; m < Of::row_tiles; ++m)
+#pragma unroll
+      for (int n = 0; n < Of::column_tiles; ++n)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+          f(first_row() + 16 * m + lane_id() / 4 + 8 * half, first_column() + 8 * n + lane_id() % 4 * 2,
+            of[m][n][2 * half], of[m][n][2 * half + 1]);
+  }
+};
+
+template <int kTile>
+__device__ __forceinline__ void write(const Product& p, const Sums<kTile>& sums, float* c, int row, int column) {
+  sums.for_each_pair([&](int r, int s, float first, float second) {
+    r += row, s += column;
+    if (r >= p.m || s >= p.n) return;
+    float* const to = c + r * p.ldc + s;
+    if (p.beta != 0) first += p.beta * to[0];
+    if (p.beta != 0 && s + 1 < p.n) second += p.beta * to[1];
+    if (p.pairs) {
+      *reinterpret_cast<float2*>(to) = make_float2(first, second);
+    } else {
+      to[0] = first;
+      if (s + 1 < p.n) to[1] = second;
+    }
+  });
+}
+
+/// Rounded; by way of shared memory, so that lanes side by side write whole lines.
+template <int kTile>
+__device__ __forceinline__ void write_fp16(const Product& p, const Sums<kTile>& sums, std::uint16_t* shared, int row,
+                                           int column) {
+  constexpr int shared_row = Shape<kTile>::wide_row, per_row = kTile / 4;
   __syncthreads();  // all have multiplied
-#pragma unroll
-  for (int n = 0; n < sums; ++n)
-#pragma unroll
-    for (int half = 0; half < 2; ++half)
-      *reinterpret_cast<unsigned*>(mine + half * 8 * wide_row + 8 * n + lane_id() % 4 * 2) =
-          pack<Format::fp16>(sum[n][2 * half], sum[n][2 * half + 1]);
+  sums.for_each_pair([&](int r, int s, float first, float second) {
+    *reinterpret_cast<unsigned*>(shared + r * shared_row + s) = pack<Format::fp16>(first, second);
+  });
   __syncthreads();
-  constexpr int per_row = tile / 4;
-#pragma unroll
-  for (int i = static_cast<int>(threadIdx.x); i < tile * per_row; i += threads) {
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * per_row; i += threads) {
     const int r = i / per_row, s = i % per_row * 4;
     if (row + r < p.m && column + s < p.n)
       *reinterpret_cast<uint2*>(p.c_fp16 + (row + r) * p.ldc + column + s) =
-          *reinterpret_cast<const uint2*>(shared + r * wide_row + s);
+          *reinterpret_cast<const uint2*>(shared + r * shared_row + s);
   }
 }
 #endif
 
-template <Format format, bool wide_a, bool wide_b>
-__global__ void __launch_bounds__(threads, 3) multiply_16bit(Product p) {
+template <int kTile, Format format, bool wide_a, bool wide_b>
+__global__ void __launch_bounds__(threads, Shape<kTile>::blocks) multiply_16bit(Product p) {
   after_previous();
 #ifdef BIB_TENSOR_CORES
-  SHARED(std::uint16_t, a, [stages][slice]);
-  SHARED(std::uint16_t, b, [stages][slice]);
+  using Of = Shape<kTile>;
+  DYN_SHARED(std::uint16_t, a);  // [stages][slice], and as much of b behind it
+  std::uint16_t* const b = a + stages * Of::slice;
   const int batch = static_cast<int>(blockIdx.z) / p.parts, part = static_cast<int>(blockIdx.z) % p.parts;
-  const int row = static_cast<int>(blockIdx.x) * tile, column = static_cast<int>(blockIdx.y) * tile;
+  const int row = static_cast<int>(blockIdx.x) * kTile, column = static_cast<int>(blockIdx.y) * kTile;
   const int begin = part * p.part, end = min(p.k, begin + p.part);
-  const int warp_row = warp_id() % row_warps * rows, warp_column = warp_id() / row_warps * columns;
-  Slice<wide_a> next_a(p.a, batch, row, p.m, begin);
-  Slice<wide_b> next_b(p.b, batch, column, p.n, begin);
-  const auto copy = [&](int k, unsigned to) {
+  Slice<kTile, wide_a> next_a(p.a, batch, row, p.m, begin);
+  Slice<kTile, wide_b> next_b(p.b, batch, column, p.n, begin);
+  const auto copy = [&](int k, int to) {
     if (k < end) {
-      next_a.copy(a[to], end);
-      next_b.copy(b[to], end);
+      next_a.copy(a + to * Of::slice, end);
+      next_b.copy(b + to * Of::slice, end);
     }
     copy_commit();  // an empty one too: slices are counted by them
   };
-  float sum[sums][4] = {};
+  Sums<kTile> sums;
 #pragma unroll
-  for (unsigned i = 0; i < stages - 1; ++i) copy(begin + static_cast<int>(i) * depth, i);
-  unsigned now = 0;
+  for (int i = 0; i < stages - 1; ++i) copy(begin + i * depth, i);
+  int now = 0;
   for (int k = begin; k < end; k += depth, now = (now + 1) % stages) {
     copy_wait<stages - 2>();
     __syncthreads();
-    copy(k + static_cast<int>(stages - 1) * depth, (now + stages - 1) % stages);
+    copy(k + (stages - 1) * depth, (now + stages - 1) % stages);
+    const std::uint16_t *const a_now = a + now * Of::slice, *const b_now = b + now * Of::slice;
 #pragma unroll
     for (int term = 0; term < depth; term += 16) {
-      const uint4 left = left_words<wide_a>(a[now], warp_row, term);
+      uint4 left[Of::row_tiles];
 #pragma unroll
-      for (int n = 0; n < columns / 8; n += 2) {
+      for (int m = 0; m < Of::row_tiles; ++m)
+        left[m] = left_words<kTile, wide_a>(a_now, sums.first_row() + 16 * m, term);
+#pragma unroll
+      for (int n = 0; n < Of::column_tiles; n += 2) {
         unsigned right[4];
-        right_words<wide_b>(right, b[now], warp_column + 8 * n, term);
-        mma<format>(sum[n], left, right[0], right[1]);
-        mma<format>(sum[n + 1], left, right[2], right[3]);
+        right_words<kTile, wide_b>(right, b_now, sums.first_column() + 8 * n, term);
+#pragma unroll
+        for (int m = 0; m < Of::row_tiles; ++m) {
+          mma<format>(sums.of[m][n], left[m], right[0], right[1]);
+          mma<format>(sums.of[m][n + 1], left[m], right[2], right[3]);
+        }
       }
     }
   }
   copy_wait<0>();
   if constexpr (format == Format::fp16) {
-    write_fp16(p, sum, a[0], row, column);
-    return;
-  }
-  float* const c = p.c + batch * p.stride_c + static_cast<std::int64_t>(part) * p.m * p.n;
-#pragma unroll
-  for (int n = 0; n < columns / 8; ++n) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int r = row + warp_row + lane_id() / 4 + half * 8;
-      const int s = column + warp_column + 8 * n + lane_id() % 4 * 2;
-      if (r >= p.m || s >= p.n) continue;
-      float* const to = c + r * p.ldc + s;
-      float first = sum[n][2 * half], second = sum[n][2 * half + 1];
-      if (p.beta != 0) first += p.beta * to[0];
-      if (p.beta != 0 && s + 1 < p.n) second += p.beta * to[1];
-      if (p.pairs) {
-        *reinterpret_cast<float2*>(to) = make_float2(first, second);
-      } else {
-        to[0] = first;
-        if (s + 1 < p.n) to[1] = second;
-      }
-    }
+    write_fp16(p, sums, a, row, column);
+  } else {
+    write(p, sums, p.c + batch * p.stride_c + static_cast<std::int64_t>(part) * p.m * p.n, row, column);
   }
 #endif
 }
 
-unsigned cover(int n) { return static_cast<unsigned>((n + tile - 1) / tile); }
+/// Calls f(std::integral_constant of the tile's size): large ones take half of the reads from shared memory, but
+/// only where they keep a GPU busy.
+template <class F>
+void with_tile(int m, int n, int batch, F&& f) {
+  constexpr std::int64_t busy = 100;
+  const auto tiles = std::int64_t{(m + 127) / 128} * ((n + 127) / 128) * batch;
+  if (tiles >= busy) return f(std::integral_constant<int, 128>());
+  f(std::integral_constant<int, 64>());
+}
+
+template <int kTile>
+void launch_product(Context& ctx, void (*kernel)(Product), const Product& p, int batch) {
+  const auto tiles = [](int n) { return static_cast<unsigned>((n + kTile - 1) / kTile); };
+  launch(ctx, "matrix product", kernel,
+         {.blocks = dim3(tiles(p.m), tiles(p.n), static_cast<unsigned>(p.parts * batch)),
+          .threads = threads,
+          .shared = Shape<kTile>::shared},
+         p);
+}
 
 }  // namespace
 
 void own_gemm(Context& ctx, const GemmBf16& g) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
-  constexpr Format bf16 = Format::bf16;
-  const auto kernel = g.transpose_a
-                          ? (g.transpose_b ? multiply_16bit<bf16, true, false> : multiply_16bit<bf16, true, true>)
-                          : (g.transpose_b ? multiply_16bit<bf16, false, false> : multiply_16bit<bf16, false, true>);
-  const int parts = parts_of_sums(cover(g.m) * cover(g.n) * static_cast<unsigned>(g.batch), g.k);
+  const auto multiply = [&](const Product& p) {
+    with_tile(p.m, p.n, g.batch, [&]<int kTile>(std::integral_constant<int, kTile>) {
+      constexpr Format bf16 = Format::bf16;
+      const auto kernel =
+          g.transpose_a
+              ? (g.transpose_b ? multiply_16bit<kTile, bf16, true, false> : multiply_16bit<kTile, bf16, true, true>)
+              : (g.transpose_b ? multiply_16bit<kTile, bf16, false, false> : multiply_16bit<kTile, bf16, false, true>);
+      launch_product<kTile>(ctx, kernel, p, g.batch);
+    });
+  };
+  const auto tiles = [](int n) { return static_cast<unsigned>((n + 63) / 64); };
+  const int parts = parts_of_sums(tiles(g.m) * tiles(g.n) * static_cast<unsigned>(g.batch), g.k);
   Product p{.a = {g.a, g.lda, g.stride_a},
             .b = {g.b, g.ldb, g.stride_b},
             .m = g.m,
@@ -206,15 +260,14 @@ void own_gemm(Context& ctx, const GemmBf16& g) {
             .stride_c = g.stride_c,
             .beta = g.beta,
             .pairs = pairs_fit(g.c, g.ldc, g.stride_c, g.n)};
-  const Grid grid{.blocks = dim3(cover(g.m), cover(g.n), static_cast<unsigned>(parts * g.batch)), .threads = threads};
-  if (parts == 1) return launch(ctx, "matrix product", kernel, grid, p);
+  if (parts == 1) return multiply(p);
   ArenaScope scratch(ctx.arena());
   p.c = ctx.arena().make<float, 4>({g.batch, parts, g.m, g.n}).data;
   p.ldc = g.n;
   p.stride_c = std::int64_t{parts} * g.m * g.n;
   p.beta = 0;
   p.pairs = pairs_fit(p.c, p.ldc, p.stride_c, g.n);
-  launch(ctx, "matrix product", kernel, grid, p);
+  multiply(p);
   add_parts(ctx, {.from = p.c,
                   .count = parts,
                   .batch = g.batch,
@@ -243,8 +296,9 @@ void own_gemm(Context& ctx, const GemmFp16& g) {
                   .stride_c = 0,
                   .beta = 0,
                   .pairs = false};
-  launch(ctx, "matrix product", multiply_16bit<Format::fp16, false, false>,
-         {.blocks = dim3(cover(g.m), cover(g.n)), .threads = threads}, p);
+  with_tile(g.m, g.n, 1, [&]<int kTile>(std::integral_constant<int, kTile>) {
+    launch_product<kTile>(ctx, multiply_16bit<kTile, Format::fp16, false, false>, p, 1);
+  });
 }
 
 void gemm(Context& ctx, const GemmFp16& g) {

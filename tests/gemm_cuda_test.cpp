@@ -28,6 +28,7 @@ constexpr Shape shapes[] = {{"one_tile", 4, 8, 4},
                             {"tails", 100, 76, 44, 1, 1},
                             {"several", 20, 68, 36, 3},
                             {"several_with_one_a", 12, 12, 100, 2, 1, true},
+                            {"large_tiles", 132, 140, 36, 26, 1},
                             {"sum_in_parts", 60, 72, 1100, 2, 1},
                             // Large enough for cuBLAS.
                             {"large_with_one_a", 260, 68, 132, 2, 0, true, 8},
@@ -166,7 +167,8 @@ constexpr Shape of_fp16[] = {{"one_tile", 4, 8, 4},
                              {"long_sum", 60, 72, 1100},
                              {"short_sum", 5, 12, 36},
                              {"large", 1028, 84, 60, 1, 0, false, 8},
-                             {"large_with_tail", 515, 204, 92}};
+                             {"large_with_tail", 515, 204, 92},
+                             {"large_tiles", 12700, 36, 40}};
 
 /// Which kernels a product of some size takes.
 std::uint64_t kernels_of(Way way) {
