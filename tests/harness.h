@@ -81,11 +81,11 @@ constexpr bool exact_on_integers() {
 
 /// |a - b| <= tolerance (|b| + rms(b)): 8 eps for each doubling of the longest sum (rounding errors of a sum grow with
 /// the depth of its tree), twice that for backward ops, which consume a rounded forward. Fast math rounds what is
-/// multiplied, to fp16 forward and bf16 backward, by 2^-12 and 2^-9 at most, and tanh, by 2^-11; the errors of many
-/// products do not add up, those of many steps do, a little.
+/// multiplied, to fp16 or TF32 forward and bf16 backward, by 2^-12, 2^-10 (cut off) and 2^-9 at most, and tanh, by
+/// 2^-11; the errors of many products do not add up, those of many steps do, a little.
 template <class Op>
 double tolerance(const ShapeOf<Op>& shape, Math math = Math::strict) {
-  if (math == Math::fast) return Op::name.ends_with("_backward") ? 0x1p-6 : 0x1p-9;
+  if (math == Math::fast) return Op::name.ends_with("_backward") ? 0x1p-6 : 0x1p-8;
   double t = 8.0 * std::numeric_limits<real>::epsilon() * std::ceil(std::log2(2.0 + Samples<Op>::reduction(shape)));
   if constexpr (requires { Samples<Op>::looseness; }) t *= Samples<Op>::looseness;
   return Op::name.ends_with("_backward") ? 2 * t : t;
