@@ -1,6 +1,9 @@
 // Everything that decides how a model is built and trained. One flat table of named fields (visit) serves the TOML
 // file, --set key=value, the copy stored in the model, and `bib inspect`: a new setting is added in one place.
 #pragma once
+#if __cplusplus < 201709L
+#error "bib's C++ headers need C++20 (-std=c++20); bib/bib.h, its C API, does not"
+#endif
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,7 +38,7 @@ struct Config {
   int max_entries = 2000000;  // most frequent entries kept per feature
   bool lowercase = false;     // unit = word: look words up in lower case (the shape still sees the capitals)
   bool zero_digits = false;   // every digit looks like 0
-  std::string vectors;        // pretrained vectors for the words, or for the syllables: path of a .vec or .bin file
+  std::string vectors{};      // pretrained vectors for the words, or for the syllables: path of a .vec or .bin file
   int vector_words = 100000;  // most words kept that the vectors have and the training data lack
 
   // NER: BiLSTM-CRF

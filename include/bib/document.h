@@ -22,17 +22,18 @@ struct Span : ByteRange {
   auto operator<=>(const Span&) const = default;
 };
 
-/// One sentence, review, headline: whatever one line or block of a corpus holds.
+/// One sentence, review, headline: whatever one line or block of a corpus holds. The {} let callers name a few of the
+/// members under -Wextra.
 struct Document {
-  std::string text;                 // as in the file: never normalised
-  std::vector<Span> spans;          // NER, sorted by begin, then longest first; may nest
-  std::vector<std::string> labels;  // TC: one (multi-class), any number (multi-label)
-  std::vector<ByteRange> tokens;    // the file's own tokens (column formats); empty: none given
-  std::vector<std::string> tags;    // the file's own tag of each token, in its own scheme; empty: none given
-  std::string id;                   // passed through to predictions
-  float weight = 1;                 // multiplies its loss
-  bool annotated = false;           // false: raw text, so that "no entities" is not a statement
-  std::size_t line = 0;             // where it begins in its file, from 1
+  std::string text{};                 // as in the file: never normalised
+  std::vector<Span> spans{};          // NER, sorted by begin, then longest first; may nest
+  std::vector<std::string> labels{};  // TC: one (multi-class), any number (multi-label)
+  std::vector<ByteRange> tokens{};    // the file's own tokens (column formats); empty: none given
+  std::vector<std::string> tags{};    // the file's own tag of each token, in its own scheme; empty: none given
+  std::string id{};                   // passed through to predictions
+  float weight = 1;                   // multiplies its loss
+  bool annotated = false;             // false and neither spans nor labels: raw text, "no entities" is not a statement
+  std::size_t line = 0;               // where it begins in its file, from 1
 };
 
 }  // namespace bib

@@ -40,13 +40,13 @@ struct TrainProfile {
 };
 
 struct TrainOptions {
-  std::string output;              // the model's path; the checkpoint stands beside it as <output>.checkpoint
+  std::string output{};            // the model's path; the checkpoint stands beside it as <output>.checkpoint
   bool resume = false;             // go on from the checkpoint if there is one
   double checkpoint_seconds = 60;  // least time between checkpoints; they are written at the end of an epoch
-  std::function<bool(const TrainProgress&)> progress;  // false: save a checkpoint and stop
-  std::function<void(const std::string&)> note;        // what is worth knowing, such as the vectors' coverage
-  std::function<void(const std::string&)> warn;        // what the user should know but need not stop for
-  TrainProfile* profile = nullptr;                     // filled while training, where given
+  std::function<bool(const TrainProgress&)> progress{};  // false: save a checkpoint and stop
+  std::function<void(const std::string&)> note{};        // what is worth knowing, such as the vectors' coverage
+  std::function<void(const std::string&)> warn{};        // what the user should know but need not stop for
+  TrainProfile* profile = nullptr;                       // filled while training, where given
 };
 
 struct TrainResult {
