@@ -38,6 +38,8 @@ FeatureEmbedding FeatureEmbedding::add(Parameters& p, const Config& config, cons
 FeatureEmbedding::Saved FeatureEmbedding::forward(Context& ctx, const DeviceBatch& batch, bool train) const {
   Saved s;
   s.x = ctx.arena().make<real, 3>({batch.T, batch.B, columns});
+  const bool spells = filter_count > 0 && batch.word_of;  // a batch of empty texts has no word to spell
+  if (filter_count > 0 && !spells) zero(ctx, s.x);
   std::vector<EmbeddingForward> lookups;
   int column = 0;
   for (std::size_t c = 0; c < tables.size(); ++c) {
@@ -45,7 +47,7 @@ FeatureEmbedding::Saved FeatureEmbedding::forward(Context& ctx, const DeviceBatc
     column += dims[c];
   }
   run_all(ctx, lookups);
-  if (filter_count == 0) return s;
+  if (!spells) return s;
   const int W = batch.character_ids.dim(1);
   const View<real, 2> words = ctx.arena().make<real, 2>({W, filter_count});
   if (train) s.where = ctx.arena().make<int, 2>({W, filter_count});
@@ -69,7 +71,7 @@ void FeatureEmbedding::backward(Context& ctx, const DeviceBatch& batch, const Sa
     out.push_back({tables[c], batch.rows[c], d_x, column});
     column += dims[c];
   }
-  if (filter_count == 0) return;
+  if (filter_count == 0 || !batch.word_of) return;
   const View<real, 2> d_words = ctx.arena().make<real, 2>({batch.word_rows.rows.dim(0), filter_count});
   run(ctx, EmbeddingBackward{.offsets = batch.word_rows.offsets,
                              .positions = batch.word_rows.positions,

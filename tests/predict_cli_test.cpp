@@ -78,6 +78,22 @@ TEST_F(Predict, ALineThatIsNoObjectSaysWhy) {
   EXPECT_EQ(answers[4]["entities"].size(), 1u) << "one bad line does not take the others with it";
 }
 
+TEST_F(Predict, WordModelsReadEmptyTextsToo) {
+  std::string text;
+  for (int i = 0; i < 8; ++i) text += "<서울:LC> 에 간다\n\n<부산:LC> 에 산다\n";
+  file("ner.txt", text);
+  Result r = run("train ner --unit word --train ner.txt -o ner --epochs 30 --train-rate 1 --lr 0.01" + small_ner);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(run("predict ner --format inline", "\n").out, "\n");
+  EXPECT_EQ(run("predict ner --format inline", " \n서울 에 간다\n\n").out, " \n<서울:LC> 에 간다\n\n");
+  text = "__label__a 하나 둘\n__label__a 셋\n";
+  for (int i = 0; i < 100; ++i) text += "__label__b \n";  // texts of one length share batches
+  file("tc.txt", text);
+  r = run("train tc --unit word --train tc.txt --set characters=4 -o tc --epochs 2 --train-rate 1" + small_tc);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(run("predict tc", "\n").out, HasSubstr("\"labels\":["));
+}
+
 TEST_F(Predict, TheBestReadingsComeWithTheirProbabilities) {
   train_ner();
   const Json answer = json_lines(run("predict ner --nbest 4", "서울에 사는 김민수\n").out).at(0);
