@@ -1,18 +1,14 @@
 #include "models/pretrained.h"
 
 #include <algorithm>
-#include <cstdio>
 
 #include "bib/expect.h"
+#include "models/number.h"
 
 namespace bib {
 namespace {
 
-std::string percent(double share) {
-  char text[16];
-  std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
-  return text;
-}
+std::string percent(double share) { return fixed_text(100 * share, 1) + " %"; }
 
 /// How many of the words have a vector, and how much of the text that is.
 void tell_coverage(const std::string& path, const PretrainedVectors& v, std::span<const std::int32_t> counts,

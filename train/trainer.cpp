@@ -13,6 +13,7 @@
 #include "bib/error.h"
 #include "bib/together.h"
 #include "models/mapped_file.h"
+#include "models/number.h"
 #include "train/batch_feed.h"
 #include "train/batching.h"
 #include "train/learner.h"
@@ -38,7 +39,7 @@ std::string hash_of(const std::vector<Document>& documents) {
     add(d.text);
     for (const Span& s : d.spans) add(std::to_string(s.begin) + ' ' + std::to_string(s.end) + ' ' + s.label);
     for (const std::string& label : d.labels) add(label);
-    add(std::to_string(d.weight));
+    add(fixed_text(static_cast<double>(d.weight), 6));
   }
   return hex(h);
 }
@@ -195,10 +196,8 @@ class Trainer {
     for (real l : step.losses.values()) loss += static_cast<double>(l);
     loss *= static_cast<double>(documents);
     if (!std::isfinite(loss)) {
-      char lr[32];
-      std::snprintf(lr, sizeof lr, "%g", static_cast<double>(config_.lr));
       throw std::runtime_error("the loss is no longer finite at step " + std::to_string(step.number) +
-                               "; try a smaller lr (now " + lr + ") or clip");
+                               "; try a smaller lr (now " + exact_text(config_.lr) + ") or clip");
     }
     finished_ = step.number;
     epoch_loss_ += loss;
@@ -268,7 +267,7 @@ class Trainer {
     file.metadata["bib.data.train"] = data_hash_;
     if (!vectors_hash_.empty()) file.metadata["bib.data.vectors"] = vectors_hash_;
     file.metadata["bib.epoch"] = std::to_string(best_epoch_);
-    if (best_score_) file.metadata["bib.dev_score"] = std::to_string(*best_score_);
+    if (best_score_) file.metadata["bib.dev_score"] = fixed_text(*best_score_, 6);
     bib::write_model(options_.output, file);
   }
 
@@ -280,14 +279,8 @@ class Trainer {
     file.metadata["state.position"] =
         std::to_string(epoch_) + " " + std::to_string(batch_) + " " + std::to_string(step_);
     file.metadata["state.best_epoch"] = std::to_string(best_epoch_);
-    char loss[64];
-    std::snprintf(loss, sizeof loss, "%a %zu", epoch_loss_, epoch_documents_);
-    file.metadata["state.loss"] = loss;
-    if (best_score_) {
-      char score[32];
-      std::snprintf(score, sizeof score, "%a", *best_score_);
-      file.metadata["state.best_score"] = score;
-    }
+    file.metadata["state.loss"] = exact_text(epoch_loss_) + " " + std::to_string(epoch_documents_);
+    if (best_score_) file.metadata["state.best_score"] = exact_text(*best_score_);
     if (!best_.empty()) file.add("state.best", best_, {static_cast<int>(best_.size())});
     bib::write_model(checkpoint_path(), file);
     last_checkpoint_ = std::chrono::steady_clock::now();
@@ -313,13 +306,18 @@ class Trainer {
     }
     learner_.parameters().load(ctx_, file);
     updater_.load(ctx_, file);
+    const std::string loss = file.text("state.loss");
+    std::string_view rest = loss;
     if (std::sscanf(file.text("state.position").c_str(), "%d %d %d", &epoch_, &batch_, &step_) != 3 ||
-        std::sscanf(file.text("state.loss").c_str(), "%la %zu", &epoch_loss_, &epoch_documents_) != 2) {
+        !take_number(rest, epoch_loss_) || std::sscanf(rest.data(), " %zu", &epoch_documents_) != 1) {
       file.fail("holds no position to go on from");
     }
     best_epoch_ = std::stoi(file.text("state.best_epoch"));
-    if (file.metadata.contains("state.best_score"))
-      best_score_ = std::strtod(file.text("state.best_score").c_str(), nullptr);
+    if (file.metadata.contains("state.best_score")) {
+      const std::string score = file.text("state.best_score");
+      rest = score;
+      if (!take_number(rest, best_score_.emplace())) file.fail("holds no score of the best epoch");
+    }
     if (file.has("state.best")) {
       const std::span<const real> best = file.get_span<real>("state.best");
       best_.assign(best.begin(), best.end());
