@@ -163,6 +163,11 @@ const Vocabulary& Features::vocabulary(int channel) const {
 std::vector<ByteRange> Features::units(const Document& document) const {
   std::vector<ByteRange> out;
   if (config_.unit == Unit::word) {
+    for (const ByteRange& token : document.tokens)
+      if (token.begin >= token.end || token.end > document.text.size())
+        throw std::invalid_argument("document: token " + std::to_string(token.begin) + ".." +
+                                    std::to_string(token.end) + " is no range of its text of " +
+                                    std::to_string(document.text.size()) + " bytes");
     if (!document.tokens.empty()) return document.tokens;
     for (ByteRange run : words(document.text)) split_punctuation(document.text, run, out);
   } else {

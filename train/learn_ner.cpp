@@ -19,8 +19,8 @@ class NerLearner final : public Learner {
   NerLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
              const TrainOptions& options)
       : config_(config), nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
-    for (const Document& document : train) require_annotation(document);
-    for (const Document& document : dev) require_annotation(document);
+    for (const std::vector<Document>* documents : {&train, static_cast<const std::vector<Document>*>(&dev)})
+      for (const Document& document : *documents) require_annotation(document, *documents);
     std::vector<std::string> labels = span_labels(train);
     if (labels.empty()) {
       throw DataError("training data: error: no entity is annotated in any of the " + std::to_string(train.size()) +
@@ -78,9 +78,9 @@ class NerLearner final : public Learner {
   void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
 
  private:
-  static void require_annotation(const Document& document) {
+  static void require_annotation(const Document& document, const std::vector<Document>& all) {
     if (document.annotated) return;
-    throw DataError("training data: error: line " + std::to_string(document.line) +
+    throw DataError("training data: error: " + place_of(document, all) +
                     " is raw text without annotation; NER training needs entities marked, as in <서울:LC>에 간다");
   }
 

@@ -99,10 +99,10 @@ class TcLearner final : public Learner {
     std::map<std::string, std::size_t> count;
     for (const Document& document : train) {
       if (document.labels.empty() && !config_.multilabel) {
-        throw DataError("training data: error: line " + std::to_string(document.line) + " has no class");
+        throw DataError("training data: error: " + place_of(document, train) + " has no class");
       }
       if (document.labels.size() > 1 && !config_.multilabel) {
-        throw DataError("training data: error: line " + std::to_string(document.line) + " has " +
+        throw DataError("training data: error: " + place_of(document, train) + " has " +
                         std::to_string(document.labels.size()) +
                         " classes; set multilabel = true if a document may have several");
       }

@@ -31,6 +31,12 @@ class Learner {
   virtual void save(Context& ctx, ModelFile& file) = 0;
 };
 
+/// Where a document stands, for messages: its line in its file, or its number where a program made it.
+inline std::string place_of(const Document& document, const std::vector<Document>& all) {
+  return document.line > 0 ? "line " + std::to_string(document.line)
+                           : "document " + std::to_string(&document - all.data() + 1);
+}
+
 /// Counts vocabularies, encodes the texts, initialises the parameters from the seed.
 std::unique_ptr<Learner> make_ner_learner(Context& ctx, const Config& config, std::vector<Document> train,
                                           std::vector<Document> dev, const TrainOptions& options);

@@ -51,6 +51,29 @@ std::string hash_of_vectors(const Config& config) {
   return hex(XXH3_64bits(file.bytes.data(), file.bytes.size()));
 }
 
+/// Programs make documents too: what has spans or classes is annotated, and ranges must lie in the text.
+void settle(std::vector<Document>& documents) {
+  for (Document& d : documents) {
+    d.annotated = d.annotated || !d.spans.empty() || !d.labels.empty();
+    const auto refuse = [&](const std::string& what) {
+      throw DataError("training data: error: " + place_of(d, documents) + " " + what);
+    };
+    const auto is_range = [&](const ByteRange& r) { return r.begin < r.end && r.end <= d.text.size(); };
+    const auto shown = [&](const ByteRange& r) {
+      return std::to_string(r.begin) + ".." + std::to_string(r.end) + ", which is no range of its text of " +
+             std::to_string(d.text.size()) + " bytes";
+    };
+    for (const Span& span : d.spans) {
+      if (!is_range(span)) refuse("has a span " + shown(span));
+      if (span.label.empty()) refuse("has a span without a label");
+    }
+    for (const ByteRange& token : d.tokens)
+      if (!is_range(token)) refuse("has a token " + shown(token));
+    if (std::find(d.labels.begin(), d.labels.end(), "") != d.labels.end()) refuse("has a class without a name");
+    if (!(d.weight >= 0 && std::isfinite(d.weight))) refuse("has a weight that is negative or no number");
+  }
+}
+
 /// Sets 1 - train_rate of the documents aside, drawn by the seed; their order stays.
 std::vector<Document> split_dev(std::vector<Document>& train, const Config& config) {
   const auto wanted = std::llround(static_cast<double>(train.size()) * (1.0 - static_cast<double>(config.train_rate)));
@@ -358,6 +381,7 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
   check(config);
   require_writable(options.output);
   if (train.empty()) throw DataError("training data: error: there are no documents");
+  for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);
   if (dev.empty()) dev = split_dev(train, config);
   const std::string hash = hash_of(train) + hash_of(dev);
   const std::unique_ptr<Learner> learner = [&] {

@@ -54,7 +54,7 @@ class NerModel {
 
   NerPrediction predict(Context& ctx, std::string_view text, const NerPredictOptions& options = {}) const;
   /// Batches by length inside; predictions come in the order of the texts. A document's own tokens are its units when
-  /// the model's unit is the word.
+  /// the model's unit is the word; one that is no range of its text is std::invalid_argument.
   std::vector<NerPrediction> predict(Context& ctx, std::span<const Document> documents,
                                      const NerPredictOptions& options = {}) const;
 

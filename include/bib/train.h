@@ -58,7 +58,8 @@ struct TrainResult {
 
 /// Trains config.task on `train`. `dev` chooses the epoch to keep; when it is empty, 1 - train_rate of `train` is set
 /// aside for that (train_rate 1: none is, and the last epoch is kept).
-/// Throws DataError for data that cannot be learned from, std::runtime_error when the loss is no longer finite.
+/// Throws DataError for data that cannot be learned from, such as a span that is no range of bytes of its text, and
+/// std::runtime_error when the loss is no longer finite.
 TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
                   const TrainOptions& options);
 

@@ -1,0 +1,84 @@
+// Documents that a program makes, right and wrong.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "bib/error.h"
+#include "bib/ner.h"
+#include "bib/tc.h"
+#include "bib/train.h"
+
+namespace bib {
+namespace {
+
+using testing::HasSubstr;
+
+class Documents : public testing::Test {
+ protected:
+  const std::string output_ =  // tests run beside each other
+      testing::TempDir() + "documents_" + testing::UnitTest::GetInstance()->current_test_info()->name() + ".bib";
+  Context ctx_{{.threads = 1}};
+
+  static Config config(Task task) {
+    Config c = default_config(task, task == Task::ner ? Unit::word : Unit::syllable);
+    c.epochs = 1, c.hidden = 4, c.filters = 4, c.train_rate = task == Task::ner ? 1 : 0.5f;
+    return c;
+  }
+  static std::vector<Document> entities() {
+    std::vector<Document> documents;
+    for (int i = 0; i < 3; ++i)
+      documents.push_back({.text = "서울 에 간다", .spans = {{{0, 6}, "LC"}}, .tokens = {{0, 6}, {7, 10}, {11, 17}}});
+    return documents;
+  }
+  /// What is said when the second document is changed.
+  template <class F>
+  std::string error(F&& change) {
+    std::vector<Document> documents = entities();
+    change(documents[1]);
+    try {
+      train(ctx_, config(Task::ner), documents, {}, {.output = output_});
+    } catch (const DataError& e) {
+      return e.what();
+    }
+    return "no error";
+  }
+};
+
+TEST_F(Documents, WithSpansOrLabelsAreAnnotated) {
+  EXPECT_NO_THROW(train(ctx_, config(Task::ner), entities(), {}, {.output = output_}));
+  std::vector<Document> classes;
+  for (int i = 0; i < 4; ++i)
+    classes.insert(classes.end(), {{.text = "a", .labels = {"x"}}, {.text = "b", .labels = {"y"}}});
+  EXPECT_NO_THROW(train(ctx_, config(Task::tc), classes, {}, {.output = output_}));
+}
+
+TEST_F(Documents, WrongOnesAreRefusedByTheirNumber) {
+  EXPECT_THAT(error([](Document& d) { d.spans.clear(); }), HasSubstr("document 2 is raw text without annotation"));
+  EXPECT_THAT(error([](Document& d) { d.spans.clear(), d.line = 7; }), HasSubstr("line 7 is raw text"));
+  EXPECT_THAT(error([](Document& d) { d.spans[0].end = 18; }),
+              HasSubstr("document 2 has a span 0..18, which is no range of its text of 17 bytes"));
+  EXPECT_THAT(error([](Document& d) { d.spans[0].begin = 6; }), HasSubstr("has a span 6..6"));
+  EXPECT_THAT(error([](Document& d) { d.spans[0].label = ""; }), HasSubstr("has a span without a label"));
+  EXPECT_THAT(error([](Document& d) { d.tokens[2] = {700, 701}; }), HasSubstr("has a token 700..701"));
+  EXPECT_THAT(error([](Document& d) { d.weight = -1; }), HasSubstr("has a weight"));
+  EXPECT_THAT(error([](Document& d) { d.weight = std::numeric_limits<float>::quiet_NaN(); }), HasSubstr("weight"));
+  EXPECT_THAT(error([](Document& d) { d.labels = {""}; }), HasSubstr("has a class without a name"));
+}
+
+TEST_F(Documents, TokensMustLieInTheText) {
+  train(ctx_, config(Task::ner), entities(), {}, {.output = output_});
+  const NerModel model = NerModel::load(output_, ctx_);
+  for (const ByteRange token : {ByteRange{0, 18}, ByteRange{700, 701}, ByteRange{6, 0}}) {
+    const Document document{.text = "서울 에 간다", .tokens = {token}};
+    EXPECT_THROW(model.predict(ctx_, std::span(&document, 1)), std::invalid_argument);
+  }
+}
+
+TEST_F(Documents, EmptyTextsHaveAnswers) {
+  train(ctx_, config(Task::ner), entities(), {}, {.output = output_});
+  EXPECT_TRUE(NerModel::load(output_, ctx_).predict(ctx_, "").entities.empty());
+}
+
+}  // namespace
+}  // namespace bib
