@@ -81,6 +81,12 @@ TEST_F(CApiTest, StatusesFollowWhatWentWrong) {
   options.config = "[train]\nepocs = 3\n";
   EXPECT_EQ(train(BIB_NER, ner_corpus, folder + "c_api_bad.bib", options), BIB_BAD_DATA);
   EXPECT_THAT(bib_last_error(), HasSubstr("epocs"));
+  const std::string same = folder + "c_api_same.txt";
+  std::ofstream(same) << ner_corpus;
+  options = {.struct_size = sizeof options, .task = BIB_NER, .train_path = same.c_str(), .output = same.c_str()};
+  EXPECT_EQ(bib_train(context, &options), BIB_USAGE);
+  EXPECT_THAT(bib_last_error(), HasSubstr("output is also train_path"));
+  EXPECT_EQ(std::ifstream(same).get(), '<') << "the corpus is still there";
   std::string other;
   std::thread([&] { other = bib_last_error(); }).join();
   EXPECT_EQ(other, "") << "errors belong to their thread";
@@ -140,6 +146,10 @@ TEST_F(CApiTest, PredictsClassesAndStopsOnRequest) {
   EXPECT_EQ(bib_model_task(model), BIB_TC);
   bib_predictions* found = nullptr;
   const bib_text text = bib_string("정말 좋아요");
+  for (const double threshold : {-0.1, 1.5, std::nan("")}) {
+    const bib_predict_options wrong = {.struct_size = sizeof wrong, .threshold = threshold};
+    EXPECT_EQ(bib_predict(model, context, &text, 1, &wrong, &found), BIB_USAGE) << threshold;
+  }
   ASSERT_EQ(bib_predict(model, context, &text, 1, nullptr, &found), BIB_OK) << bib_last_error();
   ASSERT_EQ(bib_class_count(found, 0), 2u);
   double sum = 0;

@@ -1,6 +1,7 @@
 // The C API over the C++ one: every exception becomes a status and a message of its thread.
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <new>
@@ -210,6 +211,7 @@ bib_status bib_predict(const bib_model* model, bib_context* context, const bib_t
     const bib_predict_options o = read_options(given, "bib_predict_options");
     require(o.offsets >= BIB_BYTES && o.offsets <= BIB_UTF16, "bib_predict_options: no such offsets");
     require(o.nbest >= 0 && o.top_k >= 0, "bib_predict_options: nbest or top_k is negative");
+    require(o.threshold >= 0 && o.threshold <= 1, "bib_predict_options: threshold is not between 0 and 1");
     std::vector<bib::Document> documents(count);
     for (size_t i = 0; i < count; ++i) documents[i].text = view_of(texts[i]);
 
@@ -278,6 +280,11 @@ bib_status bib_train(bib_context* context, const bib_train_options* given) {
     const bib_train_options o = read_options(given, "bib_train_options");
     require(o.task == BIB_NER || o.task == BIB_TC, "bib_train_options: task is neither BIB_NER nor BIB_TC");
     require(o.train_path && o.output, "bib_train_options: train_path or output is NULL");
+    for (const char* const input : {o.train_path, o.dev_path}) {
+      std::error_code ignored;  // where either is not there, they are not the same
+      require(!input || !std::filesystem::equivalent(input, o.output, ignored),
+              "bib_train_options: output is also train_path or dev_path, and would take its place");
+    }
     const bib::Task task = o.task == BIB_NER ? bib::Task::ner : bib::Task::tc;
     bib::Config config = bib::default_config(task);
     if (o.config) config = bib::from_toml(o.config, "bib_train_options.config", config);

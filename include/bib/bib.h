@@ -98,7 +98,7 @@ typedef struct bib_predict_options {
   int no_scores;    /* NER: leave entity scores out (NaN), which is faster */
   int nbest;        /* NER: this many readings of each text besides the answer */
   int top_k;        /* TC: classes to list; 0: all */
-  double threshold; /* TC, multi-label: what counts as an answer; 0: 0.5 */
+  double threshold; /* TC, multi-label: what counts as an answer, up to 1; 0: 0.5 */
 } bib_predict_options;
 
 /* Predicts `count` texts, batched by length inside. `predictions` are in the order of the texts. */
