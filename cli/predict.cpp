@@ -57,12 +57,30 @@ class Stopwatch {
   std::size_t texts_ = 0;
 };
 
-/// One input line: the text, and the JSON object it came in, whose other fields are passed through.
+/// One input line: the text, and the fields of the JSON object it came in, which are passed through as they were
+/// written: a number of any length keeps its digits.
 struct Record {
+  struct Field {
+    std::string name, value;
+  };
   Document document;
-  std::optional<Json> fields;
+  std::optional<std::vector<Field>> fields;
   std::string error;
 };
+
+/// Of a name that comes twice the last value counts, as for the parser.
+std::vector<Record::Field> fields_of(std::string_view object) {
+  std::vector<Record::Field> fields;
+  object.remove_prefix(formats::skip_json_blanks(object, 0));
+  formats::for_each_member(object, [&](std::string_view key, std::string_view value) {
+    const std::string name = key.find('\\') == std::string_view::npos
+                                 ? std::string(key)
+                                 : Json::parse("\"" + std::string(key) + "\"").get<std::string>();
+    const auto same = std::find_if(fields.begin(), fields.end(), [&](const auto& f) { return f.name == name; });
+    same == fields.end() ? void(fields.push_back({name, std::string(value)})) : void(same->value = value);
+  });
+  return fields;
+}
 
 Record parse_json_line(const std::string& line) {
   Record r;
@@ -81,22 +99,25 @@ Record parse_json_line(const std::string& line) {
     return wrong(": " + std::string(formats::json_error_reason(e.what())));
   }
   if (!object.is_object()) return wrong("");
+  r.fields = fields_of(line);
   if (!object.contains("text") || !object["text"].is_string()) {
     r.error = "has no string field \"text\"";
-  } else {
-    r.document.text = object["text"].get<std::string>();
+    return r;
   }
-  r.fields = std::move(object);
+  r.document.text = object["text"].get<std::string>();
+  for (Record::Field& field : *r.fields)
+    if (field.name == "text") field.value = object["text"].dump();
   return r;
 }
 
 /// Lines as plain text, as JSON objects with a "text", or as the original's lists of one string.
 class LineParser {
  public:
-  explicit LineParser(const std::string& from) : from_(from) {}
+  LineParser(const std::string& from, const std::string& input) : from_(from), input_(input) {}
 
   Record parse(const std::string& raw) {
     std::string line = raw;
+    if (first_) refuse_other_than_utf8(line);
     if (first_ && line.rfind("\xEF\xBB\xBF", 0) == 0) line.erase(0, 3);
     first_ = false;
     if (from_ == "auto" && !line.empty()) from_ = line[0] == '{' ? "jsonl" : is_list(line) ? "bib-tc" : "text";
@@ -112,10 +133,17 @@ class LineParser {
   }
 
  private:
+  /// Stray bytes are let pass, but not a whole file of them.
+  void refuse_other_than_utf8(const std::string& line) const {
+    const std::string name = input_ == "-" ? "standard input" : input_;
+    if (line.starts_with("\xFF\xFE") || line.starts_with("\xFE\xFF"))
+      throw DataError(name + ": begins with a UTF-16 byte order mark; name its encoding (--encoding utf-16)");
+    if (line.starts_with("\x1F\x8B")) throw DataError(name + ": is compressed; unpack it first (zcat)");
+  }
   static bool is_list(const std::string& line) {
     return line.size() >= 4 && line[0] == '[' && (line[1] == '\'' || line[1] == '"') && line.back() == ']';
   }
-  std::string from_;
+  std::string from_, input_;
   bool first_ = true;
 };
 
@@ -142,20 +170,28 @@ class Output {
 };
 
 Json head_of(const Record& r) {
-  Json out = r.fields.value_or(Json::object());
+  Json out = Json::object();
   if (!r.fields && !r.document.id.empty()) out["id"] = r.document.id;
   if (!r.fields) out["text"] = valid_utf8(r.document.text);
   return out;
 }
 
+/// The record's fields, then the answer's; one that has the name of an answer gives way to it.
+std::string answer_line(const Record& r, const Json& answer) {
+  std::string line = "{";
+  if (r.fields) {
+    for (const Record::Field& field : *r.fields)
+      if (!answer.contains(field.name)) line += Json(field.name).dump() + ":" + field.value + ",";
+  }
+  return line + json_line(answer).substr(1);
+}
+
 std::string error_line(const Record& r) {
-  Json out = r.fields.value_or(Json::object());
-  out["error"] = {{"code", "bad_input"}, {"message", r.error}};
-  return json_line(out);
+  return answer_line(r, {{"error", {{"code", "bad_input"}, {"message", r.error}}}});
 }
 
 std::string ner_json(const Record& r, const NerPrediction& p, const PredictFlags& flags) {
-  return json_line(to_json(head_of(r), r.document.text, p, flags.offsets, flags.nbest > 0));
+  return answer_line(r, to_json(head_of(r), r.document.text, p, flags.offsets, flags.nbest > 0));
 }
 
 /// <서울:LC>에 간다 — or, in colour, the entity underlined with its label and score behind it.
@@ -178,7 +214,7 @@ std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
 }
 
 std::string tc_json(const Record& r, const TcPrediction& p, const PredictFlags& flags) {
-  return json_line(to_json(head_of(r), p, flags.scores != "none"));
+  return answer_line(r, to_json(head_of(r), p, flags.scores != "none"));
 }
 
 std::string tc_text(const Record& r, const TcPrediction& p) {
@@ -230,7 +266,7 @@ void each_batch(const PredictFlags& flags, Output& output, F&& answer) {
     return;
   }
   LineReader reader(flags.input);
-  LineParser parser(flags.from);
+  LineParser parser(flags.from, flags.input);
   for (std::vector<std::string> batch = reader.next(lines_at_once); !batch.empty();
        batch = reader.next(lines_at_once)) {
     std::vector<Record> records;

@@ -94,6 +94,30 @@ TEST_F(Predict, WordModelsReadEmptyTextsToo) {
   EXPECT_THAT(run("predict tc", "\n").out, HasSubstr("\"labels\":["));
 }
 
+TEST_F(Predict, AFileThatIsNoTextIsRefused) {
+  train_ner();
+  const Result utf16 = run("predict ner", std::string("\xFF\xFE\x5C\xD5\x0A\x00", 6));
+  EXPECT_EQ(utf16.code, 3);
+  EXPECT_THAT(utf16.err, HasSubstr("standard input: begins with a UTF-16 byte order mark; name its encoding"));
+  const Result named = run("predict ner --format inline --encoding utf-16", std::string("\xFF\xFE\x5C\xD5\x0A\x00", 6));
+  EXPECT_EQ(named.out, "한\n") << named.err;
+  EXPECT_THAT(run("predict ner", "\x1F\x8B\x08x\n").err, HasSubstr("is compressed"));
+}
+
+TEST_F(Predict, FieldsArePassedThroughAsWritten) {
+  train_ner();
+  const std::string line =
+      R"({"id":123456789012345678901234567890,"x":-9223372036854775809,"y":0.10000000000000000555,"d":{"a": 1E3},)"
+      R"("k\u0065y":"\ud55c","text":"\uc11c\uc6b8\uc5d0 \uac04\ub2e4","entities":[7],"unit":null,"x":2.50})";
+  const Result r = run("predict ner --scores none", line + "\n{\"id\":18446744073709551616}\n");
+  EXPECT_EQ(r.out,
+            "{\"id\":123456789012345678901234567890,\"x\":2.50,\"y\":0.10000000000000000555,\"d\":{\"a\": 1E3},"
+            "\"key\":\"\\ud55c\",\"text\":\"서울에 간다\",\"entities\":[{\"start\":0,\"end\":2,\"label\":\"LC\","
+            "\"text\":\"서울\"}],\"unit\":\"codepoint\"}\n"
+            "{\"id\":18446744073709551616,\"error\":{\"code\":\"bad_input\",\"message\":\"has no string field "
+            "\\\"text\\\"\"}}\n");
+}
+
 TEST_F(Predict, TheBestReadingsComeWithTheirProbabilities) {
   train_ner();
   const Json answer = json_lines(run("predict ner --nbest 4", "서울에 사는 김민수\n").out).at(0);
