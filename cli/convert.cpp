@@ -1,6 +1,7 @@
 // bib convert: a corpus in another format; what changes or has no place there is listed on standard error.
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -14,6 +15,20 @@ struct ConvertFlags {
   std::string input = "-", output = "-";
   ReadOptions read;
   WriteOptions write;
+};
+
+/// A file that could not be written to its end goes, lest it be taken for the whole.
+class Unfinished {
+ public:
+  explicit Unfinished(std::string path) : path_(std::move(path)) {}
+  ~Unfinished() {
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(path_, ignored)) std::filesystem::remove(path_, ignored);
+  }
+  void finish() { path_.clear(); }
+
+ private:
+  std::string path_;
 };
 
 void list_formats() {
@@ -34,6 +49,7 @@ int convert(const ConvertFlags& flags) {
     file.open(flags.output, std::ios::binary);
     if (!file) throw std::runtime_error(flags.output + ": cannot be written: " + std::strerror(errno));
   }
+  Unfinished unfinished(flags.output == "-" ? "" : flags.output);
   std::ostream& to = flags.output == "-" ? std::cout : file;
   for (const Diagnostic& d : write_corpus(to, corpus.documents, flags.write, corpus.path))
     std::cerr << to_text(d) << '\n';
@@ -41,6 +57,7 @@ int convert(const ConvertFlags& flags) {
   if (!to)
     throw std::runtime_error((flags.output == "-" ? "standard output" : flags.output) +
                              ": cannot be written: " + std::strerror(errno));
+  unfinished.finish();
   const std::size_t n = corpus.documents.size();
   note(std::to_string(n) + (n == 1 ? " document, " : " documents, ") + corpus.format + " to " + flags.write.format);
   return exit_code::ok;

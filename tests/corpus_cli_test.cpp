@@ -119,6 +119,12 @@ TEST_F(Corpora, ConvertCountsOffsetsInTheUnitAskedFor) {
   }
 }
 
+TEST_F(Corpora, ConvertLeavesNoHalfOfAFile) {
+  file("two.jsonl", "{\"text\":\"하나\",\"label\":\"a\"}\n{\"text\":\"한 줄\\n두 줄\",\"label\":\"a\"}\n");
+  EXPECT_EQ(run("convert two.jsonl --to text -o half").code, 3);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "half"));
+}
+
 TEST_F(Corpora, ConvertRefusesWithTheReason) {
   file("two.jsonl", "{\"text\":\"한 줄\\n두 줄\",\"label\":\"a\"}\n");
   struct Case {
