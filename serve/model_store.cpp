@@ -223,8 +223,20 @@ void ModelStore::refresh() {
 
 /// Brings what serves a selector up to date; a version that cannot be loaded leaves the old one serving.
 void ModelStore::update(const std::string& name, const std::string& selector) {
-  const std::optional<int> version = repository_.resolve(name, selector);
   const ModelHandle now = find(name, selector);
+  std::optional<int> version;
+  try {
+    version = repository_.resolve(name, selector);
+    const std::lock_guard lock(mutex_);
+    unresolved_.erase({name, selector});
+  } catch (const Refusal& e) {
+    std::unique_lock lock(mutex_);
+    const bool said = std::exchange(unresolved_[{name, selector}], e.what()) == e.what();
+    lock.unlock();
+    const std::string serves = now ? ", version " + std::to_string(now->version) + " keeps serving" : " is not served";
+    if (!said) log("model " + name + serves + ": " + e.what());
+    return;
+  }
   if (!version) {
     if (now) drop(name, selector);
     return;

@@ -91,6 +91,7 @@ class ModelStore {
     std::string file_id, what;
   };
   std::map<std::pair<std::string, int>, Error> errors_;
+  std::map<std::pair<std::string, std::string>, std::string> unresolved_;  // why not, by name and selector: said once
   std::deque<Job> jobs_;
   std::jthread loader_, follower_;
 };

@@ -157,8 +157,16 @@ std::optional<int> Repository::resolve(const std::string& name, const std::strin
   if (const std::optional<int> version = number(selector)) return existing(version);
   if (!selector.empty()) check_name(selector, "version");
   const std::string alias = selector.empty() ? "stable" : selector;
-  const auto found = existing(aliased(fs::path(root_) / name / (alias + alias_suffix)));
-  return found || !selector.empty() ? found : latest();
+  const fs::path file = fs::path(root_) / name / (alias + alias_suffix);
+  if (const std::optional<int> version = existing(aliased(file))) return version;
+  std::error_code ignored;
+  if (all.empty() || fs::symlink_status(file, ignored).type() == fs::file_type::not_found) {
+    return selector.empty() ? latest() : std::nullopt;
+  }
+  throw Refusal(grpc::StatusCode::FAILED_PRECONDITION,
+                file.string() + " holds '" + valid_utf8(read_file(file.string()).substr(0, 40)) +
+                    "', which is no version of model '" + name + "'; set the alias to one (" +
+                    std::to_string(all.back()) + " is the newest), or remove it");
 }
 
 std::string Repository::path(const std::string& name, int version) const {

@@ -25,7 +25,8 @@ class Repository {
   std::map<std::string, int> aliases(const std::string& name) const;
 
   /// The version a selector means: a number, "latest", an alias, or "" (stable if set, else latest). Nothing: there is
-  /// none.
+  /// none. Throws Refusal FAILED_PRECONDITION where the alias, or stable for "", is set and means no version that is
+  /// there: who set stable does not want the newest, and a file that is being written anew is soon whole.
   std::optional<int> resolve(const std::string& name, const std::string& selector) const;
   std::string path(const std::string& name, int version) const;
   /// Tells the version's file from another that later has its number, or takes its place; "" when it is not there.

@@ -175,6 +175,35 @@ class ModelsTest(ServerTest):
         self.assertEqual(ask(server).model_version, '1')
         self.assertEqual(dict(server.models.ListModels(model_pb2.ListModelsRequest()).models[0].aliases), {'stable': '1'})
 
+    def test_an_alias_that_names_no_version_changes_nothing(self):
+        publish(self.folder, 'ner', 'ner', 1)
+        stable = self.folder / 'models' / 'ner' / 'stable.alias'
+        stable.write_text('1')
+        server = self.serve('--poll-seconds', '1', role='predict')
+        publish(self.folder, 'ner', 'ner', 2)
+        for content in ('', '9', 'one'):  # an editor's truncated file, a version that is gone, a mistake
+            stable.write_text(content)
+            server.wait_for(f"version 1 keeps serving: .*stable.alias holds '{content}', which is no version")
+            self.assertEqual(ask(server).model_version, '1')
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION,
+                     lambda: server.models.LoadModel(model_pb2.ModelRequest(model_name='ner')))
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: ask(server, 'stable'))
+        self.refused(grpc.StatusCode.NOT_FOUND, lambda: ask(server, 'canary'))
+        self.assertEqual(ask(server, 'latest').model_version, '2')
+        server.models.SetAlias(model_pb2.SetAliasRequest(model_name='ner', alias='stable', version='2'))
+        self.assertEqual(ask(server).model_version, '2')
+
+    def test_a_model_whose_stable_version_is_unknown_is_not_served(self):
+        publish(self.folder, 'ner', 'ner', 1)
+        stable = self.folder / 'models' / 'ner' / 'stable.alias'
+        stable.write_text('3')
+        server = self.serve('--allow-empty', role='predict')
+        server.wait_for('model ner is not served: ')
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: ask(server))
+        stable.unlink()
+        server.wait_for('model ner version 1 serves')
+        self.assertEqual(ask(server).model_version, '1')
+
     def test_folders_whose_names_are_no_text_are_passed_over(self):
         models = publish(self.folder, 'ner', 'ner').parent.parent.parent
         os.makedirs(os.fsencode(models) + b'/\xff\xfe/1')
