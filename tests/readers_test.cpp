@@ -182,6 +182,15 @@ TEST(Conll, TheSpaceIsATokenInKlue) {
   EXPECT_THAT(corpus.diagnostics, IsEmpty());
 }
 
+TEST(Conll, CharactersAreNotPartedByBlanks) {
+  const Corpus corpus = read("서\tB-LC\n울\tI-LC\n은\tO\n\n끝\tO\n");
+  EXPECT_EQ(corpus.documents[0].text, "서울은");
+  EXPECT_EQ(spans_of(corpus.documents[0]), "서울/LC");
+  EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("every token is one character")));
+  EXPECT_EQ(read("ja:東\tB-LC\nja:京\tI-LC\n").documents[0].text, "東京") << "WikiANN";
+  EXPECT_EQ(read("서울\tB-LC\n은\tO\n").documents[0].text, "서울 은");
+}
+
 TEST(Conll, Kmou) {
   const Corpus corpus = read(
       "## 1\n## 문 대표는\n## <문:PER> 대표는\n문\t문\tNNG\tB-PER\n_\t_\t_\tO\n대표\t대표\tNNG\tO\n는\t는\tJX\tO\n\n## "

@@ -138,6 +138,27 @@ TEST(Writers, CharactersAsTokens) {
               testing::StartsWith("서\tB-LC\n울\tI-LC\n은\tO\n \tO\n"));
 }
 
+TEST(Writers, CharactersAsTokensKeepTextsWithoutBlanks) {
+  const std::vector<Document> documents{{.text = "서울xx", .spans = {{{0, 6}, "LC"}}, .annotated = true},
+                                        {.text = "👨\u200d👩 \u1112\u1161", .annotated = true}};
+  for (const std::size_t n : {1u, 2u})  // without a space in the file, and with one
+    expect_same({documents.begin(), documents.begin() + static_cast<std::ptrdiff_t>(n)},
+                {.format = "conll", .unit = TokenUnit::character}, {.format = "conll"}, true);
+}
+
+TEST(Writers, BlanksThatTokensDoNotKeepAreReported) {
+  const std::vector<Document> documents{{.text = "한번 칸", .annotated = true, .line = 1},
+                                        {.text = "두  칸", .annotated = true, .line = 2},
+                                        {.text = " 앞", .annotated = true, .line = 3}};
+  EXPECT_THAT(write(documents, {.format = "conll"}).findings,
+              ElementsAre("input:2: warning: 2 texts will read back with other blanks, of which this is the first: one "
+                          "stands between tokens; characters as tokens keep all"));
+  EXPECT_THAT(write(documents, {.format = "conll", .unit = TokenUnit::character}).findings, IsEmpty());
+  const std::vector<Document> tiled{{.text = "가 나", .tokens = {{0, 3}, {3, 4}, {4, 7}}, .annotated = true, .line = 1},
+                                    {.text = "다 라", .tokens = {{0, 3}, {4, 7}}, .annotated = true, .line = 2}};
+  EXPECT_THAT(write(tiled, {.format = "conll"}).findings, ElementsAre(HasSubstr("input:2: warning: 1 text will")));
+}
+
 TEST(Writers, JsonKeepsEverything) {
   const std::vector<Document> documents{
       {.text = "가", .spans = {{{0, 3}, "A"}}, .labels = {"x"}, .id = "7", .weight = 0.5f, .annotated = true},

@@ -35,6 +35,13 @@ bool is_tag(std::string_view tag) { return parse_tag(tag).letter != 0; }
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
+bool is_one_character(std::string_view token) {
+  return 1 == std::count_if(token.begin(), token.end(), [](char c) { return (c & 0xC0) != 0x80; });
+}
+/// A letter such as `a` may be a word; a column of single characters that are more than that is one of characters.
+bool is_ascii(std::string_view token) {
+  return std::all_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
 bool is_document_mark(std::string_view line) { return line.starts_with("-DOCSTART-"); }
 /// A line that may be a comment: not an address such as #hashtag, which is a token.
 bool looks_like_comment(std::string_view line) {
@@ -50,7 +57,8 @@ struct Layout {
   std::size_t columns = 0;  // of most lines
   std::size_t token = 0;
   std::vector<std::size_t> tags;  // outermost layer first
-  bool tiles = false;             // spaces are tokens: tokens follow one another directly
+  bool tiles = false;             // spaces are tokens, or all are characters: tokens follow one another directly
+  bool characters = false;        // all are
   std::string prefix;             // language before every token, "en:"
 };
 
@@ -112,6 +120,10 @@ Layout survey(const std::vector<std::string_view>& lines) {
   if (prefix.size() >= 3 && prefix.size() <= 4 &&
       std::all_of(rows.begin(), rows.end(), [&](const Columns& r) { return r[layout.token].starts_with(prefix); }))
     layout.prefix = prefix;
+  layout.characters = !layout.tiles && std::all_of(rows.begin(), rows.end(), [&](const Columns& row) {
+    return is_one_character(row[layout.token].substr(layout.prefix.size()));
+  }) && std::any_of(rows.begin(), rows.end(), [&](const Columns& row) { return !is_ascii(row[layout.token]); });
+  layout.tiles = layout.tiles || layout.characters;
   return layout;
 }
 
@@ -161,6 +173,8 @@ class ColumnReader {
     if (!o.tag_column.empty()) layout_.tags = {column_option("tag", o.tag_column, layout_.columns, path)};
     if (!layout_.prefix.empty())
       source.report(Severity::note, 0, 0, "every token begins with " + in_quotes(layout_.prefix) + ": cut off");
+    if (layout_.characters)
+      source.report(Severity::note, 0, 0, "every token is one character: read without blanks between them");
   }
 
   void read() {
@@ -248,12 +262,61 @@ std::vector<ByteRange> units_of(const Document& document, TokenUnit unit) {
   return units;
 }
 
+/// Counts the texts that the reader will not put together again, as it sees tokens and not what stood between them.
+class BlankCheck {
+ public:
+  void see(const Document& document, const std::vector<ByteRange>& units) {
+    for (const ByteRange& unit : units) {
+      const std::string_view token = slice(document.text, unit);
+      ascii_ = ascii_ && is_ascii(token);
+      tiles_ = tiles_ || token == " ";
+      characters_ = characters_ && is_one_character(token);
+    }
+    if (units.empty()) return;  // reported on its own
+    count(document, units, "", tiling_);
+    count(document, units, " ", spaced_);
+  }
+
+  void report(const Sink& sink) const {
+    const bool tiling = tiles_ || (characters_ && !ascii_);
+    const Changed& changed = tiling ? tiling_ : spaced_;
+    if (changed.texts > 0)
+      sink.diagnostics.push_back({Severity::warning, sink.source, changed.first_line, 0,
+                                  count_of(changed.texts, "text") +
+                                      " will read back with other blanks, of which this is the first: " +
+                                      (tiling ? "as spaces are tokens, none is put between the others"
+                                              : "one stands between tokens; characters as tokens keep all")});
+  }
+
+ private:
+  struct Changed {
+    std::size_t texts = 0, first_line = 0;
+  };
+  static void count(const Document& document, const std::vector<ByteRange>& units, std::string_view between,
+                    Changed& changed) {
+    std::string again;
+    for (const ByteRange& unit : units) {
+      if (unit.begin != units.front().begin) again += between;
+      again += slice(document.text, unit);
+    }
+    if (again != document.text && changed.texts++ == 0) changed.first_line = document.line;
+  }
+
+  bool tiles_ = false, characters_ = true, ascii_ = true;
+  Changed tiling_, spaced_;
+};
+
 void write(const Sink& sink, std::span<const Document> documents) {
   const TagSet tags(span_labels(documents), sink.options.scheme);
+  for (const std::string& label : tags.labels())
+    if (label.find_first_of("\t\n\r") != std::string::npos)
+      sink.refuse({}, "the label " + in_quotes(label) + " holds a tab or line end");
   std::size_t empty = 0;
+  BlankCheck blanks;
   for (const Document& document : documents) {
     const std::vector<ByteRange> units = units_of(document, sink.options.unit);
     empty += units.empty();
+    blanks.see(document, units);
     const std::vector<Span> spans = sink.flat_spans(document);
     const TaggedUnits tagged = tag_units(units, spans, tags, sink.options.align);
     const auto report = [&](const std::vector<std::size_t>& which, const char* what) {
@@ -268,10 +331,13 @@ void write(const Sink& sink, std::span<const Document> documents) {
       const std::string_view token = slice(document.text, units[i]);
       if (token.find_first_of("\t\n\r") != std::string_view::npos)
         sink.refuse(document, "a token is or holds a tab or line end");
+      if (is_document_mark(token))
+        sink.refuse(document, in_quotes(token) + " would read as the mark between documents, not as a token");
       sink.to << token << '\t' << tags.name(std::max(tagged.tags[i], 0)) << '\n';
     }
     sink.to << '\n';
   }
+  blanks.report(sink);
   if (empty > 0)
     sink.diagnostics.push_back({Severity::warning, sink.source, 0, 0,
                                 count_of(empty, "document") + " without a token: the format cannot hold them"});
