@@ -162,6 +162,7 @@ TEST(Json, OffsetsInOtherUnits) {
   EXPECT_THAT(error_of(emoji),
               HasSubstr("t:1: error: span 3..5 LC passes the text's end at 4; do the offsets count another unit?"));
   EXPECT_EQ(spans_of(read_corpus_text("t", emoji, {.offsets = OffsetUnit::utf16}).documents[0]), "서울/LC");
+  EXPECT_THAT(error_of(R"({"text":"가나","spans":[{"start":0.5,"end":2,"label":"LC"}]})"), HasSubstr("is no range"));
   EXPECT_THAT(error_of(R"({"text":"가나다라","spans":[{"start":1,"end":3,"label":"LC","text":"가"}]})"),
               HasSubstr("is '나다', but its annotation says '가'"));
   const ReadOptions bytes{.offsets = OffsetUnit::byte};

@@ -237,6 +237,7 @@ TEST(Plain, EveryLineIsADocument) {
   EXPECT_EQ(corpus.documents[2].text, "셋째 ") << "trailing blanks are text";
   EXPECT_EQ(corpus.documents[2].line, 3u);
   EXPECT_FALSE(corpus.documents[0].annotated);
+  EXPECT_EQ(read("\n \n").format, "text") << "nothing tells what blank lines are";
 }
 
 TEST(Encoding, MarksAndLineEnds) {
@@ -245,6 +246,15 @@ TEST(Encoding, MarksAndLineEnds) {
   EXPECT_EQ(corpus.documents[0].text, "서울");
   EXPECT_EQ(corpus.documents[1].text, "끝");
   EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("byte order mark"), HasSubstr("CRLF")));
+}
+
+TEST(Encoding, CarriageReturnsAlone) {
+  const Corpus corpus = read("<서울:LC>\r\r끝\r");
+  ASSERT_THAT(corpus.documents, SizeIs(3));
+  EXPECT_EQ(corpus.documents[0].text, "서울");
+  EXPECT_EQ(corpus.documents[2].text, "끝");
+  EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("carriage returns (CR) alone")));
+  EXPECT_EQ(read("한 줄\r중간\n둘\n").documents[0].text, "한 줄\r중간") << "beside line feeds they are text";
 }
 
 TEST(Encoding, InvalidBytes) {
@@ -272,6 +282,7 @@ TEST(Files, WhatCannotBeRead) {
     }
     return "no error";
   };
+  EXPECT_THAT(error_of("\x1F\x8B\x08\xFFxyz"), HasSubstr("t: is compressed; unpack it first (zcat t | bib ... -)"));
   EXPECT_THAT(error(testing::TempDir()), HasSubstr("is a directory"));
   EXPECT_THAT(error(testing::TempDir() + "/no such file"), HasSubstr("cannot open"));
   EXPECT_THAT(error_of("x", {.format = "docx"}), HasSubstr("unknown corpus format 'docx'; known: inline, "));
@@ -284,6 +295,13 @@ TEST(Files, ErrorsAreCountedAndTheFirstShown) {
   EXPECT_THAT(error, testing::StartsWith("30 errors in t\nt:1:1: error: 1 column, expected 2\nt:5:1: error: "));
   EXPECT_THAT(error, testing::EndsWith("t:37:1: error: 1 column, expected 2\n... and 20 more errors"));
   EXPECT_EQ(scan_corpus_text("t", text, {.format = "conll"}).count(Severity::error), 30u);
+}
+
+TEST(Files, MessagesQuoteNoControlCharactersAndNoWholeBooks) {
+  EXPECT_THAT(error_of("a\tB-X\nb\t\x1B[31mred\n\n", {.format = "conll"}), HasSubstr("'\\x1B[31mred' is not a tag"));
+  const std::string error = error_of("a\tB-X\nb\t" + std::string(100000, 'x') + "\n\n", {.format = "conll"});
+  EXPECT_THAT(error, HasSubstr("xxx...' is not a tag"));
+  EXPECT_LT(error.size(), 500u);
 }
 
 TEST(Detection, ByContentAndTask) {

@@ -126,7 +126,8 @@ TEST(Writers, ClassesRoundTrip) {
 TEST(Writers, AwkwardTextsRoundTrip) {
   const std::vector<Document> awkward{{.text = "a,\"b\"\n두 줄\r\n", .labels = {"x, \"y\""}, .annotated = true},
                                       {.text = "", .labels = {"z"}, .annotated = true},
-                                      {.text = "'\\n'\t\"", .labels = {"it's"}, .annotated = true}};
+                                      {.text = "'\\n'\t\"", .labels = {"it's"}, .annotated = true},
+                                      {.text = "끝\r", .labels = {"r\r"}, .annotated = true}};
   for (const char* format : {"csv", "list", "jsonl"})
     expect_same(awkward, {.format = format}, {.format = format}, false);
 }
@@ -210,6 +211,14 @@ TEST(Writers, WhatAFormatCannotHoldIsRefused) {
     EXPECT_THAT(refusal(with({.text = "a\nb", .labels = {"x"}, .annotated = true}), {.format = format}),
                 HasSubstr("line end"))
         << format;
+  for (const char* format : {"inline", "fasttext", "label-first", "tsv", "text"})  // \r\n is one line end
+    EXPECT_THAT(refusal(with({.text = "a\r", .labels = {"x"}, .annotated = true}), {.format = format}),
+                testing::AnyOf(HasSubstr("ends with a carriage return"), HasSubstr("'a\\r' holds a tab or line end")))
+        << format;
+  EXPECT_THAT(refusal(with({.text = "a", .spans = {{{0, 1}, "x\ty"}}, .annotated = true}), {.format = "conll"}),
+              HasSubstr("the label 'x\\ty' holds a tab"));
+  EXPECT_THAT(refusal(with({.text = "-DOCSTART- a", .annotated = true}), {.format = "conll"}),
+              HasSubstr("'-DOCSTART-' would read as the mark between documents"));
   EXPECT_THAT(refusal(with({.text = "__label__x", .labels = {"y"}, .annotated = true}), {.format = "fasttext"}),
               HasSubstr("itself"));
   EXPECT_THAT(refusal(with({.text = "a\xFF"}), {.format = "jsonl"}), HasSubstr("not UTF-8"));
@@ -223,6 +232,12 @@ TEST(Writers, WhatIsOfTheOtherTaskIsReported) {
               ElementsAre("input: warning: 1 entity annotation left out: tsv holds none"));
   EXPECT_THAT(write(both, {.format = "conll"}).findings,
               ElementsAre("input: warning: 1 class label left out: conll holds none"));
+  const std::vector<Document> named{{.text = "a", .id = "7", .weight = 2, .annotated = true}};
+  for (const char* format : {"inline", "conll", "text", "list", "fasttext"})
+    EXPECT_THAT(write(named, {.format = format}).findings,
+                testing::IsSupersetOf({std::string("input: warning: 1 weight left out: ") + format + " holds none",
+                                       std::string("input: note: 1 id left out: ") + format + " holds none"}));
+  EXPECT_THAT(write(named, {.format = "jsonl"}).findings, IsEmpty());
   const Written blanks =
       write({{.text = "a", .labels = {"New York"}, .annotated = true, .line = 1}}, {.format = "fasttext"});
   EXPECT_EQ(blanks.text, "__label__New_York a\n");

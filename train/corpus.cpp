@@ -87,21 +87,25 @@ void keep_nested(Corpus& corpus, Nested nested) {
                                       (nested == Nested::outermost ? "outermost" : "innermost") + " are used"});
 }
 
-/// Entities have no place in a format for classes, nor classes in one for entities.
+/// Entities have no place in a format for classes, nor classes in one for entities; few hold names and weights.
 void report_foreign(const Format& format, std::span<const Document> documents, const std::string& source,
                     std::vector<Diagnostic>& diagnostics) {
-  std::size_t spans = 0, labels = 0;
+  std::size_t spans = 0, labels = 0, ids = 0, weights = 0;
   for (const Document& document : documents) {
     spans += format.ner ? 0 : document.spans.size();
     labels += format.tc ? 0 : document.labels.size();
+    ids += !format.ids && !document.id.empty();
+    weights += !format.weights && document.weight != 1;
   }
-  const auto warn = [&](std::size_t n, const char* what) {
+  const auto report = [&](Severity severity, std::size_t n, const char* what) {
     if (n > 0)
-      diagnostics.push_back({Severity::warning, source, 0, 0,
+      diagnostics.push_back({severity, source, 0, 0,
                              formats::count_of(n, what) + " left out: " + std::string(format.name) + " holds none"});
   };
-  warn(spans, "entity annotation");
-  warn(labels, "class label");
+  report(Severity::warning, spans, "entity annotation");
+  report(Severity::warning, labels, "class label");
+  report(Severity::warning, weights, "weight");
+  report(Severity::note, ids, "id");
 }
 
 [[noreturn]] void throw_errors(const Corpus& corpus) {

@@ -77,10 +77,26 @@ void report_invalid(std::string_view content, const ReadOptions& options, Corpus
         {Severity::error, corpus.path, 0, 0, count_of(bad, "line") + " in all with bytes that are not UTF-8"});
 }
 
+/// The program that unpacks a compressed file, which says so in its first bytes; null for any other.
+const char* unpacker_of(std::string_view content) {
+  constexpr std::pair<std::string_view, const char*> known[] = {{"\x1F\x8B", "zcat"},
+                                                                {"\xFD"
+                                                                 "7zXZ",
+                                                                 "xzcat"},
+                                                                {"\x28\xB5\x2F\xFD", "zstdcat"},
+                                                                {"BZh", "bzcat"},
+                                                                {"PK\3\4", "unzip -p"}};
+  for (const auto& [begin, program] : known)
+    if (content.starts_with(begin)) return program;
+  return nullptr;
+}
+
 /// A model, a picture, or UTF-16 without its mark: a list of its odd bytes would help nobody.
 void refuse_binary(std::string_view content, const std::string& path) {
   const std::string_view head = content.substr(0, 1 << 16);
   const auto zeros = static_cast<std::size_t>(std::count(head.begin(), head.end(), '\0'));
+  if (const char* program = unpacker_of(head); program && !is_valid_utf8(content))
+    throw DataError(path + ": is compressed; unpack it first (" + program + " " + path + " | bib ... -)");
   if (zeros > 0 && (4 * zeros >= head.size() || !is_valid_utf8(content)))
     throw DataError(path + ": is no text: it holds zero bytes. If it is UTF-16, name its encoding (utf-16le)");
 }
@@ -103,8 +119,12 @@ void to_utf8(std::string& content, const ReadOptions& options, Corpus& corpus) {
     content.erase(0, 3);
     note("begins with a byte order mark: skipped");
   }
-  if (const std::size_t crlf = content.find("\r\n"); crlf != std::string::npos)
+  if (content.find("\r\n") != std::string::npos) {
     note("has Windows line ends (CRLF): read as line ends");
+  } else if (content.find('\n') == std::string::npos && content.find('\r') < content.size() - 1) {
+    std::replace(content.begin(), content.end(), '\r', '\n');
+    note("has carriage returns (CR) alone for line ends: read as line ends");
+  }
   if (!is_valid_utf8(content)) report_invalid(content, options, corpus);
 }
 

@@ -61,6 +61,8 @@ struct Sink {
   }
   /// The document cannot be written: throws DataError.
   [[noreturn]] void refuse(const Document& document, const std::string& why) const;
+  /// Refuses a text that its line would not hold: one with a line end, or with a part of one where the line ends.
+  void refuse_line_ends(const Document& document) const;
   /// The spans a format without nesting writes; warns about the rest.
   std::vector<Span> flat_spans(const Document& document) const;
 };
@@ -74,6 +76,7 @@ struct Format {
   Likelihood (*detect)(const Sample&);
   void (*read)(const Source&);
   void (*write)(const Sink&, std::span<const Document>);  // null: read only
+  bool ids = false, weights = false;                      // whether what is written has a place for them
 };
 
 std::span<const Format> all();
@@ -93,7 +96,8 @@ void sort_spans(std::vector<Span>& spans);
 inline std::string_view slice(std::string_view text, ByteRange range) {
   return text.substr(range.begin, range.end - range.begin);
 }
-inline std::string in_quotes(std::string_view text) { return "'" + std::string(text) + "'"; }
+/// For messages: a long text is cut, and control characters, which would end the line or steer the terminal, escaped.
+std::string in_quotes(std::string_view text);
 inline std::string count_of(std::size_t n, const std::string& what) {
   return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
 }

@@ -159,8 +159,8 @@ void write(const Sink& sink, std::span<const Document> documents) {
       if (!is_tag(span.label))
         sink.refuse(document,
                     "its tags are capital letters, digits, _ and -, which " + in_quotes(span.label) + " is not");
-    if (document.text.find('\n') != std::string::npos) sink.refuse(document, "the text holds a line end");
     const std::string line = marked(document, spans);
+    if (line.ends_with('\r') || document.text.find('\n') != std::string::npos) sink.refuse_line_ends(document);
     // Nothing can be escaped, so the text's own brackets may read as markup: read back what was written.
     Corpus again;
     read_line({line, ReadOptions{}, again}, {line, 1});

@@ -217,9 +217,13 @@ void write_spacy(const Sink& sink, std::span<const Document> documents) {
 
 }  // namespace
 
-const Format jsonl{
-    "jsonl", "JSON records: text with spans or label; Prodigy, Label Studio", true, true, detect, read, write_jsonl};
-const Format doccano{"doccano", "doccano's JSONL, label: [[start,end,name]]", true, true, never, read, write_doccano};
+const Format jsonl{"jsonl",     "JSON records: text with spans or label; Prodigy, Label Studio",
+                   true,        true,
+                   detect,      read,
+                   write_jsonl, true,
+                   true};
+const Format doccano{"doccano", "doccano's JSONL, label: [[start,end,name]]", true, true, never, read, write_doccano,
+                     true};
 const Format spacy{"spacy", "spaCy's pairs, [text,{entities:[...]}]", true, true, never, read, write_spacy};
 const Format nikl{"nikl", "NIKL named-entity JSON: document, sentence, NE", true, false, detect_nikl, read_nikl,
                   nullptr};

@@ -172,7 +172,8 @@ void RecordReader::add_span(Spot& spot, double begin, double end, std::string la
   };
   const double length = static_cast<double>(spot.map().length());
   if (label.empty()) return fail(Severity::error, "has an empty label");
-  if (!(begin >= 0 && begin <= end && end <= 9e15)) return fail(Severity::error, "is no range");
+  if (!(begin >= 0 && begin <= end && end <= 9e15 && std::floor(begin) == begin && std::floor(end) == end))
+    return fail(Severity::error, "is no range");
   if (begin == end) return fail(Severity::warning, "is empty: left out");
   if (end > length)
     return fail(Severity::error, "passes the text's end at " + std::to_string(spot.map().length()) +

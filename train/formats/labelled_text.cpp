@@ -70,7 +70,7 @@ void write_fasttext(const Sink& sink, std::span<const Document> documents) {
       line += prefix + label + " ";
     }
     line += document.text;
-    if (line.find('\n') != std::string::npos) sink.refuse(document, "the text holds a line end");
+    sink.refuse_line_ends(document);
     const Document again = parse_fasttext(line, prefix);
     if (again.text != document.text || again.labels != labels)
       sink.refuse(document, "the text holds " + in_quotes(prefix) + " itself");
@@ -80,6 +80,7 @@ void write_fasttext(const Sink& sink, std::span<const Document> documents) {
 
 /// Few first words, each many times: numbers convince sooner than words.
 Likelihood detect_label_first(const Sample& sample) {
+  if (sample.filled.empty()) return no;
   std::map<std::string_view, std::size_t> first;
   bool numbers = true;
   for (const std::string_view line : sample.filled) {
@@ -111,7 +112,7 @@ void write_label_first(const Sink& sink, std::span<const Document> documents) {
     const std::string& label = document.labels[0];
     if (label.empty() || label.find_first_of(" \t\n") != std::string::npos)
       sink.refuse(document, "the label " + in_quotes(label) + " is empty or holds blanks");
-    if (document.text.find('\n') != std::string::npos) sink.refuse(document, "the text holds a line end");
+    sink.refuse_line_ends(document);
     sink.to << label << ' ' << document.text << '\n';
   }
 }

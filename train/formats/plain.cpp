@@ -16,7 +16,7 @@ void read(const Source& source) {
 
 void write(const Sink& sink, std::span<const Document> documents) {
   for (const Document& document : documents) {
-    if (document.text.find('\n') != std::string::npos) sink.refuse(document, "the text holds a line end");
+    sink.refuse_line_ends(document);
     sink.to << document.text << '\n';
   }
 }

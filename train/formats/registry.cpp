@@ -1,5 +1,6 @@
 // The list of formats, and what they share.
 #include <algorithm>
+#include <cstdio>
 
 #include "train/formats/format.h"
 
@@ -36,9 +37,37 @@ void Source::warn(const Line& line, std::size_t byte, std::string message) const
   report(Severity::warning, line.number, column_at(line.text, byte), std::move(message));
 }
 
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t most = 240;  // bytes
+  std::size_t shown = text.size();
+  if (shown > most) {
+    for (shown = most; (static_cast<unsigned char>(text[shown]) & 0xC0) == 0x80 && shown > most - 3;) --shown;
+  }
+  std::string out = "'";
+  for (const char c : text.substr(0, shown)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7F) {
+      out += c;
+    } else if (c == '\n' || c == '\r' || c == '\t') {
+      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+    } else {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\x%02X", byte);
+      out += code;
+    }
+  }
+  return out + (shown < text.size() ? "...'" : "'");
+}
+
 void Sink::refuse(const Document& document, const std::string& why) const {
   throw DataError(to_text({Severity::error, source, document.line, 0,
                            "cannot be written as " + options.format + ": " + why + "; jsonl can hold it"}));
+}
+
+void Sink::refuse_line_ends(const Document& document) const {
+  if (document.text.find('\n') != std::string::npos) refuse(document, "the text holds a line end");
+  if (document.text.ends_with('\r'))
+    refuse(document, "the text ends with a carriage return, which would read as part of the line end");
 }
 
 std::vector<Span> Sink::flat_spans(const Document& document) const {

@@ -55,12 +55,13 @@ void for_each_row(std::string_view text, char delimiter, bool quotes, Use use) {
         if (at < text.size() && text[at] != delimiter && text[at] != '\n' && text[at] != '\r')
           problem = "text follows a closing quote; if quotes are text in this file, read it without quoting";
       }
+      const std::size_t quoted = field.size();
       const char stops[] = {delimiter, '\n'};
       const std::size_t end = std::min(text.find_first_of(std::string_view(stops, 2), at), text.size());
       field.append(text.substr(at, end - at));
       at = end + 1;
       more = end < text.size() && text[end] == delimiter;
-      if (!more && !field.empty() && field.back() == '\r') field.pop_back();
+      if (!more && field.size() > quoted && field.back() == '\r') field.pop_back();
       if (more) row.emplace_back();
     }
     use(row, first_line, problem);
@@ -317,7 +318,7 @@ void write_tsv(const Sink& sink, std::span<const Document> documents) { write(si
 
 }  // namespace
 
-const Format csv{"csv", "a table with a header, commas or semicolons", false, true, detect_csv, read, write_csv};
-const Format tsv{"tsv", "a table with a header, tabs", false, true, detect_tsv, read, write_tsv};
+const Format csv{"csv", "a table with a header, commas or semicolons", false, true, detect_csv, read, write_csv, true};
+const Format tsv{"tsv", "a table with a header, tabs", false, true, detect_tsv, read, write_tsv, true};
 
 }  // namespace bib::formats
