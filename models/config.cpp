@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <sstream>
+#include <utility>
 
 #include "bib/error.h"
 #include "models/nearest.h"
@@ -96,12 +97,13 @@ void assign(T& to, const toml::node& node, const std::string& where, const std::
     const auto v = node.value<double>();
     if (!v || node.is_boolean() || !std::isfinite(*v)) refuse(where, key, "must be a number");
     to = static_cast<T>(*v);
+    if (!std::isfinite(to)) refuse(where, key, "is too large");
   } else {
     const auto v = node.value_exact<std::int64_t>();
     if (!v) refuse(where, key, "must be a whole number");
-    if (*v < 0 || *v > static_cast<std::int64_t>(std::numeric_limits<int>::max())) {
-      refuse(where, key, "must be between 0 and 2147483647");
-    }
+    constexpr auto most = static_cast<std::int64_t>(
+        std::min<std::uint64_t>(std::numeric_limits<T>::max(), std::numeric_limits<std::int64_t>::max()));
+    if (*v < 0 || *v > most) refuse(where, key, "must be between 0 and " + std::to_string(most));
     to = static_cast<T>(*v);
   }
 }
@@ -182,6 +184,15 @@ void check(const Config& c) {
   const auto require = [](bool ok, const std::string& what) {
     if (!ok) throw DataError("configuration: error: " + what);
   };
+  // What a program may set, but no TOML file hold: its model could not be read again.
+  visit(c, [&](const char*, const char* name, const auto& field, const char*) {
+    using T = std::decay_t<decltype(field)>;
+    if constexpr (std::is_floating_point_v<T>)
+      require(std::isfinite(field), std::string(name) + " is no number");
+    else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+      require(std::cmp_greater_equal(field, 0) && std::cmp_less_equal(field, std::numeric_limits<std::int64_t>::max()),
+              std::string(name) + " is " + std::to_string(field) + "; it must be 0 to 9223372036854775807");
+  });
   const auto rate = [&](const char* name, float x) {
     require(x >= 0 && x < 1, std::string(name) + " is " + number(x) + "; it must be at least 0 and below 1");
   };

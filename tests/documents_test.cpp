@@ -75,6 +75,34 @@ TEST_F(Documents, TokensMustLieInTheText) {
   }
 }
 
+TEST_F(Documents, EverySeedThatTrainsMakesAModelThatLoads) {
+  for (const std::uint64_t seed : {std::uint64_t{3000000000}, std::uint64_t{1} << 62}) {
+    Config c = config(Task::ner);
+    c.seed = seed;
+    train(ctx_, c, entities(), {}, {.output = output_});
+    EXPECT_EQ(NerModel::load(output_, ctx_).config().seed, seed);
+  }
+}
+
+TEST_F(Documents, SettingsThatAModelCouldNotHoldAreRefused) {
+  const auto error = [&](auto change) -> std::string {
+    Config c = config(Task::ner);
+    change(c);
+    try {
+      train(ctx_, c, entities(), {}, {.output = output_});
+    } catch (const DataError& e) {
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(error([](Config& c) { c.seed = std::uint64_t{1} << 63; }), HasSubstr("seed is 9223372036854775808"));
+  EXPECT_THAT(error([](Config& c) { c.patience = -1; }), HasSubstr("patience is -1"));
+  EXPECT_THAT(error([](Config& c) { c.clip = std::numeric_limits<float>::infinity(); }),
+              HasSubstr("clip is no number"));
+  Config c;
+  EXPECT_THROW(set_field(c, "lr=1e40"), DataError);
+}
+
 TEST_F(Documents, EmptyTextsHaveAnswers) {
   train(ctx_, config(Task::ner), entities(), {}, {.output = output_});
   EXPECT_TRUE(NerModel::load(output_, ctx_).predict(ctx_, "").entities.empty());
