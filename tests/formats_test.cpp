@@ -170,6 +170,15 @@ TEST(Json, OffsetsInOtherUnits) {
   EXPECT_THAT(error_of(R"({"text":"가나","label":[[3,5,"A"]]})", bytes), HasSubstr("cuts a character in two"));
 }
 
+TEST(Json, LongNumbersKeepTheirDigits) {
+  const Corpus corpus = read(R"({"id":123456789012345678901234567890,"text":"a","label":18446744073709551616})"
+                             "\n"
+                             R"( {"id":-7,"text":"b","label":1.50})");
+  EXPECT_EQ(corpus.documents[0].id, "123456789012345678901234567890");
+  EXPECT_THAT(corpus.documents[0].labels, ElementsAre("18446744073709551616"));
+  EXPECT_EQ(corpus.documents[1].id, "-7");
+}
+
 TEST(Json, AnEmptyLabelIsRefused) {
   EXPECT_THAT(error_of(R"({"text":"가나","spans":[{"start":0,"end":1,"label":""}]})"),
               HasSubstr("t:1: error: span 0..1 has an empty label"));

@@ -68,6 +68,16 @@ class SliceParser {
   std::size_t line_ = 1;
 };
 
+/// An integer of more than 64 bits, such as an id may be, was read as the nearest double: keeps its digits, as a text.
+void keep_digits(json& record, std::string_view slice) {
+  if (!record.is_object()) return;
+  for_each_member(slice.substr(skip_json_blanks(slice, 0)), [&](std::string_view key, std::string_view value) {
+    const auto at = record.find(key);
+    if (at != record.end() && at->is_number_float() && value.find_first_of(".eE") == std::string_view::npos)
+      *at = std::string(value);
+  });
+}
+
 /// JSONL: the first line is a value of its own.
 bool is_lines(std::string_view text) {
   const std::string_view line = trimmed(text.substr(0, text.find('\n')));
@@ -83,8 +93,10 @@ void read(const Source& source) {
   RecordReader records(source);
   SliceParser parser(source);
   const auto take = [&](std::string_view slice) {
-    const json value = parser.parse(slice);
-    if (!value.is_discarded()) records.read(value, parser.line_of(slice));
+    json value = parser.parse(slice);
+    if (value.is_discarded()) return;
+    keep_digits(value, slice);
+    records.read(value, parser.line_of(slice));
   };
   const std::string_view whole = trimmed(source.text);
   if (is_array_of_records(whole)) {
