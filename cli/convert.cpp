@@ -1,9 +1,9 @@
 // bib convert: a corpus in another format; what changes or has no place there is listed on standard error.
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <sstream>
 
 #include "cli/common.h"
 #include "cli/corpus_flags.h"
@@ -15,20 +15,6 @@ struct ConvertFlags {
   std::string input = "-", output = "-";
   ReadOptions read;
   WriteOptions write;
-};
-
-/// A file that could not be written to its end goes, lest it be taken for the whole.
-class Unfinished {
- public:
-  explicit Unfinished(std::string path) : path_(std::move(path)) {}
-  ~Unfinished() {
-    std::error_code ignored;
-    if (std::filesystem::is_regular_file(path_, ignored)) std::filesystem::remove(path_, ignored);
-  }
-  void finish() { path_.clear(); }
-
- private:
-  std::string path_;
 };
 
 void list_formats() {
@@ -44,20 +30,17 @@ int convert(const ConvertFlags& flags) {
   refuse_overwriting(flags.output, {flags.input});
   const Corpus corpus = read_corpus(flags.input, flags.read);
   for (const Diagnostic& d : corpus.diagnostics) std::cerr << to_text(d) << '\n';
-  std::ofstream file;
-  if (flags.output != "-") {
-    file.open(flags.output, std::ios::binary);
-    if (!file) throw std::runtime_error(flags.output + ": cannot be written: " + std::strerror(errno));
-  }
-  Unfinished unfinished(flags.output == "-" ? "" : flags.output);
-  std::ostream& to = flags.output == "-" ? std::cout : file;
-  for (const Diagnostic& d : write_corpus(to, corpus.documents, flags.write, corpus.path))
+  std::ostringstream converted;  // whole, before a file that may be there is replaced by it
+  for (const Diagnostic& d : write_corpus(converted, corpus.documents, flags.write, corpus.path))
     std::cerr << to_text(d) << '\n';
-  to.flush();
+  const bool to_file = flags.output != "-";
+  std::ofstream file;
+  if (to_file) file.open(flags.output, std::ios::binary);
+  std::ostream& to = to_file ? file : std::cout;
+  to << converted.view() << std::flush;
   if (!to)
-    throw std::runtime_error((flags.output == "-" ? "standard output" : flags.output) +
+    throw std::runtime_error((to_file ? flags.output : "standard output") +
                              ": cannot be written: " + std::strerror(errno));
-  unfinished.finish();
   const std::size_t n = corpus.documents.size();
   note(std::to_string(n) + (n == 1 ? " document, " : " documents, ") + corpus.format + " to " + flags.write.format);
   return exit_code::ok;

@@ -194,13 +194,21 @@ std::string ner_json(const Record& r, const NerPrediction& p, const PredictFlags
   return answer_line(r, to_json(head_of(r), r.document.text, p, flags.offsets, flags.nbest > 0));
 }
 
+/// For answers of one line each: line ends within a text become blanks. Offsets stay what they are.
+std::string in_one_line(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  return text;
+}
+
 /// <서울:LC>에 간다 — or, in colour, the entity underlined with its label and score behind it.
 std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
+  const std::string line = in_one_line(r.document.text);
   std::string out;
   std::size_t at = 0;
   for (const Entity& e : p.entities) {
-    out.append(r.document.text, at, e.begin - at);
-    const std::string text = r.document.text.substr(e.begin, e.end - e.begin);
+    out.append(line, at, e.begin - at);
+    const std::string text = line.substr(e.begin, e.end - e.begin);
     if (colour) {
       char score[16] = "";
       if (e.score) std::snprintf(score, sizeof score, " %.2f", *e.score);
@@ -210,7 +218,7 @@ std::string ner_inline(const Record& r, const NerPrediction& p, bool colour) {
     }
     at = e.end;
   }
-  return out.append(r.document.text, at, std::string::npos) + "\n";
+  return out.append(line, at, std::string::npos) + "\n";
 }
 
 std::string tc_json(const Record& r, const TcPrediction& p, const PredictFlags& flags) {
@@ -220,7 +228,7 @@ std::string tc_json(const Record& r, const TcPrediction& p, const PredictFlags& 
 std::string tc_text(const Record& r, const TcPrediction& p) {
   std::string labels;
   for (const std::string& label : p.labels) labels += (labels.empty() ? "" : ",") + label;
-  return labels + "\t" + r.document.text + "\n";
+  return labels + "\t" + in_one_line(r.document.text) + "\n";
 }
 
 /// The lines of records 0..n-1, made on the context's threads.

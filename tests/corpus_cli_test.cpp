@@ -123,6 +123,9 @@ TEST_F(Corpora, ConvertLeavesNoHalfOfAFile) {
   file("two.jsonl", "{\"text\":\"하나\",\"label\":\"a\"}\n{\"text\":\"한 줄\\n두 줄\",\"label\":\"a\"}\n");
   EXPECT_EQ(run("convert two.jsonl --to text -o half").code, 3);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "half"));
+  file("there", "before");
+  EXPECT_EQ(run("convert two.jsonl --to text -o there").code, 3);
+  EXPECT_EQ(std::filesystem::file_size(folder_ / "there"), 6u);
 }
 
 TEST_F(Corpora, ConvertRefusesWithTheReason) {

@@ -45,6 +45,7 @@ TEST_F(Predict, EntitiesInEveryFormat) {
   train_ner();
   const std::string texts = "서울에 간다\n\n김민수가 왔다\n";
   EXPECT_EQ(run("predict ner --format inline", texts).out, "<서울:LC>에 간다\n\n<김민수:PS>가 왔다\n");
+  EXPECT_EQ(run("predict ner --format inline", "{\"text\":\"서울에\\r\\n간다\"}\n").out, "<서울:LC>에  간다\n");
   const std::vector<Json> plain = json_lines(run("predict ner", texts).out);
   ASSERT_EQ(plain.size(), 3u);
   EXPECT_EQ(plain[0]["text"], "서울에 간다");
