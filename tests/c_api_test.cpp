@@ -128,6 +128,36 @@ TEST_F(CApiTest, PredictsEntitiesInTheUnitAskedFor) {
   bib_model_free(model);
 }
 
+TEST_F(CApiTest, MathIsThatOfTheContextAModelIsLoadedWith) {
+  const std::string path = folder + "c_api_math.bib";
+  ASSERT_EQ(train(BIB_NER, ner_corpus, path), BIB_OK) << bib_last_error();
+  const bib_text text = bib_string("부산에 사는 김민수");
+  const bib_predict_options second_best = {.struct_size = sizeof second_best, .nbest = 2};
+  double rare[3] = {};  // a probability near 0, which shows small differences
+  for (const bib_math math : {BIB_MATH_STRICT, BIB_MATH_FAST, BIB_MATH_INT8}) {
+    const bib_context_options options = {.struct_size = sizeof options, .threads = 1, .math = math};
+    bib_context* in_math = nullptr;
+    bib_model* model = nullptr;
+    bib_predictions* found = nullptr;
+    ASSERT_EQ(bib_context_create(&options, &in_math), BIB_OK) << bib_last_error();
+    ASSERT_EQ(bib_model_load(in_math, path.c_str(), &model), BIB_OK) << bib_last_error();
+    ASSERT_EQ(bib_predict(model, in_math, &text, 1, &second_best, &found), BIB_OK) << bib_last_error();
+    bib_entity e = {.struct_size = sizeof e};
+    ASSERT_EQ(bib_entity_get(found, 0, 0, 0, &e), BIB_OK) << bib_last_error();
+    EXPECT_EQ(e.end, 6u);
+    rare[math] = bib_reading_probability(found, 0, 2);
+    bib_predictions_free(found);
+    bib_model_free(model);
+    bib_context_free(in_math);
+  }
+  EXPECT_NE(rare[BIB_MATH_FAST], rare[BIB_MATH_STRICT]);
+  EXPECT_NE(rare[BIB_MATH_INT8], rare[BIB_MATH_FAST]);
+  EXPECT_NEAR(rare[BIB_MATH_INT8], rare[BIB_MATH_STRICT], 0.1 * rare[BIB_MATH_STRICT]);
+  const bib_context_options wrong = {.struct_size = sizeof wrong, .math = static_cast<bib_math>(3)};
+  bib_context* none = nullptr;
+  EXPECT_EQ(bib_context_create(&wrong, &none), BIB_USAGE);
+}
+
 TEST_F(CApiTest, PredictsClassesAndStopsOnRequest) {
   const std::string path = folder + "c_api_tc.bib";
   const std::string corpus = "['정말 좋아요','긍정','']\n['정말 싫어요','','부정']\n['아주 좋아요','긍정','']\n";

@@ -162,10 +162,15 @@ bib_status bib_context_create(const bib_context_options* given, bib_context** co
     const bib_context_options o = read_options(given, "bib_context_options");
     require(o.device == BIB_DEVICE_CPU || o.device == BIB_DEVICE_CUDA, "bib_context_options: no such device");
     require(o.threads >= 0, "bib_context_options: threads is negative");
+    require(o.math == BIB_MATH_STRICT || o.math == BIB_MATH_FAST || o.math == BIB_MATH_INT8,
+            "bib_context_options: no such math");
     *context =
         new bib_context{bib::Context({.device = o.device == BIB_DEVICE_CUDA ? bib::Device::cuda : bib::Device::cpu,
                                       .device_index = o.device_index,
-                                      .threads = o.threads})};
+                                      .threads = o.threads,
+                                      .math = o.math == BIB_MATH_STRICT ? bib::Math::strict
+                                              : o.math == BIB_MATH_FAST ? bib::Math::fast
+                                                                        : bib::Math::int8})};
     return BIB_OK;
   });
 }

@@ -62,12 +62,15 @@ static inline bib_text bib_string(const char* s) {
 
 typedef struct bib_context bib_context;
 typedef enum bib_device { BIB_DEVICE_CPU = 0, BIB_DEVICE_CUDA = 1 } bib_device;
+/* Faster with less precision (docs/numerics.md); on the CPU models that are loaded, not those that are trained. */
+typedef enum bib_math { BIB_MATH_STRICT = 0, BIB_MATH_FAST = 1, BIB_MATH_INT8 = 2 } bib_math;
 
 typedef struct bib_context_options {
   size_t struct_size;
   bib_device device;
   int device_index;
   int threads; /* 0: as many as this process may use */
+  bib_math math;
 } bib_context_options;
 
 BIB_API bib_status bib_context_create(const bib_context_options* options, bib_context** context);
