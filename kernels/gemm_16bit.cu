@@ -24,6 +24,7 @@ struct Shape {
   static constexpr int slice = kTile * deep_row;
   static constexpr std::size_t shared = 2 * stages * slice * sizeof(std::uint16_t);
   static constexpr int blocks = kTile == 64 ? 3 : 2;  // of a multiprocessor
+  static_assert(row_tiles * 16 * row_warps == kTile && column_tiles * 8 * column_warps == kTile);
   static_assert(depth * wide_row <= slice && kTile * wide_row <= stages * slice);
 };
 
