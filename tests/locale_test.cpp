@@ -13,7 +13,9 @@
 #include "models/number.h"
 
 /// setlocale() of glibc 2.36 loses the parts of LOCPATH.
-extern "C" const char* __lsan_default_suppressions() { return "leak:__argz_add_sep\n"; }
+extern "C" __attribute__((visibility("default"))) const char* __lsan_default_suppressions() {
+  return "leak:__argz_add_sep\n";
+}
 
 namespace bib {
 namespace {
