@@ -312,7 +312,7 @@ struct Forward {
     if constexpr (!clusters) copy_wait<0>();
   }
 
-  /// In a step: of every warp that has units, theirs, bf16 of all sequences.
+  /// In a step: of every warp that has units, theirs, fp16 of all sequences.
   __device__ __forceinline__ int bytes_to_come() const {
     constexpr int of_warp = Mine::group_units;
     return (a.H + of_warp - 1) / of_warp * of_warp * kWide * sequences * static_cast<int>(sizeof(std::uint16_t));

@@ -40,7 +40,7 @@ struct FastVariant {
 inline int tile_of(const FastVariant& v) { return v.parts * v.wide * sequences; }
 
 /// The variant that is estimated to be fastest for this H and batch, and its plan; none where there is none for this
-/// GPU: bf16 needs sm_80, clusters sm_90, and a block room for state and weights.
+/// GPU: 16 bits need sm_80, clusters sm_90, and a block room for state and weights.
 /// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences and BIB_LSTM_WARP=4|8 for so many units a warp, where
 /// there are such, and BIB_LSTM_EXCHANGE=barrier|async for the way in which blocks of a cluster exchange a step
 /// (barrier, where nothing is asked). Throws std::invalid_argument when one asks for something else.

@@ -81,7 +81,7 @@ constexpr bool exact_on_integers() {
 
 /// |a - b| <= tolerance (|b| + rms(b)): 8 eps for each doubling of the longest sum (rounding errors of a sum grow with
 /// the depth of its tree), twice that for backward ops, which consume a rounded forward. Fast math rounds what is
-/// multiplied, to fp16 or TF32 forward and bf16 backward, by 2^-12, 2^-10 (cut off) and 2^-9 at most, and tanh, by
+/// multiplied, to fp16 or TF32 forward and bf16 backward, by 2^-11, 2^-10 (cut off) and 2^-8 at most, and tanh, by
 /// 2^-11; the errors of many products do not add up, those of many steps do, a little.
 template <class Op>
 double tolerance(const ShapeOf<Op>& shape, Math math = Math::strict) {
