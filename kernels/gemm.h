@@ -42,8 +42,8 @@ struct GemmBf16 {
 };
 void gemm(Context& ctx, const GemmBf16& g);
 
-/// The same of fp16, rounded to it:  c = a b^T,  infinite where that is too large. n, k, ldc and what is a multiple of
-/// 4 above are multiples of 4, c is aligned to 8 bytes.
+/// The same of fp16, rounded to it:  c = a b^T,  where that is too large 65504 or (cuBLAS) infinite. n, k, ldc and what
+/// is a multiple of 4 above are multiples of 4, c is aligned to 8 bytes.
 struct GemmFp16 {
   int m = 0, n = 0, k = 0;
   const std::uint16_t* a = nullptr;  // [m,k]

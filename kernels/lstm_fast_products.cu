@@ -128,7 +128,7 @@ struct InputWeights {
     for (int i = 0; i < 8; ++i) v[i] = 0;
 #ifdef BIB_TENSOR_CORES
     v[0] = unpack_fp16(pack<Format::fp16>(b[from], 0.0f)).x;
-    v[1] = b[from] == v[0] || isinf(v[0]) ? 0.0f : b[from] - v[0];
+    v[1] = b[from] - v[0];
 #endif
   }
 };

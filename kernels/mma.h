@@ -37,7 +37,8 @@ __device__ __forceinline__ void mma_f64(double (&d)[2], double a, double b) {
 
 namespace bib::device {
 
-/// Two floats rounded to the nearest, ties to even; `low` in the low half. What is too large for fp16 becomes infinite.
+/// Two floats rounded to the nearest, ties to even; `low` in the low half. What is too large for fp16 becomes 65504: an
+/// infinite factor would make NaN of the zeros that it meets.
 template <Format format>
 __device__ __forceinline__ unsigned pack(float low, float high) {
 #ifdef SIMT_EMULATOR
@@ -45,7 +46,7 @@ __device__ __forceinline__ unsigned pack(float low, float high) {
 #else
   unsigned both;
   if constexpr (format == Format::fp16) {
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
   } else {
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
   }

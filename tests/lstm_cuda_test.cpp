@@ -102,6 +102,34 @@ TEST_P(LstmOnDevice, nothing_that_stands_in_the_padding_matters_in_fast_math) {
   EXPECT_EQ(difference(op, checked_run(cuda, op, Prefill::random), clean), "");
 }
 
+/// What fp16 cannot hold: as its largest, not infinite, which would be NaN where it meets a zero.
+TEST_P(LstmOnDevice, what_is_too_large_for_fp16_is_as_its_largest_in_fast_math) {
+  const LstmShape& shape = GetParam();
+  if (cuda_info().compute_major < (shape.H > 128 ? 9 : 8)) GTEST_SKIP() << "strict kernels";
+  Context cpu, cuda({.device = Device::cuda, .math = Math::fast});
+  Maker maker(test_seed(), false);
+  const LstmForward op = Samples<LstmForward>::make(maker, shape);
+  const auto run_with = [&](Context& ctx, real large) {
+    const auto put = [&](const real& to, real v) { const_cast<real&>(to) = v; };
+    for (int t = 0; t < shape.T; ++t)
+      for (int b = 0; b < shape.B; ++b) put(op.x[t][b][0], (t + b) % 2 ? large : 0);
+    for (int d = 0; d < shape.D; ++d) {
+      for (int gate = 0; gate < 4; ++gate) {
+        // The first unit's h, which others multiply by so much, is far from 0.
+        if (gate != 1) put(op.b[d][gate * shape.H], large);
+        for (int row = gate * shape.H + 1; row < (gate + 1) * shape.H; ++row) {
+          if (row % 3 == 0) put(op.w_x[d][row][0], row % 2 ? large : -large);
+          if (row % 5 == 0) put(op.w_h[d][row][0], row % 2 ? large : -large);
+        }
+      }
+    }
+    return checked_run(ctx, op, Prefill::random);
+  };
+  const Outputs got = run_with(cuda, 1e6f);
+  const Worst worst = compare(op, got, run_with(cpu, 65504), tolerance<LstmForward>(shape, Math::fast));
+  EXPECT_TRUE(worst.ok()) << worst.text();
+}
+
 struct Asked {
   const char* variable;
   Asked(const char* name, const char* value) : variable(name) { ::setenv(name, value, 1); }

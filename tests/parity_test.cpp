@@ -60,6 +60,30 @@ TEST_F(ConvPoolInFastMath, conv_pool_is_within_its_rounding) {
 }
 TEST_F(ConvPoolInFastMath, conv_pool_is_exact_on_integers) { worst_of_all_shapes<ConvPoolForward>(true, Math::fast); }
 
+/// An infinite one would meet the zeros around a sequence.
+TEST_F(ConvPoolInFastMath, conv_pool_takes_what_fp16_cannot_hold_as_its_largest) {
+  if (cuda_info().compute_major < 8) GTEST_SKIP() << "strict kernels";
+  Context cpu, cuda({.device = Device::cuda, .math = Math::fast});
+  Maker m(test_seed(), true);
+  const auto x = m.uniform({6, 4, 3}), w = m.uniform({4, 3, 9});
+  const ConvPoolForward op{.x = x,
+                           .ids = {},
+                           .table = {},
+                           .lengths = m.lengths(4, 6),
+                           .w = w,
+                           .b = m.uniform({9}),
+                           .y = m.output({4, 9}),
+                           .where = m.output<int>({4, 9}),
+                           .pad = 3,
+                           .column = 0};
+  const auto run_with = [&](Context& ctx, real large) {
+    w[0][0][1] = large, w[1][2][4] = -large, x[0][1][1] = large;
+    return checked_run(ctx, op, Prefill::zero);
+  };
+  const Worst worst = compare(op, run_with(cuda, 1e6f), run_with(cpu, 65504), 0);
+  EXPECT_TRUE(worst.ok()) << worst.text();
+}
+
 template <class Op>
 class ParityOfIntegers : public Parity<Op> {};
 TYPED_TEST_SUITE(ParityOfIntegers, ExactTypes, OpName);

@@ -2,6 +2,7 @@
 #include "kernels/blas.h"
 
 #include <cblas.h>
+#include <cuda_fp16.h>
 
 #include <bit>
 #include <cstdint>
@@ -104,9 +105,11 @@ cublasStatus_t gemm_batched(cublasHandle_t h, cublasOperation_t ta, cublasOperat
       auto* const to = static_cast<std::uint16_t*>(c) + i * stride_c;
       for (int column = 0; column < n; ++column)
         for (int row = 0; row < m; ++row)
-          to[std::int64_t{column} * ldc + row] = static_cast<std::uint16_t>(simt::pair_of(
-              sums[static_cast<std::size_t>(column) * static_cast<std::size_t>(m) + static_cast<std::size_t>(row)], 0,
-              true));
+          to[std::int64_t{column} * ldc + row] =
+              static_cast<__half_raw>(
+                  __float2half_rn(sums[static_cast<std::size_t>(column) * static_cast<std::size_t>(m) +
+                                       static_cast<std::size_t>(row)]))
+                  .x;
       simt::host_wrote_matrix(to, sizeof *to, m, n, ldc);
     }
     return cudaSuccess;

@@ -17,7 +17,11 @@ unsigned bf16_bits(float x) {
   return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
 }
 
-unsigned fp16_bits(float x) { return static_cast<__half_raw>(__float2half_rn(x)).x; }
+/// Of what is too large: the largest.
+unsigned fp16_bits(float x) {
+  const unsigned bits = static_cast<__half_raw>(__float2half_rn(x)).x;
+  return (bits & 0x7FFF) == 0x7C00 ? bits - 1 : bits;
+}
 
 float half_of(std::uint32_t pair, unsigned high, bool fp16) {
   if (fp16) return fp16_value(high ? pair >> 16 : pair);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "kernels/mma.h"
 
 namespace bib::device {
@@ -85,12 +87,14 @@ TEST(TensorCores, what_goes_in_is_rounded_to_even_bf16) {
   EXPECT_EQ(m.product_of()[8], 2 + 0x1p-6f);
 }
 
-TEST(TensorCores, and_to_even_fp16_or_infinity) {
+TEST(TensorCores, and_to_even_fp16_or_its_largest) {
   std::vector<float> a(256), b(128);
   a[0] = 1 + 0x1p-11f;       // between 1 and 1 + 2^-10: to 1
   a[16] = 1 + 3 * 0x1p-11f;  // to 1 + 2^-9
   a[32] = 0x1p-24f * 1.25f;  // the least there is, and a quarter of it
   a[48] = 65520;             // 65504 is the most
+  a[64] = -INFINITY;
+  a[80] = NAN;
   b[0] = 1;
   const Matrices m;
   EXPECT_EQ(m.run(a, b, true, Format::fp16), "");
@@ -98,7 +102,9 @@ TEST(TensorCores, and_to_even_fp16_or_infinity) {
   EXPECT_EQ(found[0], 2);
   EXPECT_EQ(found[8], 2 + 0x1p-9f);
   EXPECT_EQ(found[16], 1 + 0x1p-24f);
-  EXPECT_EQ(found[24], INFINITY);
+  EXPECT_EQ(found[24], 65505);
+  EXPECT_EQ(found[32], -65503);
+  EXPECT_TRUE(std::isnan(found[40]));
 }
 
 TEST(TensorCores, loading_matrices_synchronises_nobody) {
