@@ -193,7 +193,9 @@ cublasHandle_t CudaState::blas_handle(const device::Blas& blas) {
   constexpr std::size_t workspace = std::size_t{32} << 20;
   if (!blas_workspace) blas_workspace = cuda_allocate(device, workspace);
   check(blas.set_workspace(handle, blas_workspace, workspace));
-  check(blas.set_math(handle, math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH));
+  // Parts of a sum are added in fp32 where the result is rounded to fp16, too: those of few rows would be cut.
+  const int products = math == Math::fast ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH;
+  check(blas.set_math(handle, static_cast<cublasMath_t>(products | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)));
   blas_ready = true;
   return handle;
 }

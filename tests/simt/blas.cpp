@@ -16,6 +16,7 @@ namespace {
 struct Handle {
   cudaStream_t stream = nullptr;
   int device = 0;
+  cublasMath_t math = CUBLAS_DEFAULT_MATH;
 };
 
 cublasStatus_t create(cublasHandle_t* h) {
@@ -33,7 +34,10 @@ cublasStatus_t set_stream(cublasHandle_t h, cudaStream_t stream) {
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t set_workspace(cublasHandle_t, void*, std::size_t) { return CUBLAS_STATUS_SUCCESS; }
-cublasStatus_t set_math(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t set_math(cublasHandle_t h, cublasMath_t math) {
+  reinterpret_cast<Handle*>(h)->math = math;
+  return CUBLAS_STATUS_SUCCESS;
+}
 
 CBLAS_TRANSPOSE transposed(cublasOperation_t t) { return t == CUBLAS_OP_N ? CblasNoTrans : CblasTrans; }
 
@@ -81,6 +85,9 @@ cublasStatus_t gemm_batched(cublasHandle_t h, cublasOperation_t ta, cublasOperat
   const bool fp16 = type_a == CUDA_R_16F;
   if (!(fp16 || type_a == CUDA_R_16BF) || type_b != type_a || type_c != (fp16 ? CUDA_R_16F : CUDA_R_32F) ||
       compute != CUBLAS_COMPUTE_32F)
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+  // The real one may round the parts of a sum to fp16 and add them so, which would go unnoticed here.
+  if (fp16 && !(reinterpret_cast<Handle*>(h)->math & CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION))
     return CUBLAS_STATUS_NOT_SUPPORTED;
   return enqueue(h, n, [=, alpha = *static_cast<const float*>(alpha), beta = *static_cast<const float*>(beta)] {
     for (int i = 0; i < batch; ++i) {
