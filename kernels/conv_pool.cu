@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(threads, 2) best_positions(Group<ConvForward> 
     copy_commit();
   };
   Best best[4];
-  for (auto& it : best) it = {-INFINITY, 0x7FFFFFFF};
+  for (auto& it : best) it = {-INFINITY, y};  // the thread's first, should all be as low
   float sum[4][4] = {};
   ConvStage stage;
   bring_stage(stage, rows_now, filters_now);
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(threads, 2) best_positions(Group<ConvForward> 
 #pragma unroll
         for (int j = 0; j < 4; ++j) {
           const int at = stage.p + y + side * i;
-          if (at < positions) best[j].take(sum[i][j], at);
+          best[j].take_later(sum[i][j], at, at < positions);
           sum[i][j] = 0;
         }
     }

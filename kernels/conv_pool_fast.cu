@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Fast> gr
   Best best[Sequences][filter_tiles][2];
   for (auto& of_sequence : best)
     for (auto& pair : of_sequence)
-      for (auto& it : pair) it = {-INFINITY, 0x7FFFFFFF};
+      for (auto& it : pair) it = {-INFINITY, row + g};  // the lane's first, should all be as low
   float sum[Sequences][filter_tiles][4] = {};
   unsigned *rows_now = words, *rows_next = words + rows_side, *filters_now = filters,
            *filters_next = filters + filters_side;
@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Fast> gr
           const int at = stage.p + row + g + 8 * half;
           for (int n = 0; n < filter_tiles; ++n)
             for (int j = 0; j < 2; ++j) {
-              if (at < positions[s]) best[s][n][j].take(sum[s][n][2 * half + j], at);
+              best[s][n][j].take_later(sum[s][n][2 * half + j], at, at < positions[s]);
               sum[s][n][2 * half + j] = 0;
             }
         }

@@ -17,6 +17,12 @@ struct Best {
   __device__ void take(float v, int p) {
     if (v > value || (v == value && p < at) || (v != v && value == value)) value = v, at = p;
   }
+  /// The same of a position behind all before, in two comparisons: a thread does so for all that it computed.
+  __device__ void take_later(float v, int p, bool there) {
+    const bool better = there & (value == value) & !(v <= value);
+    value = better ? v : value;
+    at = better ? p : at;
+  }
 };
 
 struct ConvForward {

@@ -1,5 +1,8 @@
 // Every op, every sample: CUDA against the CPU. Built against any library whose cuda device works: the GPU's, or the
 // emulator's.
+#include <cmath>
+#include <limits>
+
 #include "tests/op_test.h"
 
 namespace bib::test {
@@ -82,6 +85,28 @@ TEST_F(ConvPoolInFastMath, conv_pool_takes_what_fp16_cannot_hold_as_its_largest)
   };
   const Worst worst = compare(op, run_with(cuda, 1e6f), run_with(cpu, 65504), 0);
   EXPECT_TRUE(worst.ok()) << worst.text();
+}
+
+/// Of one step among others that the same thread computes, before and behind it.
+TEST_F(ConvPoolInFastMath, conv_pool_keeps_what_is_no_number_in_either_math) {
+  Maker m;
+  const auto x = m.uniform({120, 1, 3});
+  x[40][0][1] = std::numeric_limits<real>::quiet_NaN();
+  const ConvPoolForward op{.x = x,
+                           .ids = {},
+                           .table = {},
+                           .lengths = m.ints({1}, 120, 120),
+                           .w = m.uniform({2, 3, 9}),
+                           .b = m.uniform({9}),
+                           .y = m.output({1, 9}),
+                           .where = {},
+                           .pad = 0,
+                           .column = 0};
+  for (const Math math : {Math::strict, Math::fast}) {
+    Context cuda({.device = Device::cuda, .math = math});
+    const Outputs got = checked_run(cuda, op, Prefill::zero);
+    for (const double y : got[0].values) EXPECT_TRUE(std::isnan(y)) << y;
+  }
 }
 
 template <class Op>
