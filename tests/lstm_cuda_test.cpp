@@ -104,8 +104,9 @@ TEST_P(LstmOnDevice, nothing_that_stands_in_the_padding_matters_in_fast_math) {
 
 /// What fp16 cannot hold: as its largest, not infinite, which would be NaN where it meets a zero.
 TEST_P(LstmOnDevice, what_is_too_large_for_fp16_is_as_its_largest_in_fast_math) {
-  const LstmShape& shape = GetParam();
+  LstmShape shape = GetParam();
   if (cuda_info().compute_major < (shape.H > 128 ? 9 : 8)) GTEST_SKIP() << "strict kernels";
+  if (shape.H == 64) shape.B = 80;  // a product for cuBLAS, which makes infinity of what is too large
   Context cpu, cuda({.device = Device::cuda, .math = Math::fast});
   Maker maker(test_seed(), false);
   const LstmForward op = Samples<LstmForward>::make(maker, shape);
