@@ -204,14 +204,14 @@ struct Forward {
     using Units = std::conditional_t<Mine::group_units == 8, float4, float2>;
     if constexpr (async) {
       __syncwarp();
-      const int with_units = (a.H + a.plan.units - 1) / a.plan.units;  // nobody would wait for what others sent
 #pragma unroll
       for (int n = 0; n < kWide; ++n) {
         const Units units = reinterpret_cast<const Units*>(staged)[8 * n + lane_id() % 8];
         std::uint16_t* const at = to + state_at(8 * n + lane_id() % 8, place.first + Mine::first(0), values);
 #pragma unroll
         for (int r = lane_id() / 8; r < kBlocks; r += 4)
-          if (r < with_units) send(at, units, static_cast<unsigned>(r), part.arrivals + s % 2);
+          if (r * a.plan.units < a.H)  // a block without units waits for nothing
+            send(at, units, static_cast<unsigned>(r), part.arrivals + s % 2);
       }
       __syncwarp();
     } else if constexpr (clusters) {

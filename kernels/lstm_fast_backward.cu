@@ -59,6 +59,10 @@ struct Backward {
   __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
   __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
   __device__ __forceinline__ int tile_first(int t) const { return 16 * (warp_id() + t * warps); }
+  /// The block that has a unit. No division: these are for a step's slowest warp.
+  __device__ __forceinline__ int owner_of(int unit) const {
+    return static_cast<int>(static_cast<unsigned>(unit) / group_units * a.plan.inverse >> 16);
+  }
   __device__ __forceinline__ int slot_values() const { return part_sequences * a.plan.units; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
@@ -243,7 +247,7 @@ struct Backward {
         for (int half = 0; half < 2; ++half) {
           const int first = tile_first(t) + half * group_units;
           if (first >= a.H) continue;
-          const int owner = static_cast<int>(static_cast<unsigned>(first) / group_units * a.plan.inverse >> 16);
+          const int owner = owner_of(first);
           const int there = first - owner * a.plan.units;
 #pragma unroll
           for (int n = 0; n < kWide; ++n) {
@@ -337,8 +341,7 @@ struct Backward {
   /// In a step, from every block that has units: for each group of this block's, 8 units, all sequences, in bf16.
   __device__ __forceinline__ int bytes_to_come() const {
     const int units = (place.units + group_units - 1) / group_units * group_units;
-    const int senders = (a.H + a.plan.units - 1) / a.plan.units;
-    return senders * units * part_sequences * static_cast<int>(sizeof(std::uint16_t));
+    return (owner_of(a.H - 1) + 1) * units * part_sequences * static_cast<int>(sizeof(std::uint16_t));
   }
 #endif
 };
