@@ -62,6 +62,17 @@ inline constexpr unsigned all_lanes = 0xFFFFFFFFu;
 __device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % warp_lanes; }
 __device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / warp_lanes; }
 
+/// threadIdx.x where a kernel ends that is short of registers: nothing computed from it before is kept until then.
+__device__ __forceinline__ int thread_read_again() {
+#ifdef SIMT_EMULATOR
+  return static_cast<int>(threadIdx.x);
+#else
+  int x;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+  return x;
+#endif
+}
+
 /// Global index and number of the threads of a one-dimensional grid.
 __device__ __forceinline__ std::int64_t global_thread() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

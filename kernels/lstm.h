@@ -172,11 +172,12 @@ __device__ __forceinline__ Tile open_tile(const Recurrence& a, int tile) {
 /// f(t, b, unit) for the block's units at the steps behind the end of its tile's sequences, which no step writes.
 template <int kSequences = sequences, class F>
 __device__ __forceinline__ void behind_the_ends(const Recurrence& a, const Place& p, const Tile& tile, F&& f) {
+  const int thread = thread_read_again(), warp = thread / warp_lanes, lane = thread % warp_lanes;
   for (int n = 0; n < kSequences; ++n) {
     const int b = tile.index[n], length = tile.length[n];
     if (b < 0) break;
-    for (int i = static_cast<int>(threadIdx.x); i < (a.T - length) * p.units; i += threads)
-      f(length + i / p.units, b, p.first + i % p.units);
+    for (int t = length + warp; t < a.T; t += threads / warp_lanes)  // a warp for a step: found without divisions
+      for (int i = lane; i < p.units; i += warp_lanes) f(t, b, p.first + i);
   }
 }
 
