@@ -22,7 +22,7 @@ struct Recurrence {
   const int *lengths, *order;       // order: sequences by falling length
   const float* w;                   // recurrent weights, as the kernel reads them
   const float* h_mask;              // may be null
-  float *h, *gates, *c;             // c null: nobody needs gates and cells afterwards
+  float *h, *gates, *c;             // c null: nobody needs gates and cells afterwards; gates: fast, see KeptGates
   const std::uint16_t* x_products;  // [T,B,D,H,4] fp16, forward, fast; strict: in gates
   const float* d_h;
   float* d_gates;               // [D,T,B,4H], strict

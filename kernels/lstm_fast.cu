@@ -102,7 +102,9 @@ struct Forward {
     const int n = supply.sequence(), first = Mine::first(0) + supply.unit();
     const bool there = part.pair.has(n, s);
     const int at = cell_at(part.pair.at(n, s, stride_of(a, place.d)));
+    __syncwarp();
     supply.order(s, a.H - first, a.wide, [&](int) { return there ? products_of<uint2>(at + first) : nullptr; });
+    copy_commit();
   }
 
   /// In a cluster, whose warps have one group: asks for the products with x of step s.
@@ -126,7 +128,10 @@ struct Forward {
       of_tile[j] = v.x, of_tile[2 + j] = v.y;
     };
     [[maybe_unused]] const uint2* from = nullptr;
-    if constexpr (!clusters) from = supply.receive(s) + sequence_of(0, 0) * XProducts::row + lane_id() / 4;
+    if constexpr (!clusters) {
+      await_supply<ahead>();
+      from = supply.receive(s) + sequence_of(0, 0) * XProducts::row + lane_id() / 4;
+    }
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
@@ -231,6 +236,7 @@ struct Forward {
 
   __device__ __forceinline__ void write(const Part& part, Sums& z, const Cells& out, int s) const {
     const int stride = stride_of(a, place.d);
+    const KeptGates gates(a);
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
 #pragma unroll
@@ -243,8 +249,8 @@ struct Forward {
           a.h[cell_at(at) + unit(i)] = out[n][i][j];
           if (!a.c) continue;
           a.c[at + unit(i)] = part.cell[n][i][j];
-#pragma unroll
-          for (int gate = 0; gate < 4; ++gate) a.gates[4 * at + gate * a.H + unit(i)] = gate_of(z, n, i, gate, j);
+          gates.put(at + unit(i), gate_of(z, n, i, 0, j), gate_of(z, n, i, 1, j), gate_of(z, n, i, 2, j),
+                    gate_of(z, n, i, 3, j));
         }
       }
     }
@@ -360,7 +366,7 @@ constexpr FastVariant variant(int most_units) {
 
 }  // namespace
 
-bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
+std::span<const FastVariant> forward_variants() {
   static constexpr bool meet = false, send = true;
   static const FastVariant variants[] = {
       variant<1, 1, 16, 4, 4, 1, meet>(64),    variant<1, 1, 16, 8, 8, 1, meet>(128),
@@ -382,7 +388,11 @@ bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
       variant<1, 2, 8, 32, 17, 8, meet>(512),  variant<1, 1, 4, 32, 32, 16, send>(512),
       variant<1, 1, 8, 32, 17, 8, send>(512),  variant<2, 1, 8, 32, 16, 8, send>(512),
       variant<2, 2, 8, 32, 13, 8, send>(512)};
-  const auto variant = fastest(variants, ctx, a, false);
+  return variants;
+}
+
+bool fast_forward(Context& ctx, const LstmForward& op, Recurrence a) {
+  const auto variant = fastest(ctx, a, false);
   if (!variant) return false;
   prepare(ctx, op, *variant, a);
   a.wide = a.H % 2 == 0;

@@ -36,15 +36,19 @@ struct FastVariant {
   void (*kernel)(Recurrence);
 };
 
+std::span<const FastVariant> forward_variants();
+std::span<const FastVariant> backward_variants();
+
 /// Sequences of a cluster.
 inline int tile_of(const FastVariant& v) { return v.parts * v.wide * sequences; }
 
 /// The variant that is estimated to be fastest for this H and batch, and its plan; none where there is none for this
-/// GPU: 16 bits need sm_80, clusters sm_90, and a block room for state and weights.
+/// GPU: 16 bits need sm_80, clusters sm_90, and a block room for state and weights. To train, both passes have one or
+/// none has, as they pass gates on in fp16.
 /// BIB_LSTM_TILE=8|16|32 asks for tiles of so many sequences and BIB_LSTM_WARP=4|8 for so many units a warp, where
 /// there are such, and BIB_LSTM_EXCHANGE=barrier|async for the way in which blocks of a cluster exchange a step
 /// (barrier, where nothing is asked). Throws std::invalid_argument when one asks for something else.
-std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Context& ctx, Recurrence& a, bool backward);
+std::optional<FastVariant> fastest(Context& ctx, Recurrence& a, bool backward);
 
 /// What the kernel reads: the order of the sequences, the weights in the order of registers, and (forward) the products
 /// with x. Memory of the context's arena.
@@ -75,6 +79,9 @@ template <class T>
 constexpr std::size_t supply_bytes(int arrays, int ahead) {
   return sizeof(T) * warps * ahead * arrays * sequences * supply_row<T>;
 }
+inline constexpr int backward_ahead = 3;
+inline constexpr std::size_t backward_supply =
+    supply_bytes<uint2>(1, backward_ahead) + supply_bytes<float>(2, backward_ahead);
 
 #ifdef BIB_TENSOR_CORES
 /// Whether this architecture has what the kernel needs; else it is empty, and never launched.
@@ -214,11 +221,11 @@ struct Supply {
   __device__ __forceinline__ static int sequence() { return lane_id() / 4; }
   __device__ __forceinline__ static int unit() { return lane_id() % 4 * 4; }
 
-  /// Starts copies for step s to where the warp's lanes have read: from(i) is where array i has this lane's units, of
-  /// which so many are there (the others become 0); null: what stands there stays.
+  /// Starts copies for step s to where the warp's lanes have read (and met since): from(i) is where array i has this
+  /// lane's units, of which so many are there (the others become 0); null: what stands there stays. copy_commit() then
+  /// ends what is ordered for a step.
   template <class From>
   __device__ __forceinline__ void order(int s, int units, bool wide, From&& from) const {
-    __syncwarp();
     T* const to = mine + s % kAhead * step + sequence() * row + unit();
     const auto copy = [&]<int kBytes>(std::integral_constant<int, kBytes>) {
 #pragma unroll
@@ -232,14 +239,56 @@ struct Supply {
     } else {
       copy(std::integral_constant<int, sizeof(T)>());
     }
-    copy_commit();
   }
 
-  /// What stands there for step s; orders for the kAhead - 1 steps behind it may still be under way.
-  __device__ __forceinline__ const T* receive(int s) const {
-    copy_wait<kAhead - 1>();
+  /// What stands there for step s, once await_supply<kAhead>() has returned.
+  __device__ __forceinline__ const T* receive(int s) const { return mine + s % kAhead * step; }
+};
+
+/// Until what was ordered for a step has come to all lanes; that for the kAhead - 1 steps behind it may still be under
+/// way.
+template <int kAhead>
+__device__ __forceinline__ void await_supply() {
+  copy_wait<kAhead - 1>();
+  __syncwarp();
+}
+
+/// The gates of all cells, fp16, as forward leaves them for backward where both are on tensor cores: those of a cell
+/// side by side, [D,T,B,H,4], in the first half of the room for [D,T,B,4H] fp32. Half the bytes, which is what large
+/// batches wait for, and one access in place of four.
+struct KeptGates {
+  uint2* all;
+  __device__ __forceinline__ explicit KeptGates(const Recurrence& a) : all(reinterpret_cast<uint2*>(a.gates)) {}
+  __device__ __forceinline__ void put(int cell, float in, float forget, float fresh, float open) const {
+    all[cell] = make_uint2(pack<Format::fp16>(in, forget), pack<Format::fp16>(fresh, open));
+  }
+};
+
+/// Supplies a block alone with what a step of backward reads: gates, d_h, and c of the step before.
+struct BackwardSupply {
+  static constexpr int ahead = backward_ahead;
+  using Gates = Supply<uint2, 1, ahead>;
+  using Floats = Supply<float, 2, ahead>;
+
+  Gates gates;
+  Floats floats;
+
+  __device__ __forceinline__ explicit BackwardSupply(unsigned char* memory)
+      : gates(memory), floats(memory + supply_bytes<uint2>(1, ahead)) {}
+
+  /// Starts copies for step s of the warp's units, from `first` on. Steps past a sequence's end have zeros there.
+  __device__ __forceinline__ void order(const Recurrence& a, const Place& place, const Pair& pair, int first,
+                                        int s) const {
+    const int n = Gates::sequence(), unit = first + Gates::unit(), stride = stride_of(a, place.d),
+              at = pair.at(n, s, stride);
+    const bool there = s >= 0 && pair.has(n, s), before = s > 0 && pair.has(n, s - 1);
     __syncwarp();
-    return mine + s % kAhead * step;
+    gates.order(s, a.H - unit, a.wide, [&](int) { return there ? KeptGates(a).all + at + unit : nullptr; });
+    floats.order(s, a.H - unit, a.wide, [&](int i) -> const float* {
+      if (i == 1) return before ? a.c + at - stride + unit : nullptr;
+      return there ? a.d_h + output_at(a, place.d, at) + unit : nullptr;
+    });
+    copy_commit();
   }
 };
 

@@ -30,7 +30,7 @@ struct Backward {
 
   using Cells = float[kWide][groups][of_pair];
   struct Step {  // what a step reads, fetched while the one before it is computed
-    float gates[kWide][groups][4][of_pair];
+    uint2 gates[kWide][groups][of_pair];
     Cells d_h, before;
   };
 
@@ -44,12 +44,11 @@ struct Backward {
     Arrivals* arrivals;    // async: [2], of even and of odd steps
   };
 
-  static constexpr int ahead = 2;
-  using Inputs = Supply<float, 6, ahead>;  // of a block alone: gates, d_h, c of the step before
 
   const Recurrence& a;
   const Place place;
-  const Inputs supply;
+  const KeptGates kept;
+  const BackwardSupply supply;  // of a block alone
   Weights<Format::bf16, kTiles, kSteps, kKept, kTiles == 1 ? 4 : kTiles == 2 ? 2 : 1> weights;
   Part parts[kParts];
   float sum[kWide][kTiles][4] = {};
@@ -66,7 +65,10 @@ struct Backward {
   __device__ __forceinline__ int slot_values() const { return part_sequences * a.plan.units; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
-      : a(a_), place(p), supply(memory + buffers * buffer * sizeof(std::uint16_t)) {
+      : a(a_),
+        place(p),
+        kept(a_),
+        supply(memory + buffers * buffer * sizeof(std::uint16_t)) {
     const Pairs pairs = find_pairs<kParts * part_sequences>(a, tile, place.d);
     busy = Mine::first(0) < place.units;
     home = state_at(sequence_of(0, Mine::which(0)), Mine::unit(0) * 4, values);
@@ -75,7 +77,7 @@ struct Backward {
     const int of_part = buffers * buffer + (clusters ? 2 * kBlocks * slot_values() : 0);
     auto* const states = reinterpret_cast<std::uint16_t*>(memory);
     clear(reinterpret_cast<std::uint32_t*>(states),
-          kParts * of_part / 2 + (clusters ? 0 : supply_bytes<float>(6, ahead) / 4));
+          kParts * of_part / 2 + (clusters ? 0 : backward_supply / 4));
     weights.load(reinterpret_cast<uint4*>(states + kParts * of_part), a.w, place.d * kBlocks + place.rank);
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
@@ -109,28 +111,24 @@ struct Backward {
                             : 0.0f;
   }
 
-  /// In a block alone: starts the copy of what step s reads. Zeros stand there before, for steps past a sequence's end.
+  /// In a block alone: starts the copy of what step s reads, and takes what has come.
   __device__ __forceinline__ void order(const Part& part, int s) const {
-    const int n = supply.sequence(), first = Mine::first(0) + supply.unit(), stride = stride_of(a, place.d);
-    const int at = part.pair.at(n, s, stride);
-    const bool there = s >= 0 && part.pair.has(n, s), before = s > 0 && part.pair.has(n, s - 1);
-    supply.order(s, a.H - first, a.wide, [&](int i) -> const float* {
-      if (i == 5) return before ? a.c + at - stride + first : nullptr;
-      if (!there) return nullptr;
-      return first + (i == 4 ? a.d_h + output_at(a, place.d, at) : a.gates + 4 * at + i * a.H);
-    });
+    supply.order(a, place, part.pair, Mine::first(0), s);
   }
   __device__ __forceinline__ void receive(Step& now, int s) const {
-    const float* const from = supply.receive(s) + sequence_of(0, 0) * Inputs::row + lane_id() / 4;
+    using Gates = BackwardSupply::Gates;
+    using Floats = BackwardSupply::Floats;
+    await_supply<BackwardSupply::ahead>();
+    const uint2* const gates = supply.gates.receive(s) + sequence_of(0, 0) * Gates::row + lane_id() / 4;
+    const float* const floats = supply.floats.receive(s) + sequence_of(0, 0) * Floats::row + lane_id() / 4;
 #pragma unroll
     for (int i = 0; i < groups; ++i) {
 #pragma unroll
       for (int j = 0; j < of_pair; ++j) {
-        const float* const here = from + i * group_units + j * Inputs::row;
-#pragma unroll
-        for (int gate = 0; gate < 4; ++gate) now.gates[0][i][gate][j] = here[gate * Inputs::array];
-        now.d_h[0][i][j] = here[4 * Inputs::array];
-        now.before[0][i][j] = s > 0 ? here[5 * Inputs::array] : 0.0f;
+        const float* const here = floats + i * group_units + j * Floats::row;
+        now.gates[0][i][j] = gates[i * group_units + j * Gates::row];
+        now.d_h[0][i][j] = here[0];
+        now.before[0][i][j] = s > 0 ? here[Floats::array] : 0.0f;
       }
     }
   }
@@ -145,16 +143,14 @@ struct Backward {
       for (int j = 0; j < of_pair; ++j) {
         const bool there = part.pair[n].has(Mine::which(j), s) && mine(0);
         const int at = part.pair[n].at(Mine::which(j), s, stride);
-#pragma unroll
-        for (int gate = 0; gate < 4; ++gate)
-          now.gates[n][0][gate][j] = there ? a.gates[4 * at + gate * a.H + unit(0)] : 0.0f;
+        now.gates[n][0][j] = there ? kept.all[at + unit(0)] : uint2{};
         now.d_h[n][0][j] = there ? a.d_h[output_at(a, place.d, at) + unit(0)] : 0.0f;
       }
     }
     fetch_cells(part, now.before, s - 1);
   }
 
-  /// Has L2 get what fetch(s) will read, as in forward: the gates, then, by half of the lanes, d_h and c.
+  /// Has L2 get what fetch(s) will read, as in forward: of two sequences gates, four units each, d_h and c.
   __device__ __forceinline__ void look_ahead(const Part& part, int s) const {
     const int g = lane_id() / 4, j = g % 2, which = g / 2, stride = stride_of(a, place.d);
     if (s < 1) return;
@@ -162,9 +158,9 @@ struct Backward {
     for (int n = 0; n < kWide; ++n) {
       if (!part.pair[n].has(j, s) || Mine::first(0) >= place.units) continue;
       const int at = part.pair[n].at(j, s, stride), first = place.first + Mine::first(0);
-      prefetch(a.gates + 4 * at + which * a.H + first);
       if (which == 0) prefetch(a.d_h + output_at(a, place.d, at) + first);
       if (which == 1) prefetch(a.c + at - stride + first);
+      if (which >= 2 && 4 * (which - 2) < Mine::group_units) prefetch(kept.all + at + first + 4 * (which - 2));
     }
   }
 
@@ -205,8 +201,8 @@ struct Backward {
       for (int j = 0; j < of_pair; ++j) {
 #pragma unroll
         for (int i = 0; i < groups; ++i) {
-          const float(&gates)[4][of_pair] = now.gates[n][i];
-          const float in = gates[0][j], forget = gates[1][j], fresh = gates[2][j], open = gates[3][j];
+          const float2 first = unpack_fp16(now.gates[n][i][j].x), second = unpack_fp16(now.gates[n][i][j].y);
+          const float in = first.x, forget = first.y, fresh = second.x, open = second.y;
           const float before = now.before[n][i][j], squashed = fast_tanh(part.cell[n][i][j]);
           const float d_h =
               now.d_h[n][i][j] + (part.pair[n].has(Mine::which(j), s + 1) ? part.mask[n][i][j] * next[i][j] : 0.0f);
@@ -306,7 +302,7 @@ struct Backward {
         }
         look_ahead(part, s - 1 - steps_ahead);
       } else {
-        order(part, s - ahead);
+        order(part, s - BackwardSupply::ahead);
       }
     }
     if constexpr (clusters && !async) await_step<clusters>();
@@ -321,7 +317,7 @@ struct Backward {
       if constexpr (clusters) {
         fetch(parts[part], steps - 1);
       } else {
-        for (int s = 1; s <= ahead; ++s) order(parts[part], steps - s);
+        for (int s = 1; s <= BackwardSupply::ahead; ++s) order(parts[part], steps - s);
       }
     }
   }
@@ -381,14 +377,14 @@ constexpr FastVariant variant(int most_units) {
           .tiles = kTiles,
           .steps = kSteps,
           .async = async,
-          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer + (kBlocks == 1 ? supply_bytes<float>(6, 2) : 0),
+          .state = kParts * (kBlocks > 1 && !async ? 1 : 2) * buffer + (kBlocks == 1 ? backward_supply : 0),
           .rest = std::size_t{warps} * kTiles * (kSteps - kKept) * warp_lanes * 16,
           .kernel = run_fast_backward<kParts, kWide, kUnits, kTiles, kSteps, kKept, kBlocks, async>};
 }
 
 }  // namespace
 
-bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
+std::span<const FastVariant> backward_variants() {
   static constexpr bool meet = false, send = true;
   static const FastVariant variants[] = {
       variant<1, 1, 16, 1, 16, 16, 1, meet>(64), variant<1, 1, 16, 1, 32, 32, 1, meet>(128),
@@ -407,9 +403,13 @@ bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
       variant<1, 1, 4, 4, 8, 8, 16, meet>(512),  variant<1, 1, 8, 4, 16, 8, 8, meet>(512),
       variant<1, 2, 8, 4, 16, 8, 8, meet>(512),  variant<1, 1, 4, 4, 8, 8, 16, send>(512),
       variant<1, 1, 8, 4, 16, 8, 8, send>(512),  variant<2, 1, 8, 4, 16, 8, 8, send>(512)};
-  const auto variant = fastest(variants, ctx, a, true);
+  return variants;
+}
+
+bool fast_backward(Context& ctx, const LstmBackward& op, Recurrence a) {
+  const auto variant = fastest(ctx, a, true);
   if (!variant) return false;
-  a.wide = a.H % 4 == 0 && aligned(a.gates) && aligned(a.d_h) && aligned(a.c);
+  a.wide = a.H % 4 == 0 && aligned(a.d_h) && aligned(a.c);
   const BackwardOperands operands = prepare(ctx, op, *variant, a);
   launch_steps(ctx, op.name.data(), variant->kernel, a);
   finish(ctx, op, operands, a);

@@ -19,6 +19,25 @@ std::size_t slot_bytes(const FastVariant& v, int H) {
   return v.blocks > 1 ? std::size_t{2} * v.blocks * units * tile_of(v) * sizeof(std::uint16_t) : 0;
 }
 
+std::size_t shared_bytes(const FastVariant& v, int H, bool backward) {
+  return v.state + v.rest + (backward ? slot_bytes(v, H) : 0);
+}
+
+std::span<const FastVariant> variants_of(bool backward) { return backward ? backward_variants() : forward_variants(); }
+
+/// How many clusters (or blocks, where one is alone) run at once; 0: the variant is not for this H or this GPU.
+int clusters_of(const CudaState& state, const FastVariant& v, int H, bool backward) {
+  const std::size_t shared = shared_bytes(v, H, backward);
+  if (H > v.most_units || (v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) return 0;
+  const Grid grid{.threads = threads, .shared = shared, .cluster = static_cast<unsigned>(v.blocks)};
+  return clusters_at_once(state, reinterpret_cast<const void*>(v.kernel), grid);
+}
+
+bool any_fits(const CudaState& state, int H, bool backward) {
+  return std::ranges::any_of(variants_of(backward),
+                             [&](const FastVariant& v) { return !v.async && clusters_of(state, v, H, backward) > 0; });
+}
+
 /// Cycles of a step, a model to choose a kernel by (docs/kernels.md): what waits for something whatever the width; the
 /// products at 0.62 of a multiprocessor's rate or, if that takes longer, what they read from shared memory (weights,
 /// and the state once for every warp); and what a block sends, 12 bytes a cycle: forward, h of its units to all others;
@@ -46,20 +65,18 @@ int asked_number(const char* variable, std::initializer_list<int> choices) {
 
 }  // namespace
 
-std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Context& ctx, Recurrence& a, bool backward) {
+std::optional<FastVariant> fastest(Context& ctx, Recurrence& a, bool backward) {
   const CudaState& state = ctx.cuda();
   if (state.math != Math::fast || state.compute_major < 8) return {};
   if (std::int64_t{4} * a.D * a.T * a.B * a.H > std::numeric_limits<int>::max()) return {};  // see Pair
+  if (a.gates && !(aligned(a.gates) && any_fits(state, a.H, !backward))) return {};
   const int asked_tile = asked_number("BIB_LSTM_TILE", {8, 16, 32}), asked_warp = asked_number("BIB_LSTM_WARP", {4, 8});
   const bool async = asked_for("BIB_LSTM_EXCHANGE", "barrier", "async");
   std::optional<FastVariant> best;
   double least = 0;
-  for (const FastVariant& v : variants) {
-    if (a.H > v.most_units || (best && v.most_units > best->most_units) || (v.async && !async)) continue;
-    const std::size_t shared = v.state + v.rest + (backward ? slot_bytes(v, a.H) : 0);
-    if ((v.blocks > 1 && state.compute_major < 9) || shared > state.shared_memory) continue;
-    const Grid grid{.threads = threads, .shared = shared, .cluster = static_cast<unsigned>(v.blocks)};
-    const int at_once = clusters_at_once(state, reinterpret_cast<const void*>(v.kernel), grid), tile = tile_of(v);
+  for (const FastVariant& v : variants_of(backward)) {
+    if ((best && v.most_units > best->most_units) || (v.async && !async)) continue;
+    const int at_once = clusters_of(state, v, a.H, backward), tile = tile_of(v);
     if (at_once == 0) continue;
     const int tiles = (a.B + tile - 1) / tile, rounds = (a.D * tiles + at_once - 1) / at_once;
     double cycles = rounds * step_cycles(v, a.H, backward);
@@ -74,7 +91,7 @@ std::optional<FastVariant> fastest(std::span<const FastVariant> variants, Contex
               .tiles = tiles,
               .inverse = 65536u / static_cast<unsigned>(units / group_units) + 1,
               .resident = true,
-              .shared = shared};
+              .shared = shared_bytes(v, a.H, backward)};
   }
   return best;
 }

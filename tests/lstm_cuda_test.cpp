@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "bib/cuda_backend.h"
-#include "tests/op_test.h"
+#include "tests/lstm_on_device.h"
 
 namespace bib::test {
 namespace {
@@ -31,16 +31,14 @@ constexpr LstmShape largest{"state_in_memory", 2, 1, 1, 890, 1};
 /// Runs the op, and compares with the CPU. Gives what it found and, where asked, which kernels it took.
 template <class Op>
 Outputs expect_right(Math math, const LstmShape& shape, std::uint64_t* kernels = nullptr) {
-  Context cpu, cuda({.device = Device::cuda, .math = math});
+  Context cuda({.device = Device::cuda, .math = math});
   SCOPED_TRACE(scene<Op>(shape.name, cuda));
   Maker maker(test_seed(), false);
-  const Op op = Samples<Op>::make(maker, shape);
-  const Outputs got = checked_run(cuda, op, Prefill::random);
+  const OnBoth<Op> run(cuda, math, shape, maker);
   if (kernels) *kernels = cuda_enqueued(cuda.cuda());
-  const Worst worst = compare(op, got, checked_run(cpu, op, Prefill::random), tolerance<Op>(shape, math));
-  EXPECT_TRUE(worst.ok()) << worst.text();
-  report("cpu", Op::name, worst);
-  return got;
+  EXPECT_TRUE(run.worst.ok()) << run.worst.text();
+  report("cpu", Op::name, run.worst);
+  return run.got;
 }
 
 /// The same twice: with itself, too.
@@ -49,7 +47,7 @@ Outputs expect_parity(Math math, const LstmShape& shape) {
   const Outputs got = expect_right<Op>(math, shape);
   Context cuda({.device = Device::cuda, .math = math});
   Maker maker(test_seed(), false);
-  const Op op = Samples<Op>::make(maker, shape);
+  const Op op = made_for<Op>(Device::cuda, math, maker, shape);
   EXPECT_EQ(difference(op, checked_run(cuda, op, Prefill::random), got), "");
   return got;
 }
@@ -91,7 +89,7 @@ TEST_P(LstmOnDevice, nothing_that_stands_in_the_padding_matters_in_fast_math) {
   if (cuda_info().compute_major < (GetParam().H > 128 ? 9 : 8)) GTEST_SKIP() << "strict kernels";
   Context cuda({.device = Device::cuda, .math = Math::fast});
   Maker maker(test_seed(), false);
-  const LstmBackward op = Samples<LstmBackward>::make(maker, GetParam());
+  const auto op = made_for<LstmBackward>(Device::cuda, Math::fast, maker, GetParam());
   const Outputs clean = checked_run(cuda, op, Prefill::random);
   const int T = op.x.dim(0), B = op.x.dim(1), I = op.x.dim(2);
   bool padded = false;
@@ -127,7 +125,9 @@ TEST_P(LstmOnDevice, what_is_too_large_for_fp16_is_as_its_largest_in_fast_math) 
     return checked_run(ctx, op, Prefill::random);
   };
   const Outputs got = run_with(cuda, 1e6f);
-  const Worst worst = compare(op, got, run_with(cpu, 65504), tolerance<LstmForward>(shape, Math::fast));
+  const Worst worst =
+      compare(op, comparable(op, Math::fast, got), comparable(op, Math::fast, run_with(cpu, 65504)),
+              tolerance<LstmForward>(shape, Math::fast));
   EXPECT_TRUE(worst.ok()) << worst.text();
 }
 
@@ -187,7 +187,7 @@ Outputs run_on_device(const LstmShape& shape, const Kernels& kernels, const char
   const AskedKernels asked(kernels, exchange);
   Context cuda({.device = Device::cuda, .math = Math::fast});
   Maker maker(test_seed(), false);
-  const Outputs got = checked_run(cuda, Samples<Op>::make(maker, shape), Prefill::random);
+  const Outputs got = checked_run(cuda, made_for<Op>(Device::cuda, Math::fast, maker, shape), Prefill::random);
   kernel = cuda_enqueued(cuda.cuda());
   return got;
 }

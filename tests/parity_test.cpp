@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/op_test.h"
+#include "tests/lstm_on_device.h"
 
 namespace bib::test {
 namespace {
@@ -37,14 +37,31 @@ TYPED_TEST(Parity, cuda_gives_the_answer_of_the_cpu) {
 }
 
 /// The ops that compute otherwise when they may use tensor cores.
-using FastTypes =
-    ::testing::Types<LstmForward, LstmBackward, LinearForward, LinearBackward, Conv1dForward, Conv1dBackward>;
+using FastTypes = ::testing::Types<LinearForward, LinearBackward, Conv1dForward, Conv1dBackward>;
 template <class Op>
 class ParityOfFastMath : public Parity<Op> {};
 TYPED_TEST_SUITE(ParityOfFastMath, FastTypes, OpName);
 
 TYPED_TEST(ParityOfFastMath, cuda_is_within_its_rounding) {
   report("cpu, fast math", TypeParam::name, worst_of_all_shapes<TypeParam>(false, Math::fast));
+}
+
+template <class Op>
+class ParityOfLstmInFastMath : public Parity<Op> {};
+using LstmTypes = ::testing::Types<LstmForward, LstmBackward>;
+TYPED_TEST_SUITE(ParityOfLstmInFastMath, LstmTypes, OpName);
+
+TYPED_TEST(ParityOfLstmInFastMath, cuda_is_within_its_rounding) {
+  Context cuda({.device = Device::cuda, .math = Math::fast});
+  Worst worst;
+  for (const LstmShape& shape : Samples<TypeParam>::shapes) {
+    SCOPED_TRACE(scene<TypeParam>(shape.name, cuda));
+    Maker maker(test_seed(), false);
+    const OnBoth<TypeParam> run(cuda, Math::fast, shape, maker);
+    EXPECT_TRUE(run.worst.ok()) << run.worst.text();
+    worst.take(run.worst);
+  }
+  report("cpu, fast math", TypeParam::name, worst);
 }
 
 /// Rounded products may let another of two near positions win, so the convolution with its maximum is compared without

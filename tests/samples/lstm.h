@@ -66,7 +66,8 @@ struct Samples<LstmBackward> {
                                                 "DTBH", "TBH", "TBI", "", "",    ""};
 
   static LstmBackward make(Maker& m, const LstmShape& s) {
-    return of(m, m.run(Samples<LstmForward>::make(m, s)), m.uniform({s.T, s.B, s.D * s.H}));
+    const LstmForward f = m.run(Samples<LstmForward>::make(m, s));  // first: operands are drawn in order
+    return of(m, f, m.uniform({s.T, s.B, s.D * s.H}));
   }
   static LstmBackward of(Maker& m, const LstmForward& f, View<const real, 3> d_h) {
     return {.x = f.x,

@@ -3,6 +3,7 @@
 //   c_t = f c_{t-1} + i g      h_t = o tanh(c_t)
 // D = 1 reads left to right; D = 2 adds right to left, starting at each sequence's own last step.
 // Steps at or past a sequence's length give h = 0 and d_x = 0; what gates and c hold there is unspecified.
+// In fast math a GPU may leave gates in a form of its own: they are for backward in the same context.
 // h_mask is recurrent variational dropout (Gal & Ghahramani 2016): one mask per sequence, already scaled by 1/(1-p).
 #pragma once
 #include <memory>
@@ -27,7 +28,7 @@ struct LstmForward {
   View<const real, 2> b;         // [D,4H]
   View<const real, 3> h_mask;    // [D,B,H]  may be left out: no recurrent dropout
   View<real, 3> h;               // [T,B,D*H]  direction d in columns d*H..d*H+H-1
-  View<real, 4> gates, c;        // [D,T,B,4H] [D,T,B,H]  activated gates and cells for backward; both may be left out
+  View<real, 4> gates, c;        // [D,T,B,4H] [D,T,B,H]  activated gates and cells for backward, both of them or none
   const LstmPacked* packed = nullptr;  // of these weights, to predict: without h_mask, gates and c
   static auto operands(auto& o) { return std::tie(o.x, o.lengths, o.w_x, o.w_h, o.b, o.h_mask, o.h, o.gates, o.c); }
   void check() const {
