@@ -10,9 +10,9 @@
 //   one warp                    vector clocks of its lanes, joined by the lanes that meet
 // A word's state: its last writer, and its readers since. Readers are summed up: who read last, and over how much of
 // the hierarchy readers that a later writer may not be ordered with are spread. The sum loses nothing, because a
-// writer inside of that spread is unordered with at least one of them.
+// writer inside of that spread is unordered with at least one of them. The last writer's own reads stand apart: it may
+// write again behind them, when it waited for the others alone.
 #include <dlfcn.h>
-#include <link.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -38,9 +38,14 @@ struct Cell {
   Stamp write, read;
   std::uint32_t lane_clocks;  // index into lane_clock_pool, where the spread is `lanes`
   Spread spread;
-  bool atomic_write, atomic_read, split;
+  bool atomic_write, atomic_read, split : 1, own_read : 1;
 };
 static_assert(sizeof(Cell) == 64);
+
+/// When the last writer of a word last read it.
+struct OwnRead {
+  std::uint32_t released, phase, clock, code;
+};
 
 // Per 4-byte word one Cell and one byte of flags: bit i says that byte i may be touched, bit 4+i that it was written.
 // Words that are accessed by parts get a Cell per byte, in `parts`.
@@ -58,12 +63,17 @@ char* const region_begin = device_region().begin;
 char* const region_end = device_region().end;
 char* const shared_begin = heap_region().end;
 Cell* const cells = shadow_of_region<Cell>();
+OwnRead* const own_reads = shadow_of_region<OwnRead>();  // of cells that say so
 std::uint8_t* const flags = shadow_of_region<std::uint8_t>();
 std::uint8_t* const flying = shadow_of_region<std::uint8_t>();  // 1: a cp.async writes here
 
 std::vector<std::array<std::uint32_t, 32>> lane_clock_pool;
 std::vector<std::uint32_t> free_lane_clocks;
-std::map<std::size_t, std::array<Cell, 4>> parts;  // by word
+struct Part {
+  Cell cell;
+  OwnRead own;
+};
+std::map<std::size_t, std::array<Part, 4>> parts;  // by word
 
 std::size_t word_of(const void* p) { return static_cast<std::size_t>(static_cast<const char*>(p) - region_begin) / 4; }
 
@@ -204,8 +214,22 @@ std::string text_of(const Stamp& s) {
   fault(text, Site::current());
 }
 
-void check_cell(Cell& cell, const void* p, bool write, bool atomic, const void* pc, const Stamp& now) {
+bool same_thread(const Stamp& a, const Stamp& b) {
+  return a.launch == b.launch && a.gang == b.gang && a.block == b.block && a.warp == b.warp && a.lane == b.lane;
+}
+
+void check_cell(Cell& cell, OwnRead& own, const void* p, bool write, bool atomic, const void* pc, const Stamp& now) {
   const Thread& me = *running.thread;
+  if (!write && !atomic && same_thread(cell.write, now)) {
+    own = {now.released, now.phase, now.clock, now.code};
+    cell.own_read = true;
+    return;
+  }
+  if (write && cell.own_read) {
+    Stamp read = cell.write;
+    read.released = own.released, read.phase = own.phase, read.clock = own.clock, read.code = own.code;
+    if (!ordered(read, me)) report("race: write of what another thread reads", p, pc, &read);
+  }
   const bool both_atomic = atomic && cell.atomic_write;
   if (cell.write.launch && !both_atomic && !ordered(cell.write, me))
     report(write ? "race: two writes" : "race: read of what another thread writes", p, pc, &cell.write);
@@ -214,6 +238,7 @@ void check_cell(Cell& cell, const void* p, bool write, bool atomic, const void* 
   if (write) {
     cell.write = now;
     cell.atomic_write = atomic;
+    cell.own_read = false;
   } else {
     add_reader(cell, me, now, atomic);
   }
@@ -229,45 +254,17 @@ void check_word(std::size_t word, std::uint8_t mask, const void* p, bool write, 
     report("read of memory never written,", p, pc, nullptr);
   }
   Cell& cell = cells[word];
-  if (mask == 0xF && !cell.split) return check_cell(cell, p, write, atomic, pc, now);
+  if (mask == 0xF && !cell.split) return check_cell(cell, own_reads[word], p, write, atomic, pc, now);
   if (!cell.split) {
-    Cell part = cell;
+    const Part part{cell, own_reads[word]};
     parts[word] = {part, part, part, part};
     cell.split = true;
   }
   auto& four = parts[word];
   for (int i = 0; i < 4; ++i)
-    if (mask >> i & 1) check_cell(four[static_cast<std::size_t>(i)], p, write, atomic, pc, now);
-}
-
-/// The executable's own constants and the host thread's thread-locals.
-bool is_program_data(const void* p) {
-  const auto at = reinterpret_cast<std::uintptr_t>(p);
-  static thread_local char mark;
-  const auto tls = reinterpret_cast<std::uintptr_t>(&mark);
-  constexpr std::uintptr_t tls_extent = 8192;
-  if (at + tls_extent > tls && at < tls + tls_extent) return true;
-  struct Range {
-    std::uintptr_t begin = 0, end = 0;
-  };
-  static const std::vector<Range> ranges = [] {
-    std::vector<Range> all;
-    dl_iterate_phdr(
-        [](dl_phdr_info* info, std::size_t, void* to) {
-          for (int i = 0; i < info->dlpi_phnum; ++i) {
-            const auto& h = info->dlpi_phdr[i];
-            if (h.p_type != PT_LOAD) continue;
-            const std::uintptr_t begin = info->dlpi_addr + h.p_vaddr;
-            static_cast<std::vector<Range>*>(to)->push_back({begin, begin + h.p_memsz});
-          }
-          return 0;
-        },
-        &all);
-    return all;
-  }();
-  for (const Range& r : ranges)
-    if (at >= r.begin && at < r.end) return true;
-  return false;
+    if (mask >> i & 1)
+      check_cell(four[static_cast<std::size_t>(i)].cell, four[static_cast<std::size_t>(i)].own, p, write, atomic, pc,
+                 now);
 }
 
 }  // namespace

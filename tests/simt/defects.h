@@ -22,6 +22,7 @@ enum class Defect {
   own_wait_only,     // reads what another thread's cp.async brought, without a barrier
   block_barrier,     // where the cluster must meet
   leaves_early,      // ends while others read its shared memory
+  read_again,        // what its writer may overwrite by then
   blocks_share,      // blocks write one word
   never_awaited,     // reads what another block sends
   wrong_phase,       // waits for a phase that has ended, or never began
@@ -136,6 +137,23 @@ __global__ void ask_peer(float* y) {
     cluster_arrive();
     cluster_wait();
   }
+}
+
+/// Threads of a cluster of 2 blocks write, read their neighbour warp's word and, behind their arrival, their own again.
+template <Defect D>
+__global__ void look_back(float* y) {
+  SHARED(float, words, [64]);
+  const int i = static_cast<int>(threadIdx.x), other = (i + 32) % 64;
+  float sum = 0;
+  for (int s = 0; s < 3; ++s) {
+    words[i] = static_cast<float>(s + i);
+    __syncthreads();
+    sum += words[other];
+    cluster_arrive();
+    sum += words[D == Defect::read_again ? other : i];
+    cluster_wait();
+  }
+  y[64 * cluster_rank() + static_cast<unsigned>(i)] = sum;
 }
 
 template <Defect D>

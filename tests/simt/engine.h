@@ -156,6 +156,8 @@ int device_count();
 inline std::size_t device_bytes() { return heap_bytes / static_cast<std::size_t>(device_count()); }
 /// The device of an address within the heap.
 int device_of(const void* p);
+/// Whether it is one of the executable's own constants, or a thread-local of the host thread.
+bool is_program_data(const void* p);
 /// "in a block of 64 bytes at +68", for reports.
 std::string describe(const void* p);
 void open_shared(Block& block);  // poisons what the launch knows it uses

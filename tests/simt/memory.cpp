@@ -1,4 +1,5 @@
 // Device memory: one reserved range of addresses, so that the checker finds what it knows of a word by arithmetic.
+#include <link.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -204,6 +205,35 @@ void copy_async(void* to, const void* from, std::size_t bytes, std::size_t valid
   check::in_flight(to, bytes);
   if (!options().late_copies) land(copy);
   running.thread->open_copies.push_back(copy);
+}
+
+bool is_program_data(const void* p) {
+  const auto at = reinterpret_cast<std::uintptr_t>(p);
+  static thread_local char mark;
+  const auto tls = reinterpret_cast<std::uintptr_t>(&mark);
+  constexpr std::uintptr_t tls_extent = 8192;
+  if (at + tls_extent > tls && at < tls + tls_extent) return true;
+  struct Range {
+    std::uintptr_t begin = 0, end = 0;
+  };
+  static const std::vector<Range> ranges = [] {
+    std::vector<Range> all;
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* to) {
+          for (int i = 0; i < info->dlpi_phnum; ++i) {
+            const auto& h = info->dlpi_phdr[i];
+            if (h.p_type != PT_LOAD) continue;
+            const std::uintptr_t begin = info->dlpi_addr + h.p_vaddr;
+            static_cast<std::vector<Range>*>(to)->push_back({begin, begin + h.p_memsz});
+          }
+          return 0;
+        },
+        &all);
+    return all;
+  }();
+  for (const Range& r : ranges)
+    if (at >= r.begin && at < r.end) return true;
+  return false;
 }
 
 void copy_commit() {

@@ -183,6 +183,11 @@ TEST_P(Schedules, cluster_defects) {
   if (GetParam() < 4) {  // a random order may let both blocks read before either ends
     EXPECT_THAT(run_ask<Defect::leaves_early>(), HasSubstr("begun to end"));
   }
+  const OnDevice<float> y(std::vector<float>(128));
+  const Shape two_blocks{.blocks = 2, .threads = 64, .cluster = 2};
+  EXPECT_EQ(fault_of(look_back<Defect::none>, two_blocks, y.data()), "");
+  EXPECT_EQ(y.values()[64 + 1], 3 * (1 + 33) + 2 * (0 + 1 + 2));
+  EXPECT_THAT(fault_of(look_back<Defect::read_again>, two_blocks, y.data()), HasSubstr("race: write of what"));
 }
 
 TEST_P(Schedules, early_starts) {
