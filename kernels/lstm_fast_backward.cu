@@ -26,8 +26,6 @@ struct Backward {
   static constexpr int part_sequences = kWide * sequences, values = 16 * kSteps, buffer = part_sequences * values;
   static constexpr int buffers = clusters && !async ? 1 : 2;
 
-  static constexpr bool early = kWide == 1;  // d_gates are written behind the arrival; wide tiles lack registers for it
-
   using Cells = float[kWide][groups][of_pair];
   struct Step {  // what a step reads, fetched while the one before it is computed
     uint2 gates[kWide][groups][of_pair];
@@ -43,7 +41,6 @@ struct Backward {
     std::uint16_t* slots;  // [2][blocks][kWide][units][8]
     Arrivals* arrivals;    // async: [2], of even and of odd steps
   };
-
 
   const Recurrence& a;
   const Place place;
@@ -65,10 +62,7 @@ struct Backward {
   __device__ __forceinline__ int slot_values() const { return part_sequences * a.plan.units; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
-      : a(a_),
-        place(p),
-        kept(a_),
-        supply(memory + buffers * buffer * sizeof(std::uint16_t)) {
+      : a(a_), place(p), kept(a_), supply(memory + buffers * buffer * sizeof(std::uint16_t)) {
     const Pairs pairs = find_pairs<kParts * part_sequences>(a, tile, place.d);
     busy = Mine::first(0) < place.units;
     home = state_at(sequence_of(0, Mine::which(0)), Mine::unit(0) * 4, values);
@@ -76,8 +70,7 @@ struct Backward {
     // Blocks without units send nothing: their slots hold zeros.
     const int of_part = buffers * buffer + (clusters ? 2 * kBlocks * slot_values() : 0);
     auto* const states = reinterpret_cast<std::uint16_t*>(memory);
-    clear(reinterpret_cast<std::uint32_t*>(states),
-          kParts * of_part / 2 + (clusters ? 0 : backward_supply / 4));
+    clear(reinterpret_cast<std::uint32_t*>(states), kParts * of_part / 2 + (clusters ? 0 : backward_supply / 4));
     weights.load(reinterpret_cast<uint4*>(states + kParts * of_part), a.w, place.d * kBlocks + place.rank);
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
@@ -189,10 +182,13 @@ struct Backward {
     }
   }
 
-  /// Gradients of the gates' sums at step s: rounded, to shared memory and to a.d_gates_bf16.
-  __device__ __forceinline__ void differentiate(Part& part, const Step& now, uint2 (&d_gates)[of_pair], int s,
-                                                bool last) const {
-    const int stride = stride_of(a, place.d);
+  __device__ __forceinline__ std::uint16_t* dz_of(const Part& part, int s) const {
+    return part.dz + (buffers == 2 ? s % 2 * buffer : 0);
+  }
+
+  /// Gradients of the gates' sums at step s, rounded, to shared memory.
+  __device__ __forceinline__ void differentiate(Part& part, const Step& now, int s, bool last) const {
+    std::uint16_t* const to = dz_of(part, s) + home;
 #pragma unroll
     for (int n = 0; n < kWide; ++n) {
       float next[groups][of_pair] = {};
@@ -211,25 +207,30 @@ struct Backward {
           const float d[4] = {d_c * fresh * in * (1 - in), d_c * before * forget * (1 - forget),
                               d_c * in * (1 - fresh * fresh), d_h * squashed * open * (1 - open)};
           part.cell[n][i][j] = before;
-          std::uint16_t* const to =
-              part.dz + home + (buffers == 2 ? s % 2 * buffer : 0) + state_at(8 * n + j, 8 * i * 4, values);
-          const uint2 rounded = make_uint2(pack<Format::bf16>(d[0], d[1]), pack<Format::bf16>(d[2], d[3]));
-          *reinterpret_cast<uint2*>(to) = rounded;
-          if constexpr (early && clusters) {
-            d_gates[j] = rounded;
-          } else {
-            put(part, rounded, s, stride, n, i, j);
-          }
+          *reinterpret_cast<uint2*>(to + state_at(8 * n + j, 8 * i * 4, values)) =
+              make_uint2(pack<Format::bf16>(d[0], d[1]), pack<Format::bf16>(d[2], d[3]));
         }
       }
     }
   }
 
-  /// To a.d_gates_bf16.
-  __device__ __forceinline__ void put(const Part& part, uint2 d, int s, int stride, int n, int i, int j) const {
-    if (!part.pair[n].has(Mine::which(j), s) || !mine(i)) return;
-    const int at = output_at(a, place.d, part.pair[n].at(Mine::which(j), s, stride)) + unit(i);
-    reinterpret_cast<uint2*>(a.d_gates_bf16)[at] = d;
+  /// Copies what this thread left there to a.d_gates_bf16: behind the arrival, whose fence would wait for it.
+  __device__ __forceinline__ void write(const Part& part, int s) const {
+    const int stride = stride_of(a, place.d);
+    const std::uint16_t* const from = dz_of(part, s) + home;
+#pragma unroll
+    for (int n = 0; n < kWide; ++n) {
+#pragma unroll
+      for (int j = 0; j < of_pair; ++j) {
+        if (!part.pair[n].has(Mine::which(j), s)) continue;
+        const int at = output_at(a, place.d, part.pair[n].at(Mine::which(j), s, stride));
+#pragma unroll
+        for (int i = 0; i < groups; ++i) {
+          const uint2 four = *reinterpret_cast<const uint2*>(from + state_at(8 * n + j, 8 * i * 4, values));
+          if (mine(i)) reinterpret_cast<uint2*>(a.d_gates_bf16)[at + unit(i)] = four;
+        }
+      }
+    }
   }
 
   /// Gives every sum to the block that owns its units, for step s - 1.
@@ -269,12 +270,11 @@ struct Backward {
   }
 
   __device__ __forceinline__ void step(Part& part, int s, int steps) {
-    uint2 d_gates[of_pair] = {};  // of its sequences, that step_done() need not wait for
     if (s + 1 < steps) await(part, s + 1, steps);
     if (busy) {
       Step alone;
       if constexpr (!clusters) receive(alone, s);
-      differentiate(part, clusters ? part.now : alone, d_gates, s, s + 1 == steps);
+      differentiate(part, clusters ? part.now : alone, s, s + 1 == steps);
     }
     __syncthreads();
 #ifdef BIB_CLUSTERS
@@ -289,20 +289,18 @@ struct Backward {
         for (int t = 0; t < kTiles; ++t)
 #pragma unroll
           for (int i = 0; i < 4; ++i) sum[n][t][i] = 0;
-      weights.multiply(sum, part.dz + (buffers == 2 ? s % 2 * buffer : 0));
+      weights.multiply(sum, dz_of(part, s));
       scatter(part, s);
     }
     if constexpr (clusters && !async) step_done<clusters>();
     if (busy) {
       if constexpr (clusters) {
         if (s > 0) fetch(part, s - 1);  // as in forward, behind the products
-        if constexpr (early) {
-#pragma unroll
-          for (int j = 0; j < of_pair; ++j) put(part, d_gates[j], s, stride_of(a, place.d), 0, 0, j);
-        }
+        write(part, s);
         look_ahead(part, s - 1 - steps_ahead);
       } else {
         order(part, s - BackwardSupply::ahead);
+        write(part, s);
       }
     }
     if constexpr (clusters && !async) await_step<clusters>();
@@ -389,13 +387,13 @@ std::span<const FastVariant> backward_variants() {
   static const FastVariant variants[] = {
       variant<1, 1, 16, 1, 16, 16, 1, meet>(64), variant<1, 1, 16, 1, 32, 32, 1, meet>(128),
       variant<1, 1, 8, 2, 10, 10, 4, meet>(160), variant<1, 2, 8, 2, 10, 10, 4, meet>(160),
-      variant<1, 4, 8, 2, 10, 3, 4, meet>(160),  variant<1, 1, 8, 2, 10, 10, 4, send>(160),
+      variant<1, 4, 8, 2, 10, 4, 4, meet>(160),  variant<1, 1, 8, 2, 10, 10, 4, send>(160),
       variant<2, 1, 8, 2, 10, 10, 4, send>(160), variant<2, 2, 8, 2, 10, 10, 4, send>(160),
       variant<1, 1, 8, 2, 12, 12, 4, meet>(192), variant<1, 2, 8, 2, 12, 12, 4, meet>(192),
-      variant<1, 4, 8, 2, 12, 3, 4, meet>(192),  variant<1, 1, 8, 2, 12, 12, 4, send>(192),
+      variant<1, 4, 8, 2, 12, 4, 4, meet>(192),  variant<1, 1, 8, 2, 12, 12, 4, send>(192),
       variant<2, 1, 8, 2, 12, 12, 4, send>(192), variant<2, 2, 8, 2, 12, 12, 4, send>(192),
       variant<1, 1, 8, 2, 16, 16, 4, meet>(256), variant<1, 2, 8, 2, 16, 16, 4, meet>(256),
-      variant<1, 4, 8, 2, 16, 3, 4, meet>(256),  variant<1, 1, 8, 2, 16, 16, 4, send>(256),
+      variant<1, 4, 8, 2, 16, 4, 4, meet>(256),  variant<1, 1, 8, 2, 16, 16, 4, send>(256),
       variant<2, 1, 8, 2, 16, 16, 4, send>(256), variant<2, 2, 8, 2, 16, 10, 4, send>(256),
       variant<1, 1, 8, 3, 12, 12, 8, meet>(384), variant<1, 2, 8, 3, 12, 10, 8, meet>(384),
       variant<1, 4, 8, 3, 12, 4, 8, meet>(384),  variant<1, 1, 8, 3, 12, 12, 8, send>(384),

@@ -125,9 +125,8 @@ TEST_P(LstmOnDevice, what_is_too_large_for_fp16_is_as_its_largest_in_fast_math) 
     return checked_run(ctx, op, Prefill::random);
   };
   const Outputs got = run_with(cuda, 1e6f);
-  const Worst worst =
-      compare(op, comparable(op, Math::fast, got), comparable(op, Math::fast, run_with(cpu, 65504)),
-              tolerance<LstmForward>(shape, Math::fast));
+  const Worst worst = compare(op, comparable(op, Math::fast, got), comparable(op, Math::fast, run_with(cpu, 65504)),
+                              tolerance<LstmForward>(shape, Math::fast));
   EXPECT_TRUE(worst.ok()) << worst.text();
 }
 

@@ -51,9 +51,9 @@ struct OnBoth {
     Context cpu;
     Maker of_cpu(test_seed(), false);
     const Op reference = Samples<Op>::make(of_cpu, shape);
-    worst = compare(op, comparable(op, math, got),
-                    comparable(reference, math, checked_run(cpu, reference, Prefill::random)),
-                    tolerance<Op>(shape, math));
+    worst =
+        compare(op, comparable(op, math, got),
+                comparable(reference, math, checked_run(cpu, reference, Prefill::random)), tolerance<Op>(shape, math));
   }
 };
 
