@@ -102,6 +102,9 @@ TEST(FastText, Labels) {
   EXPECT_THAT(corpus.documents[2].labels, ElementsAre("c", "d"));
   EXPECT_EQ(corpus.documents[3].text, "");
   EXPECT_THAT(corpus.documents[3].labels, ElementsAre("neg"));
+  std::string half;  // multi-label: half of the lines have none
+  for (int i = 0; i < 50; ++i) half += "__label__a 글\n둘 글\n";
+  EXPECT_EQ(read(half).format, "fasttext");
   const Corpus odd = read("__label__a x __label__b y\nz\n", "fasttext");
   EXPECT_EQ(odd.documents[0].text, "x __label__b y");
   EXPECT_THAT(messages(odd, Severity::warning), ElementsAre(HasSubstr("t:1:14: warning: a label amid the text"),
@@ -143,6 +146,13 @@ TEST(Json, Dialects) {
               ElementsAre("a"));
 }
 
+TEST(Json, TheTextUnderTheNamesToolsGiveIt) {
+  EXPECT_EQ(spans_of(read(R"({"id":1,"data":"서울 시","label":[[0,2,"LC"]]})").documents.at(0)), "서울/LC")
+      << "doccano";
+  EXPECT_EQ(read(R"({"comment_text":"글","label":"a"})").documents.at(0).text, "글");
+  EXPECT_EQ(read("id,comment_text,label\n1,글,a\n").documents.at(0).text, "글");
+}
+
 TEST(Json, LabelStudioCountsUtf16) {
   const std::string task =
       R"([{"id":7,"data":{"text":"😀 서울"},"annotations":[{"result":[{"type":"labels","value":{"start":3,"end":5,"text":"서울","labels":["LC"]}},{"type":"relation"}]},{"result":[]}]},)"
@@ -155,6 +165,45 @@ TEST(Json, LabelStudioCountsUtf16) {
   EXPECT_THAT(corpus.documents[1].labels, ElementsAre("pos"));
   EXPECT_EQ(corpus.documents[1].line, 2u);
   EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("1 record with several annotators")));
+}
+
+TEST(Json, LabelStudioSkippedTasksAndOtherResults) {
+  const auto task = [](const char* annotations) {
+    return R"({"data":{"text":"서울 시"},"annotations":)" + std::string(annotations) + "}\n";
+  };
+  const Corpus corpus = read(
+      task(R"([{"was_cancelled":true,"result":[]}])") +
+      task(R"([{"was_cancelled":true,"result":[]},{"result":[{"value":{"start":0,"end":2,"labels":["LC","OG"]}}]}])") +
+      task(R"([{"result":[{"type":"rating","value":{"rating":4}},{"type":"textarea","value":{"text":["메모"]}},)"
+           R"({"value":{"start":0,"end":2,"choices":["a"]}}]}])"));
+  ASSERT_THAT(corpus.documents, SizeIs(2)) << "a task that was skipped is not one without entities";
+  EXPECT_EQ(spans_of(corpus.documents[0]), "서울/LC 서울/OG");
+  EXPECT_TRUE(corpus.documents[1].annotated);
+  EXPECT_THAT(corpus.documents[1].labels, IsEmpty());
+  EXPECT_THAT(messages(corpus, Severity::note),
+              ElementsAre("t:1: note: 1 record that its annotators skipped left out, of which this is the first",
+                          "t:3: note: 3 results that are neither spans nor classes of the text left out, of which this "
+                          "is the first"));
+}
+
+/// What `bib predict` makes of annotated records holds the truth beside the answer.
+TEST(Json, OfAnAnswerOnlyItsOwnAnnotationCounts) {
+  const Corpus ner = read(
+      R"({"text":"😀 서울 시","spans":[{"start":2,"end":4,"label":"LC"}],"label":"x","entities":[{"start":6,"end":7,)"
+      R"("label":"OG","text":"시"}],"unit":"utf16"})"
+      "\n"
+      R"({"text":"서울","spans":[{"start":0,"end":2,"label":"LC"}],"entities":[],"unit":"byte"})"
+      "\n");
+  EXPECT_EQ(spans_of(ner.documents.at(0)), "시/OG") << "in the unit that it names";
+  EXPECT_THAT(ner.documents[0].labels, IsEmpty());
+  EXPECT_THAT(ner.documents.at(1).spans, IsEmpty());
+  EXPECT_TRUE(ner.documents[1].annotated);
+  const Corpus tc = read(R"({"text":"a","label":"x","spans":[],"labels":["y"],"classes":[{"label":"y","score":0.9}]})"
+                         "\n"
+                         R"({"text":"a","label":"x","labels":[],"classes":[{"label":"y","score":0.1}]})"
+                         "\n");
+  EXPECT_THAT(tc.documents.at(0).labels, ElementsAre("y"));
+  EXPECT_THAT(tc.documents.at(1).labels, IsEmpty());
 }
 
 TEST(Json, OffsetsInOtherUnits) {

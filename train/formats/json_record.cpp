@@ -22,6 +22,23 @@ std::string name_of(const json& value) { return value.is_string() ? value.get<st
 
 bool is_name(const json& value) { return value.is_string() || value.is_number() || value.is_boolean(); }
 
+/// What the offsets of an answer of `bib predict` for NER count; nothing for any other record.
+std::optional<OffsetUnit> unit_of_answer(const json& record) {
+  const json *entities = find(record, {"entities"}), *unit = find(record, {"unit"});
+  if (!entities || !entities->is_array() || !unit) return {};
+  if (*unit == "codepoint") return OffsetUnit::codepoint;
+  if (*unit == "utf16") return OffsetUnit::utf16;
+  if (*unit == "byte") return OffsetUnit::byte;
+  return {};
+}
+
+/// An answer of `bib predict` for TC.
+bool is_class_answer(const json& record) {
+  const json *labels = find(record, {"labels"}), *classes = find(record, {"classes"});
+  return labels && labels->is_array() && classes && classes->is_array() &&
+         std::all_of(classes->begin(), classes->end(), [](const json& c) { return find(c, {"label"}) != nullptr; });
+}
+
 }  // namespace
 
 struct RecordReader::Spot {
@@ -55,9 +72,11 @@ void RecordReader::keep(Spot& spot) {
 
 bool RecordReader::read_text(Spot& spot, const json& record) const {
   const std::string& column = source_.options.text_column;
-  const json* text = column.empty() ? find(record, {"text", "sentence", "document", "form", "content", "title", "body",
-                                                    "review", "comment", "문장", "텍스트", "내용"})
-                                    : find(record, {column.c_str()});
+  const json* text =
+      column.empty()
+          ? find(record, {"text", "sentence", "document", "form", "content", "title", "body", "review", "comment",
+                          "comment_text", "문장", "텍스트", "내용", "data"})  // doccano, in some versions
+          : find(record, {column.c_str()});
   if (text && text->is_string()) {
     spot.document.text = text->get<std::string>();
     return true;
@@ -71,8 +90,7 @@ bool RecordReader::read_text(Spot& spot, const json& record) const {
 
 void RecordReader::read_fields(Spot& spot, const json& record) {
   if (const json* answer = find(record, {"answer"}); answer && *answer != "accept") {  // Prodigy
-    if (rejected_++ == 0) first_rejected_ = spot.document.line;
-    return;
+    return rejected_.add(spot.document.line);
   }
   const json* data = find(record, {"data"});
   const bool studio = data && data->is_object();
@@ -92,21 +110,35 @@ void RecordReader::read_fields(Spot& spot, const json& record) {
   }
   if (const json* tokens = find(record, {"tokens"})) read_tokens(spot, *tokens);
 
-  const std::string& column = source_.options.label_column;
-  for (const char* key : {"spans", "entities", "ents", "NE"})
-    if (const json* value = find(record, {key})) read_annotation(spot, *value, false);
-  for (const char* key : {"label", "labels", "class", "category", "cats", "accept"})
-    if (column.empty())
-      if (const json* value = find(record, {key})) read_annotation(spot, *value, true);
-  if (!column.empty()) {
-    if (const json* value = find(record, {column.c_str()})) read_annotation(spot, *value, true);
-  }
-  if (const json* annotations = find(record, {"annotations"})) read_results(spot, *annotations);
+  read_annotations(spot, record);
   if (std::find(spot.document.labels.begin(), spot.document.labels.end(), "") != spot.document.labels.end()) {
     source_.report(Severity::error, spot.document.line, 0, "a class without a name");
     spot.bad = true;
   }
   if (!spot.bad) keep(spot);
+}
+
+/// Every key that a tool may keep annotation under. An answer of `bib predict` repeats the record that it answers, and
+/// so perhaps the truth: there, only what it says itself counts.
+void RecordReader::read_annotations(Spot& spot, const json& record) {
+  std::vector<const char*> span_keys{"spans", "entities", "ents", "NE"},
+      class_keys{"label", "labels", "class", "category", "cats", "accept"};
+  const std::optional<OffsetUnit> entities_in = unit_of_answer(record);
+  const bool answer = entities_in || is_class_answer(record);
+  if (entities_in) {
+    span_keys = {"entities"}, class_keys = {};
+    spot.unit = source_.options.offsets.value_or(*entities_in);
+    spot.offsets.reset();  // tokens are the record's own
+  } else if (answer) {
+    span_keys = {}, class_keys = {"labels"};
+  }
+  const std::string& column = source_.options.label_column;
+  if (!column.empty()) class_keys = {column.c_str()};
+  for (const char* key : span_keys)
+    if (const json* value = find(record, {key})) read_annotation(spot, *value, false);
+  for (const char* key : class_keys)
+    if (const json* value = find(record, {key})) read_annotation(spot, *value, true);
+  if (const json* annotations = answer ? nullptr : find(record, {"annotations"})) read_results(spot, *annotations);
 }
 
 /// spaCy's older form: ["text", {"entities": [[0, 5, "ORG"]], "cats": {"pos": 1}}].
@@ -152,9 +184,17 @@ void RecordReader::read_span(Spot& spot, const json& value) {
              *end = find(value, {"end", "end_offset", "endOffset"}),
              *label = find(value, {"label", "labels", "type", "tag", "entity_group"}),
              *text = find(value, {"text", "form", "word"});
-  if (label && label->is_array() && !label->empty()) label = &(*label)[0];
-  if (begin && end && label && begin->is_number() && end->is_number() && is_name(*label))
-    return add_span(spot, begin->get<double>(), end->get<double>(), name_of(*label), text);
+  std::vector<std::string> names;  // Label Studio: one or more
+  if (label && label->is_array()) {
+    for (const json& name : *label)
+      if (is_name(name)) names.push_back(name_of(name));
+  } else if (label && is_name(*label)) {
+    names.push_back(name_of(*label));
+  }
+  if (begin && end && begin->is_number() && end->is_number() && !names.empty()) {
+    for (std::string& name : names) add_span(spot, begin->get<double>(), end->get<double>(), std::move(name), text);
+    return;
+  }
   source_.report(Severity::error, spot.document.line, 0,
                  "a span needs start, end and label: " + value.dump(-1, ' ', false, json::error_handler_t::replace));
   spot.bad = true;
@@ -192,19 +232,34 @@ void RecordReader::add_span(Spot& spot, double begin, double end, std::string la
   spot.document.spans.push_back({range, std::move(label)});
 }
 
-/// Label Studio: annotations of one or more annotators, of whom the first counts.
+/// Label Studio: annotations of one or more annotators, of whom the first who did not skip the text counts. A result is
+/// a span, a choice about the whole text, or something else that an annotator was asked for.
 void RecordReader::read_results(Spot& spot, const json& annotations) {
   if (!annotations.is_array() || annotations.empty()) return;
-  if (!find(annotations[0], {"result"})) return read_annotation(spot, annotations, false);
-  if (annotations.size() > 1 && further_++ == 0) first_further_ = spot.document.line;
+  std::vector<const json*> lists;
+  std::size_t skipped = 0;
+  for (const json& annotation : annotations) {
+    const json *list = find(annotation, {"result"}), *cancelled = find(annotation, {"was_cancelled"});
+    if (!list) continue;
+    cancelled&&* cancelled == true ? void(++skipped) : lists.push_back(list);
+  }
+  if (lists.empty() && skipped == 0) return read_annotation(spot, annotations, false);
+  if (lists.empty()) {
+    spot.bad = true;  // which is not to say that nothing stands in it
+    return skipped_.add(spot.document.line);
+  }
+  if (lists.size() > 1) further_.add(spot.document.line);
   spot.document.annotated = true;
-  for (const json& result : *find(annotations[0], {"result"})) {
+  for (const json& result : *lists[0]) {
     const json* value = find(result, {"value"});
     if (!value) continue;  // a relation between spans
-    if (const json* choices = find(*value, {"choices"}))
+    const json *choices = find(*value, {"choices"}), *start = find(*value, {"start", "startOffset"});
+    if (choices && !start)
       read_annotation(spot, *choices, true);
-    else
+    else if (start && !choices)
       read_span(spot, *value);
+    else
+      other_results_.add(spot.document.line);
   }
 }
 
@@ -222,14 +277,13 @@ void RecordReader::read_tokens(Spot& spot, const json& tokens) {
 }
 
 void RecordReader::finish() {
-  if (rejected_ > 0)
-    source_.report(Severity::note, first_rejected_, 0,
-                   count_of(rejected_, "record") + " whose answer is not accept left out, of which this is the first");
-  if (further_ > 0)
-    source_.report(Severity::note, first_further_, 0,
-                   count_of(further_, "record") +
-                       " with several annotators, of which this is the first: the first of "
-                       "them counts");
+  const auto say = [&](const Counted& counted, const char* what, const std::string& then) {
+    if (counted.count > 0) source_.report(Severity::note, counted.first, 0, count_of(counted.count, what) + then);
+  };
+  say(rejected_, "record", " whose answer is not accept left out, of which this is the first");
+  say(skipped_, "record", " that its annotators skipped left out, of which this is the first");
+  say(further_, "record", " with several annotators, of which this is the first: the first of them counts");
+  say(other_results_, "result", " that are neither spans nor classes of the text left out, of which this is the first");
 }
 
 }  // namespace bib::formats

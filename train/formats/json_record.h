@@ -19,6 +19,7 @@ class RecordReader {
   bool read_text(Spot& spot, const nlohmann::json& record) const;
   void read_fields(Spot& spot, const nlohmann::json& record);
   void read_tuple(Spot& spot, const nlohmann::json& record);
+  void read_annotations(Spot& spot, const nlohmann::json& record);
   void read_annotation(Spot& spot, const nlohmann::json& value, bool of_text);
   void read_span(Spot& spot, const nlohmann::json& value);
   void read_results(Spot& spot, const nlohmann::json& annotations);
@@ -27,7 +28,13 @@ class RecordReader {
   void keep(Spot& spot);
 
   const Source& source_;
-  std::size_t rejected_ = 0, first_rejected_ = 0, further_ = 0, first_further_ = 0;
+  struct Counted {  // what is reported once, with the line of the first
+    std::size_t count = 0, first = 0;
+    void add(std::size_t line) {
+      if (count++ == 0) first = line;
+    }
+  };
+  Counted rejected_, skipped_, further_, other_results_;
 };
 
 }  // namespace bib::formats

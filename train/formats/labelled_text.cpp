@@ -85,8 +85,8 @@ Likelihood detect_label_first(const Sample& sample) {
   bool numbers = true;
   for (const std::string_view line : sample.filled) {
     const std::size_t end = next_blank(line, 0);
-    if (end == 0 || end == line.size()) return no;
     const std::string_view word = line.substr(0, end);
+    if (end == 0 || end == line.size() || word.starts_with("__label__")) return no;
     numbers = numbers && word.size() <= 3 && word.find_first_not_of("0123456789-") == std::string_view::npos;
     ++first[word];
   }

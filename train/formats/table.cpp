@@ -13,10 +13,10 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-constexpr std::string_view text_names[] = {"text",     "sentence", "document", "content",   "contents", "comment",
-                                           "comments", "review",   "body",     "utterance", "query",    "question",
-                                           "title",    "headline", "문장",     "텍스트",    "내용",     "본문",
-                                           "문서",     "발화",     "제목"};
+constexpr std::string_view text_names[] = {"text",     "sentence", "document", "content",     "contents", "comment",
+                                           "comments", "review",   "body",     "utterance",   "query",    "question",
+                                           "title",    "headline", "문장",     "텍스트",      "내용",     "본문",
+                                           "문서",     "발화",     "제목",     "comment_text"};
 constexpr std::string_view label_names[] = {"label",  "labels",    "class",     "category", "target",
                                             "intent", "sentiment", "topic_idx", "topic",    "라벨",
                                             "레이블", "분류",      "카테고리",  "감정",     "의도"};
