@@ -263,6 +263,9 @@ TEST(Encoding, InvalidBytes) {
   EXPECT_THAT(error_of("\xC7\xD1\xB1\xDB\n"), HasSubstr("cp949?"));
   EXPECT_EQ(read_corpus_text("t", "caf\xE9\n", {.encoding = "latin1"}).documents[0].text, "café");
   EXPECT_EQ(read_corpus_text("t", "\xC7\xD1\xB1\xDB\n", {.encoding = "cp949"}).documents[0].text, "한글");
+  for (const char* name :
+       {"cp949", "euc-kr", "EUC_KR", "ks_c_5601-1987"})  // what Windows calls so holds every syllable
+    EXPECT_EQ(read_corpus_text("t", "\x8C\x63\xB9\xE6\n", {.encoding = name}).documents[0].text, "똠방") << name;
   EXPECT_EQ(read(std::string("\xFF\xFE\x5C\xD5\x0A\x00", 6)).documents[0].text, "한") << "UTF-16 with its mark";
   EXPECT_THAT(error_of("\xFF\xFF\n", {.encoding = "cp949"}), HasSubstr("byte 1 of the file is not cp949"));
   EXPECT_THAT(error_of("a", {.encoding = "klingon"}), HasSubstr("unknown encoding 'klingon'"));

@@ -10,8 +10,21 @@
 namespace bib::formats {
 namespace {
 
+std::string lower(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  return name;
+}
+
+/// Files that go by EUC-KR's names are CP949, which adds the syllables EUC-KR lacks, as browsers read them too: iconv's
+/// own EUC-KR would make control characters of those bytes.
+std::string iconv_name(const std::string& encoding) {
+  for (const char* name : {"euc-kr", "euc_kr", "euckr", "ks_c_5601-1987", "ksc5601", "ks_c_5601", "korean"})
+    if (lower(encoding) == name) return "CP949";
+  return encoding;
+}
+
 std::string convert(const std::string& content, const std::string& encoding, const std::string& path) {
-  const iconv_t converter = iconv_open("UTF-8", encoding.c_str());
+  const iconv_t converter = iconv_open("UTF-8", iconv_name(encoding).c_str());
   if (converter == reinterpret_cast<iconv_t>(-1))
     throw DataError("unknown encoding '" + encoding + "'; try utf-8, latin1, cp949, euc-kr or utf-16");
   std::string out(content.size() * 2 + 16, '\0');
@@ -38,10 +51,7 @@ std::string convert(const std::string& content, const std::string& encoding, con
   return out;
 }
 
-bool is_utf8_name(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return name == "utf-8" || name == "utf8";
-}
+bool is_utf8_name(const std::string& name) { return lower(name) == "utf-8" || lower(name) == "utf8"; }
 
 /// Which encoding the bytes of a line suggest: pairs of high bytes are Korean, single ones Latin.
 const char* likely_encoding(std::string_view line) {
