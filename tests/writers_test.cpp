@@ -123,6 +123,18 @@ TEST(Writers, ClassesRoundTrip) {
   }
 }
 
+/// A text to which no class applies stays one of the corpus's task.
+TEST(Writers, TextsWithoutClassesAreNoTextsWithoutEntities) {
+  const std::vector<Document> documents{
+      {.text = "a", .labels = {"x"}, .annotated = true}, {.text = "b", .annotated = true}, {.text = "c"}};
+  EXPECT_EQ(write(documents, {.format = "jsonl"}).text,
+            "{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\",\"labels\":[]}\n{\"text\":\"c\"}\n");
+  EXPECT_EQ(write(documents, {.format = "spacy"}).text,
+            "[\"a\",{\"cats\":{\"x\":1}}]\n[\"b\",{\"cats\":{}}]\n[\"c\",{}]\n");
+  for (const char* format : {"jsonl", "spacy", "doccano"}) expect_same(documents, {.format = format}, {}, false);
+  EXPECT_EQ(write({documents[1]}, {.format = "jsonl"}).text, "{\"text\":\"b\",\"spans\":[]}\n");
+}
+
 TEST(Writers, AwkwardTextsRoundTrip) {
   const std::vector<Document> awkward{{.text = "a,\"b\"\n두 줄\r\n", .labels = {"x, \"y\""}, .annotated = true},
                                       {.text = "", .labels = {"z"}, .annotated = true},

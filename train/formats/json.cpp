@@ -194,13 +194,21 @@ void write_lines(const Sink& sink, std::span<const Document> documents, Make mak
   for (const Document& document : documents) sink.to << text_of(sink, document, make(document)) << '\n';
 }
 
+/// Whether a text annotated with nothing is one without classes, not one without entities.
+bool holds_classes(std::span<const Document> documents) {
+  return std::any_of(documents.begin(), documents.end(), [](const Document& d) { return !d.labels.empty(); }) &&
+         std::all_of(documents.begin(), documents.end(), [](const Document& d) { return d.spans.empty(); });
+}
+
 /// bib's own, which Prodigy and most tools read too.
 void write_jsonl(const Sink& sink, std::span<const Document> documents) {
+  const bool classes = holds_classes(documents);
   write_lines(sink, documents, [&](const Document& d) {
     ordered_json record;
     if (!d.id.empty()) record["id"] = d.id;
     record["text"] = d.text;
-    if (!d.spans.empty() || (d.annotated && d.labels.empty())) record["spans"] = spans_of(sink, d, as_object);
+    if (!d.spans.empty() || (d.annotated && d.labels.empty()))
+      record[classes ? "labels" : "spans"] = spans_of(sink, d, as_object);
     if (d.labels.size() == 1) record["label"] = d.labels[0];
     if (d.labels.size() > 1) record["labels"] = d.labels;
     if (d.weight != 1) record["weight"] = d.weight;
@@ -219,9 +227,11 @@ void write_doccano(const Sink& sink, std::span<const Document> documents) {
 }
 
 void write_spacy(const Sink& sink, std::span<const Document> documents) {
+  const bool classes = holds_classes(documents);
   write_lines(sink, documents, [&](const Document& d) {
     ordered_json annotation = ordered_json::object();
-    if (!d.spans.empty() || (d.annotated && d.labels.empty())) annotation["entities"] = spans_of(sink, d, as_triple);
+    if (!d.spans.empty() || (d.annotated && d.labels.empty()))
+      annotation[classes ? "cats" : "entities"] = classes ? ordered_json::object() : spans_of(sink, d, as_triple);
     for (const std::string& label : d.labels) annotation["cats"][label] = 1;
     return ordered_json::array({d.text, annotation});
   });
