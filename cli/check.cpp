@@ -92,6 +92,7 @@ void print_text(const Checked& c) {
     std::printf("  entities    %zu (%zu nested inside others)\n", s.spans, s.nested);
     if (s.inside_words > 0)
       std::printf("              %zu end inside a word: with unit = word they cannot be learnt\n", s.inside_words);
+    if (s.inside_characters > 0) std::printf("              %zu end inside a character\n", s.inside_characters);
     if (s.inside_tokens > 0) std::printf("              %zu end inside a token of the file\n", s.inside_tokens);
   }
   if (s.duplicates > 0)
@@ -125,6 +126,7 @@ Json to_json(const Checked& c) {
            {"entities", s.spans},
            {"nested", s.nested},
            {"inside_words", s.inside_words},
+           {"inside_characters", s.inside_characters},
            {"inside_tokens", s.inside_tokens},
            {"duplicates", s.duplicates},
            {"conflicts", s.conflicts},

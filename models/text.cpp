@@ -199,6 +199,12 @@ std::vector<ByteRange> words(std::string_view text) {
   return ranges;
 }
 
+ByteRange trimmed(std::string_view text, ByteRange range) {
+  const std::vector<ByteRange> inside = words(text.substr(range.begin, range.end - range.begin));
+  if (inside.empty()) return {range.begin, range.begin};
+  return {range.begin + inside.front().begin, range.begin + inside.back().end};
+}
+
 Jamo jamo(char32_t syllable) {
   if (!is_syllable(syllable)) return {};
   const int index = static_cast<int>(syllable - hangul_first);

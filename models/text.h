@@ -30,6 +30,9 @@ std::vector<CodePoint> characters(std::string_view text);
 /// Words: maximal runs without white space. Ranges exclude the white space.
 std::vector<ByteRange> words(std::string_view text);
 
+/// The range of a text without the white space that it begins and ends with.
+ByteRange trimmed(std::string_view text, ByteRange range);
+
 /// Hangul syllable U+AC00..U+D7A3 as indices of its jamo: lead 0..18, vowel 0..20, tail 0..27 (0 = none).
 struct Jamo {
   int lead = -1, vowel = -1, tail = -1;  // all -1: not a Hangul syllable

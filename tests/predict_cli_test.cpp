@@ -79,6 +79,21 @@ TEST_F(Predict, ALineThatIsNoObjectSaysWhy) {
   EXPECT_EQ(answers[4]["entities"].size(), 1u) << "one bad line does not take the others with it";
 }
 
+TEST_F(Predict, EntitiesMarkedWithABlankTooManyAreLearnedAllTheSame) {
+  std::string text;
+  for (int i = 0; i < 8; ++i) text += "<서울 :LC>간다\n<부산 :LC>산다\n오늘은< 김민수:PS> 온다\n내일은 춥다\n";
+  file("ner.txt", text);
+  for (const std::string unit : {"syllable", "word"}) {
+    const Result r =
+        run("train ner --train ner.txt -o ner --epochs 30 --train-rate 1 --lr 0.01 --unit " + unit + small_ner);
+    ASSERT_EQ(r.code, 0) << r.err;
+    EXPECT_THAT(r.err, AllOf(HasSubstr("24 annotated spans begin or end with white space; they are learned without"),
+                             Not(HasSubstr("do not meet"))));
+    EXPECT_EQ(run("predict ner --format inline", "서울 간다\n오늘은 김민수 온다\n").out,
+              "<서울:LC> 간다\n오늘은 <김민수:PS> 온다\n");
+  }
+}
+
 TEST_F(Predict, WordModelsReadEmptyTextsToo) {
   std::string text;
   for (int i = 0; i < 8; ++i) text += "<서울:LC> 에 간다\n\n<부산:LC> 에 산다\n";

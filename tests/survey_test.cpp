@@ -70,6 +70,17 @@ TEST(Survey, LabelsAModelDoesNotKnow) {
               ElementsAre(HasSubstr("t:2: warning: label 'PS' (1 ")));
 }
 
+TEST(Survey, SpansThatNoModelWouldFindAsTheyAreAreListed) {
+  const Survey s = Surveyor().look(
+      read(R"({"text":"가\u0301나 다 라","spans":[{"start":0,"end":1,"label":"A"},{"start":3,"end":5,"label":"B"}]})"
+           "\n"));
+  EXPECT_EQ(s.inside_characters, 1u);
+  EXPECT_THAT(findings(s), ElementsAre("t:1: warning: '가' A begins or ends inside a character, with combining marks: "
+                                       "it cannot be learnt",
+                                       "t:1: warning: ' 다' B begins or ends with white space: it is learnt and found "
+                                       "without"));
+}
+
 TEST(Survey, SpansInsideTheFilesTokens) {
   const Survey s = Surveyor().look(read(
       R"({"text":"ab cd","tokens":[{"start":0,"end":2},{"start":3,"end":5}],"spans":[{"start":0,"end":4,"label":"X"}]})"

@@ -4,6 +4,7 @@
 #include "bib/error.h"
 #include "models/model_parts.h"
 #include "models/pretrained.h"
+#include "models/text.h"
 #include "train/encode.h"
 #include "train/learner.h"
 #include "train/metrics.h"
@@ -36,10 +37,15 @@ class NerLearner final : public Learner {
     std::size_t misaligned = 0;
     std::vector<EncodedText> texts = encode_apart(ctx, model_->features, train);
     for (std::size_t i = 0; i < train.size(); ++i) misaligned += add_example(train[i], std::move(texts[i]));
+    if (trimmed_ && options.warn)
+      options.warn(
+          std::to_string(trimmed_) +
+          " annotated spans begin or end with white space; they are learned without it. 'bib check' lists them");
     if (misaligned && options.warn) {
       options.warn(std::to_string(misaligned) + " annotated spans do not meet the borders of the units (" +
                    (config.unit == Unit::word ? "words" : "syllables") +
-                   "); their units count as not annotated. 'bib check' lists them");
+                   "); their units count as not annotated. 'bib check' " +
+                   (config.unit == Unit::word ? "counts" : "lists") + " them");
     }
     set_dev(std::move(dev), options);
   }
@@ -86,7 +92,12 @@ class NerLearner final : public Learner {
 
   /// Returns the number of spans that did not fit the units.
   std::size_t add_example(const Document& document, EncodedText text) {
-    const std::vector<Span> spans = flatten(document.spans, nested_).kept;
+    std::vector<Span> spans = flatten(document.spans, nested_).kept;
+    for (Span& span : spans) {  // white space is no unit, or at no word's end; selections with a mouse often hold some
+      const ByteRange inner = trimmed(document.text, span);
+      trimmed_ += inner.begin != span.begin || inner.end != span.end;
+      static_cast<ByteRange&>(span) = inner;
+    }
     TaggedUnits tagged = tag_units(text.units, spans, model_->tags, Align::strict);
     const std::size_t n = text.units.size();
     if (n == 0) return tagged.misaligned.size();
@@ -144,6 +155,7 @@ class NerLearner final : public Learner {
   std::vector<EncodedText> texts_;
   std::vector<std::vector<int>> tags_;
   std::vector<float> weights_;
+  std::size_t trimmed_ = 0;  // spans that were given with white space at an end
   std::vector<int> lengths_;
   std::vector<Document> dev_;
   std::vector<std::vector<Span>> dev_spans_;

@@ -1,6 +1,9 @@
 #include "train/survey.h"
 
 #include <algorithm>
+#include <iterator>
+
+#include "train/formats/format.h"
 
 namespace bib {
 namespace {
@@ -19,15 +22,17 @@ std::vector<LabelCount> ranked(const std::map<std::string, std::size_t>& counts)
 
 bool same_annotation(const Document& a, const Document& b) { return a.labels == b.labels && a.spans == b.spans; }
 
-/// How many spans begin or end where no unit does. Units are sorted.
-std::size_t misaligned(const std::vector<Span>& spans, const std::vector<ByteRange>& units) {
-  return static_cast<std::size_t>(std::count_if(spans.begin(), spans.end(), [&](const Span& span) {
+/// The spans that begin or end where no unit does. Units are sorted.
+std::vector<Span> misaligned(const std::vector<Span>& spans, const std::vector<ByteRange>& units) {
+  std::vector<Span> list;
+  std::copy_if(spans.begin(), spans.end(), std::back_inserter(list), [&](const Span& span) {
     const auto first = std::lower_bound(units.begin(), units.end(), span.begin,
                                         [](const ByteRange& unit, std::size_t at) { return unit.begin < at; });
     const auto last = std::lower_bound(units.begin(), units.end(), span.end,
                                        [](const ByteRange& unit, std::size_t at) { return unit.end < at; });
     return first == units.end() || first->begin != span.begin || last == units.end() || last->end != span.end;
-  }));
+  });
+  return list;
 }
 
 }  // namespace
@@ -52,7 +57,13 @@ void Surveyor::count(const Corpus& corpus, Survey& survey) const {
   survey.documents = corpus.documents.size();
   for (const Document& document : corpus.documents) {
     const std::vector<ByteRange> word_units = words(document.text);
-    const std::size_t length = characters(document.text).size();
+    std::vector<ByteRange> syllables;
+    for (const CodePoint& c : characters(document.text)) syllables.push_back(c.bytes);
+    const std::size_t length = syllables.size();
+    const auto warn = [&](const Span& span, const char* what) {
+      survey.diagnostics.push_back({Severity::warning, corpus.path, document.line, 0,
+                                    formats::in_quotes(formats::slice(document.text, span)) + " " + span.label + what});
+    };
     survey.empty += word_units.empty();
     survey.annotated += document.annotated;
     survey.characters += length;
@@ -65,8 +76,15 @@ void Surveyor::count(const Corpus& corpus, Survey& survey) const {
     const FlatSpans flat = flatten(document.spans, Nested::outermost);
     survey.spans += document.spans.size();
     survey.nested += flat.dropped.size();
-    survey.inside_words += misaligned(flat.kept, word_units);
-    if (!document.tokens.empty()) survey.inside_tokens += misaligned(flat.kept, document.tokens);
+    survey.inside_words += misaligned(flat.kept, word_units).size();
+    if (!document.tokens.empty()) survey.inside_tokens += misaligned(flat.kept, document.tokens).size();
+    for (const Span& span : misaligned(flat.kept, syllables)) {
+      ++survey.inside_characters;
+      warn(span, " begins or ends inside a character, with combining marks: it cannot be learnt");
+    }
+    for (const Span& span : flat.kept)
+      if (const ByteRange inner = trimmed(document.text, span); inner.begin != span.begin || inner.end != span.end)
+        warn(span, " begins or ends with white space: it is learnt and found without");
   }
   survey.entities = ranked(entities);
   survey.classes = ranked(classes);

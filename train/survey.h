@@ -23,6 +23,7 @@ struct Survey {
   std::size_t characters = 0, words = 0, tokens = 0, longest = 0;  // `longest` in characters
   std::size_t spans = 0, nested = 0;                               // nested: left out where only the outermost count
   std::size_t inside_words = 0;                                    // of the outermost: their ends are not ends of words
+  std::size_t inside_characters = 0;                               // of the outermost: no unit ends there; listed
   std::size_t inside_tokens = 0;                                   // of the outermost: not ends of the file's tokens
   std::vector<LabelCount> entities, classes;                       // falling count, then name
   std::size_t duplicates = 0, conflicts = 0;  // texts seen before in the file; of those, with other annotation
