@@ -251,6 +251,10 @@ TEST_F(Predict, ColumnsQuotesAndEncodingsAreForTheUserToName) {
   r = run("predict m korean.txt --encoding klingon");
   EXPECT_EQ(r.code, 3);
   EXPECT_THAT(r.err, HasSubstr("unknown encoding 'klingon'"));
+  const Json all = json_lines(run("predict tc --threshold 0", "배송이 늦고 값이 비싸다\n").out).at(0);
+  ASSERT_EQ(all["classes"].size(), 3u) << "every answer has its probability";
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(all["classes"][i]["label"], all["labels"][i]);
+  EXPECT_EQ(json_lines(run("predict tc --threshold 1 --top-k 2", "글\n").out).at(0)["classes"].size(), 2u);
   r = run("predict m table.csv --from csv --text-column text");
   EXPECT_EQ(r.code, 3);
   EXPECT_THAT(r.err, AllOf(HasSubstr("no column 'text'"), HasSubstr("'글귀'"), Not(HasSubstr("warning"))));

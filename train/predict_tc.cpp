@@ -20,17 +20,18 @@ TcPrediction answer(const TcModel::Impl& model, const real* probability, const T
   for (int k = 0; k < K; ++k) order[static_cast<std::size_t>(k)] = k;
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return probability[a] > probability[b]; });
   TcPrediction p;
-  const int listed = options.top_k <= 0 ? K : std::min(K, options.top_k);
-  for (int i = 0; i < listed; ++i) {
-    const int k = order[static_cast<std::size_t>(i)];
-    p.classes.push_back({.label = model.labels[k], .score = static_cast<double>(probability[k])});
-  }
   if (!model.config.multilabel) {
     p.labels.push_back(model.labels[order.front()]);
   } else {
     for (int k : order) {
       if (probability[k] >= options.threshold) p.labels.push_back(model.labels[k]);
     }
+  }
+  const int answers = static_cast<int>(p.labels.size());  // the first of `order`: each has its probability listed
+  const int listed = options.top_k <= 0 ? K : std::max(answers, std::min(K, options.top_k));
+  for (int i = 0; i < listed; ++i) {
+    const int k = order[static_cast<std::size_t>(i)];
+    p.classes.push_back({.label = model.labels[k], .score = static_cast<double>(probability[k])});
   }
   return p;
 }

@@ -23,11 +23,11 @@ struct ClassScore {
 
 struct TcPrediction {
   std::vector<std::string> labels;  // the answer: the best class, or every class at or above the threshold
-  std::vector<ClassScore> classes;  // the top_k classes, best first
+  std::vector<ClassScore> classes;  // the top_k classes and all answers, best first
 };
 
 struct TcPredictOptions {
-  int top_k = 1;                    // classes listed; 0: all
+  int top_k = 1;                    // classes listed at least; 0: all
   double threshold = 0.5;           // multi-label: what counts as an answer
   PredictStages* stages = nullptr;  // where the time goes; added to
 };
