@@ -28,6 +28,7 @@ struct Flags {
   std::optional<Task> task;
   std::optional<Scheme> scheme;
   NerOptions ner;
+  std::optional<double> threshold;
   Verdict verdict;
   DeviceFlags device;
 };
@@ -88,8 +89,8 @@ void conclude(const Corpus& gold, const Corpus& predicted, Flags flags) {
 }
 
 /// What the model makes of the gold texts; the documents keep tokens, so that accuracy counts the file's own.
-Corpus predict(const std::string& model_path, const Corpus& gold, Task task, const DeviceFlags& device) {
-  Context ctx(device.options(DeviceUse::predict));
+Corpus predict(const std::string& model_path, const Corpus& gold, Task task, const Flags& flags) {
+  Context ctx(flags.device.options(DeviceUse::predict));
   Corpus predicted{.path = model_path, .format = "", .documents = gold.documents, .diagnostics = {}, .scheme = {}};
   if (task == Task::ner) {
     const auto answers = NerModel::load(model_path, ctx).predict(ctx, gold.documents, {.scores = false});
@@ -98,10 +99,26 @@ Corpus predict(const std::string& model_path, const Corpus& gold, Task task, con
       predicted.documents[i].spans.assign(answers[i].entities.begin(), answers[i].entities.end());
     }
   } else {
-    const auto answers = TcModel::load(model_path, ctx).predict(ctx, gold.documents);
+    const TcModel model = TcModel::load(model_path, ctx);
+    if (flags.threshold && !model.config().multilabel)
+      warn("--threshold does nothing: " + model_path + " gives every text one class");
+    TcPredictOptions options;
+    options.threshold = flags.threshold.value_or(options.threshold);
+    const auto answers = model.predict(ctx, gold.documents, options);
     for (std::size_t i = 0; i < answers.size(); ++i) predicted.documents[i].labels = answers[i].labels;
   }
   return predicted;
+}
+
+/// Without this a file for the other task would score 0, as if the model had missed everything.
+void require_annotation(const Corpus& gold, Task task) {
+  const bool classes = has_classes(gold);
+  const bool entities = std::any_of(gold.documents.begin(), gold.documents.end(), [](const Document& document) {
+    return !document.spans.empty() || !document.tags.empty();
+  });
+  if (task == Task::tc ? classes || !entities : entities || !classes) return;
+  throw DataError(gold.path + ": holds " + (classes ? "classes and no entities" : "entities and no classes") +
+                  ": nothing to score " + (classes ? "entities" : "classes") + " by");
 }
 
 void evaluate_model(Flags flags) {
@@ -110,13 +127,16 @@ void evaluate_model(Flags flags) {
     throw UsageError(flags.files[0] + " is a model for the other task; leave out --task");
   }
   flags.task = task;
+  if (flags.threshold && task == Task::ner) warn("--threshold does nothing: " + flags.files[0] + " finds entities");
   const Corpus gold = read(flags.files[1], flags, flags.layout);
-  conclude(gold, predict(flags.files[0], gold, task, flags.device), flags);
+  require_annotation(gold, task);
+  conclude(gold, predict(flags.files[0], gold, task, flags), flags);
 }
 
 void evaluate_files(Flags flags) {
   const Corpus gold = read(flags.gold, flags, flags.layout), predicted = read(flags.predicted, flags, {});
   if (!flags.task) flags.task = has_classes(gold) ? Task::tc : Task::ner;
+  for (const Corpus* side : {&gold, &predicted}) require_annotation(*side, *flags.task);
   conclude(gold, predicted, flags);
 }
 
@@ -148,6 +168,8 @@ int evaluate(Flags flags) {
   refuse_overwriting(flags.verdict.errors, {flags.gold, flags.predicted});
   refuse_overwriting(flags.verdict.errors, flags.files);
   flags.ner.scheme = flags.scheme;
+  if (flags.threshold && flags.files.size() != 2)
+    throw UsageError("--threshold is for a model's answers; those of a file are made already");
   if (two_files) {
     evaluate_files(std::move(flags));
   } else if (flags.files.size() == 2) {
@@ -183,6 +205,8 @@ void add_evaluate(CLI::App& app, Action& action) {
   verb->add_option("--nested", flags.ner.nested, "Of entities inside entities: outermost (default), innermost or all")
       ->transform(choice(std::map<std::string, Nested>{
           {"outermost", Nested::outermost}, {"innermost", Nested::innermost}, {"all", Nested::all}}));
+  verb->add_option("--threshold", flags.threshold, "TC, multi-label, MODEL FILE: least probability of an answer (0.5)")
+      ->check(CLI::Range(0.0, 1.0));
   verb->add_flag("--json", flags.verdict.json, "One JSON object instead of text");
   verb->add_option("--errors", flags.verdict.errors, "Write the mistakes to FILE.html (a page) or FILE.jsonl");
   verb->add_option("--fail-under", flags.verdict.at_least, "FIGURE=LIMIT, such as f1=0.8: exit 6 below it; repeatable")

@@ -283,6 +283,19 @@ void each_batch(const PredictFlags& flags, Output& output, F&& answer) {
   }
 }
 
+/// A corpus given as a file of texts would have its header and its annotation read as text, without an error.
+void warn_of_corpus(const PredictFlags& flags) {
+  if (flags.from != "auto" || flags.as_corpus || !std::filesystem::is_regular_file(flags.input)) return;
+  std::string head(1 << 16, '\0');
+  std::ifstream file(flags.input, std::ios::binary);
+  head.resize(static_cast<std::size_t>(file.read(head.data(), static_cast<std::streamsize>(head.size())).gcount()));
+  const std::string_view format = likely_format(flags.input, head);
+  if (format.empty() || format == "list" || (format == "jsonl" && head[head.find_first_not_of("\xEF\xBB\xBF")] == '{'))
+    return;
+  warn(flags.input + " looks like " + std::string(format) + ", and is read as texts, one a line; --from " +
+       std::string(format) + " reads its texts alone");
+}
+
 std::vector<Document> documents_of(const std::vector<Record>& records) {
   std::vector<Document> documents;
   for (const Record& r : records) documents.push_back(r.document);
@@ -302,6 +315,7 @@ int predict(const PredictFlags& flags) {
   Stopwatch watch;
   const Task task = task_of(read_model(flags.model));
   warn_of_idle_flags(flags, task);
+  warn_of_corpus(flags);
   if (task == Task::ner) {
     const NerModel model = NerModel::load(flags.model, ctx);
     watch.loaded();

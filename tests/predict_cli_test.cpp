@@ -206,8 +206,55 @@ TEST_F(Predict, FlagsOfTheOtherTaskAreNotPassedOverInSilence) {
   EXPECT_EQ(run("predict ner --nbest 2", "글\n").err + run("predict tc --top-k 2 --threshold 0.1", "글\n").err, "");
 }
 
+/// Answers to annotated JSON lines hold the truth too, which would flatter them.
+TEST_F(Predict, AnswersScoreAsTheModelDoes) {
+  train_ner();
+  file("ner.jsonl",
+       "{\"text\":\"😀 서울에 간다\",\"spans\":[{\"start\":2,\"end\":4,\"label\":\"OG\"}]}\n"
+       "{\"text\":\"김민수가 왔다\",\"spans\":[{\"start\":0,\"end\":3,\"label\":\"PS\"}]}\n");
+  const std::string model = run("evaluate ner ner.jsonl").out;
+  EXPECT_THAT(model, HasSubstr("FB1:"));
+  for (const std::string unit : {"codepoint", "utf16", "byte"}) {
+    EXPECT_EQ(run("predict ner ner.jsonl -o answers.jsonl --offsets " + unit).code, 0);
+    const Result r = run("evaluate --gold ner.jsonl --pred answers.jsonl");
+    EXPECT_EQ(r.out, model) << unit << r.err;
+  }
+  train_tc();
+  file("tc.jsonl", "{\"text\":\"배송이 늦다\",\"label\":\"값\"}\n{\"text\":\"값이 싸다\",\"label\":\"값\"}\n");
+  EXPECT_EQ(run("predict tc tc.jsonl -o answers.jsonl").code, 0);
+  const std::string scores = run("evaluate tc tc.jsonl").out;
+  EXPECT_THAT(scores, HasSubstr("accuracy: 50.00 (1 of 2)"));
+  EXPECT_EQ(run("evaluate --gold tc.jsonl --pred answers.jsonl").out, scores);
+
+  const Result other = run("evaluate tc ner.jsonl");
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.err, HasSubstr("ner.jsonl: holds entities and no classes: nothing to score classes by"));
+  EXPECT_EQ(run("evaluate ner tc.jsonl").code, 3);
+  EXPECT_EQ(run("evaluate --gold tc.jsonl --pred ner.jsonl").code, 3);
+}
+
+TEST_F(Predict, ACorpusIsNotTakenForTextsInSilence) {
+  train_tc();
+  file("t.tsv", "id\tdocument\tlabel\n1\t배송이 늦다\t배송\n");
+  const Result r = run("predict tc t.tsv --format text");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_THAT(r.err, HasSubstr("warning: t.tsv looks like tsv, and is read as texts, one a line; --from tsv reads"));
+  file("t.json", "[{\"text\":\"배송이 늦다\"}]\n");
+  EXPECT_THAT(run("predict tc t.json").err, HasSubstr("looks like jsonl"));
+  const Result named = run("predict tc t.tsv --from tsv --format text");
+  EXPECT_EQ(named.out + named.err, "배송\t배송이 늦다\n");
+  file("t.jsonl", "\xEF\xBB\xBF{\"text\":\"배송이 늦다\"}\n");
+  file("t.txt", "배송이 늦다\n값이 싸다, 정말\n1 2\n");
+  file("none.txt", "");
+  EXPECT_EQ(run("predict tc t.jsonl").err + run("predict tc t.txt").err + run("predict tc none.txt").err, "");
+}
+
 TEST_F(Predict, AnyNumberOfClassesAboveTheThreshold) {
   train_tc(" --set multilabel=true");
+  const Json all = json_lines(run("predict tc --threshold 0", "배송이 늦고 값이 비싸다\n").out).at(0);
+  ASSERT_EQ(all["classes"].size(), 3u) << "every answer has its probability";
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(all["classes"][i]["label"], all["labels"][i]);
+  EXPECT_EQ(json_lines(run("predict tc --threshold 1 --top-k 2", "글\n").out).at(0)["classes"].size(), 2u);
   const auto labels = [&](const std::string& threshold) {
     return json_lines(run("predict tc --threshold " + threshold, "배송이 늦고 값이 비싸다\n").out)
         .at(0)["labels"]
@@ -218,6 +265,12 @@ TEST_F(Predict, AnyNumberOfClassesAboveTheThreshold) {
   const Result r = run("evaluate tc tc.txt --json --resamples 0");
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_TRUE(Json::parse(r.out)["multi_label"].get<bool>()) << r.out;
+  const auto found = [&](const std::string& threshold) {
+    return Json::parse(run("evaluate tc tc.txt --json --resamples 0 --threshold " + threshold).out)["micro"]["found"];
+  };
+  EXPECT_EQ(found("0"), 3 * 25) << "evaluate takes the threshold that predict takes";
+  EXPECT_EQ(found("1"), 0);
+  EXPECT_EQ(run("evaluate --gold tc.txt --pred tc.txt --threshold 0.3").code, 2);
 }
 
 /// Names that no program can guess, quotes that are text, another encoding: said once to train, evaluate and predict.
@@ -251,10 +304,6 @@ TEST_F(Predict, ColumnsQuotesAndEncodingsAreForTheUserToName) {
   r = run("predict m korean.txt --encoding klingon");
   EXPECT_EQ(r.code, 3);
   EXPECT_THAT(r.err, HasSubstr("unknown encoding 'klingon'"));
-  const Json all = json_lines(run("predict tc --threshold 0", "배송이 늦고 값이 비싸다\n").out).at(0);
-  ASSERT_EQ(all["classes"].size(), 3u) << "every answer has its probability";
-  for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(all["classes"][i]["label"], all["labels"][i]);
-  EXPECT_EQ(json_lines(run("predict tc --threshold 1 --top-k 2", "글\n").out).at(0)["classes"].size(), 2u);
   r = run("predict m table.csv --from csv --text-column text");
   EXPECT_EQ(r.code, 3);
   EXPECT_THAT(r.err, AllOf(HasSubstr("no column 'text'"), HasSubstr("'글귀'"), Not(HasSubstr("warning"))));

@@ -138,6 +138,17 @@ std::size_t Corpus::count(Severity severity) const {
                                                 [&](const Diagnostic& d) { return d.severity == severity; }));
 }
 
+std::string_view likely_format(const std::string& path, std::string_view begin) {
+  Corpus corpus;
+  corpus.path = path;
+  const formats::Sample sample = sample_of(corpus, begin);
+  std::string_view name;
+  Likelihood best = formats::possible;
+  for (const Format& format : formats::all())
+    if (const Likelihood found = format.detect(sample); found > best) best = found, name = format.name;
+  return name;
+}
+
 Corpus scan_corpus_text(const std::string& name, std::string content, const ReadOptions& options) {
   Corpus corpus{
       .path = name == "-" ? "standard input" : name, .format = {}, .documents = {}, .diagnostics = {}, .scheme = {}};

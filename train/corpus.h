@@ -64,6 +64,9 @@ Corpus read_corpus_text(const std::string& name, std::string content, const Read
 Corpus scan_corpus(const std::string& path, const ReadOptions& options = {});
 Corpus scan_corpus_text(const std::string& name, std::string content, const ReadOptions& options = {});
 
+/// The format that the beginning of a file unmistakably has; empty where it may be any or plain text.
+std::string_view likely_format(const std::string& path, std::string_view begin);
+
 enum class TokenUnit { given, word, character };  // given: the file's own tokens, or words where it has none
 
 struct WriteOptions {
