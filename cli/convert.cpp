@@ -15,7 +15,19 @@ struct ConvertFlags {
   std::string input = "-", output = "-";
   ReadOptions read;
   WriteOptions write;
+  std::size_t limit = 20;
 };
+
+/// The first of each severity: a conversion may change every text of a corpus in the same way.
+void print_findings(const std::string& path, const std::vector<Diagnostic>& findings, std::size_t limit) {
+  constexpr const char* names[] = {"note", "warning", "error"};
+  std::size_t count[3] = {0, 0, 0};
+  for (const Diagnostic& d : findings)
+    if (count[static_cast<int>(d.severity)]++ < limit || limit == 0) std::cerr << to_text(d) << '\n';
+  for (int i = 0; i < 3; ++i)
+    if (limit > 0 && count[i] > limit)
+      std::cerr << path << ": " << count[i] - limit << " more " << names[i] << "s (--limit 0 shows all)\n";
+}
 
 void list_formats() {
   for (const CorpusFormat& f : corpus_formats())
@@ -29,10 +41,9 @@ void list_formats() {
 int convert(const ConvertFlags& flags) {
   refuse_overwriting(flags.output, {flags.input});
   const Corpus corpus = read_corpus(flags.input, flags.read);
-  for (const Diagnostic& d : corpus.diagnostics) std::cerr << to_text(d) << '\n';
+  print_findings(corpus.path, corpus.diagnostics, flags.limit);
   std::ostringstream converted;  // whole, before a file that may be there is replaced by it
-  for (const Diagnostic& d : write_corpus(converted, corpus.documents, flags.write, corpus.path))
-    std::cerr << to_text(d) << '\n';
+  print_findings(corpus.path, write_corpus(converted, corpus.documents, flags.write, corpus.path), flags.limit);
   const bool to_file = flags.output != "-";
   std::ofstream file;
   if (to_file) file.open(flags.output, std::ios::binary);
@@ -64,6 +75,7 @@ void add_convert(CLI::App& app, Action& action) {
   add_choice(*verb, "--align", flags->write.align, alignments, "Annotation that ends inside a token (strict)");
   add_choice(*verb, "--unit", flags->write.unit, units, "Tokens of column formats (given)");
   add_choice(*verb, "--offsets", flags->write.offsets, offset_units, "What span offsets count (codepoint)");
+  verb->add_option("--limit", flags->limit, "Findings of each severity to list; 0 lists all")->capture_default_str();
   verb->add_flag_callback(
       "--formats",
       [] {

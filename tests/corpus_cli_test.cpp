@@ -16,6 +16,20 @@ using testing::Not;
 
 class Corpora : public bib_test::Command {};
 
+TEST_F(Corpora, ConvertSaysInShortWhatEveryTextLoses) {
+  std::string text;
+  for (int i = 0; i < 30; ++i) text += "<서울:LC>에 <부산:LC>은\n";
+  file("ner.txt", text);
+  const Result r = run("convert ner.txt --to conll -o out");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, testing::StartsWith("ner.txt: warning: 60 annotations in all end inside tokens and are left out; "
+                                         "characters as tokens keep them"));
+  EXPECT_THAT(r.err, AllOf(HasSubstr("ner.txt:10: warning: '서울' LC does not end"), Not(HasSubstr("ner.txt:11:")),
+                           HasSubstr("ner.txt: 41 more warnings (--limit 0 shows all)")));
+  EXPECT_THAT(run("convert ner.txt --to conll --limit 0 -o out").err, HasSubstr("ner.txt:30: warning"));
+  EXPECT_THAT(run("convert ner.txt --to conll --unit character -o out").err, Not(HasSubstr("warning")));
+}
+
 TEST_F(Corpora, CheckPrintsStatisticsOfEveryFile) {
   file("train.txt", "<서울:LC>에 <<부산:LC>시청:OG>이 있다\n<김민수:PS>가 왔다\n\n");
   file("test.txt", "<김민수:PS>가 왔다\n");

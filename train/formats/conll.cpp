@@ -311,7 +311,8 @@ void write(const Sink& sink, std::span<const Document> documents) {
   for (const std::string& label : tags.labels())
     if (label.find_first_of("\t\n\r") != std::string::npos)
       sink.refuse({}, "the label " + in_quotes(label) + " holds a tab or line end");
-  std::size_t empty = 0;
+  std::size_t empty = 0, left_out = 0;
+  const std::size_t before = sink.diagnostics.size();
   BlankCheck blanks;
   for (const Document& document : documents) {
     const std::vector<ByteRange> units = units_of(document, sink.options.unit);
@@ -323,6 +324,7 @@ void write(const Sink& sink, std::span<const Document> documents) {
       for (const std::size_t i : which)
         sink.warn(document, in_quotes(slice(document.text, spans[i])) + " " + spans[i].label + what);
     };
+    left_out += tagged.misaligned.size();
     report(tagged.misaligned, " does not end where tokens end: left out");
     report(tagged.overlapping, " shares a token with another annotation: left out");
     report(tagged.moved, sink.options.align == Align::expand ? " does not end where tokens end: widened to them"
@@ -337,10 +339,19 @@ void write(const Sink& sink, std::span<const Document> documents) {
     }
     sink.to << '\n';
   }
+  const std::size_t details = sink.diagnostics.size();
+  if (left_out > 1)
+    sink.diagnostics.push_back({Severity::warning, sink.source, 0, 0,
+                                std::to_string(left_out) +
+                                    " annotations in all end inside tokens and are left out; characters as tokens keep "
+                                    "them, or say how to align them"});
   blanks.report(sink);
   if (empty > 0)
     sink.diagnostics.push_back({Severity::warning, sink.source, 0, 0,
                                 count_of(empty, "document") + " without a token: the format cannot hold them"});
+  // What holds for the whole file comes first: the rest may be a warning for every text.
+  const auto at = [&](std::size_t i) { return sink.diagnostics.begin() + static_cast<std::ptrdiff_t>(i); };
+  std::rotate(at(before), at(details), sink.diagnostics.end());
 }
 
 }  // namespace
