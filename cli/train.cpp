@@ -1,4 +1,5 @@
 // bib train ner|tc: from corpus files to a model file.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -25,7 +26,7 @@ struct TrainFlags {
   Task task = Task::ner;
   std::string train, dev, output, config_file, progress = "auto", name, item_id;
   std::vector<std::string> set;
-  bool resume = false, quiet = false, profile = false;
+  bool print_config = false, resume = false, quiet = false, profile = false;
   double checkpoint_seconds = 60;
   ReadOptions read;
   DeviceFlags device;
@@ -59,8 +60,13 @@ std::vector<Document> read(const std::string& path, const Config& config, const 
     if (d.severity == Severity::warning && ++warnings <= shown) std::cerr << to_text(d) << '\n';
   }
   if (warnings > shown) note(std::to_string(warnings - shown) + " more warnings; 'bib check " + path + "' lists them");
+  const bool classes = std::any_of(corpus.documents.begin(), corpus.documents.end(),
+                                   [](const Document& d) { return !d.labels.empty(); });
   for (const Document& d : corpus.documents) {
     if (config.task == Task::ner ? d.annotated : config.multilabel || !d.labels.empty()) continue;
+    if (classes && d.annotated)
+      throw DataError(to_text({Severity::error, corpus.path, d.line, 0,
+                               "a text of no class; if a text may have none or several, --set multilabel=true"}));
     throw DataError(to_text({Severity::error, corpus.path, d.line, 0,
                              "a text without annotation (the file is read as " + corpus.format + "); training needs " +
                                  (config.task == Task::ner ? "entities marked, as in <서울:LC>에 간다" : "its class") +
@@ -141,9 +147,16 @@ int train_model(TrainFlags& flags) {
 }
 
 void add_flags(CLI::App& verb, TrainFlags& flags) {
-  verb.add_option("--train", flags.train, "Corpus to learn from")->required();
+  CLI::Option* train = verb.add_option("--train", flags.train, "Corpus to learn from")->required();
   verb.add_option("--dev", flags.dev, "Corpus to choose the best epoch by (default: part of --train)");
-  verb.add_option("-o,--output", flags.output, "Model file to write")->required();
+  CLI::Option* output = verb.add_option("-o,--output", flags.output, "Model file to write")->required();
+  verb.add_flag_callback(
+      "--print-config",
+      [&flags, train, output] {
+        flags.print_config = true;
+        for (CLI::Option* option : {train, output}) option->required(false);  // nothing is trained
+      },
+      "Print every setting, as --config, --set and the like make it, and stop");
   verb.add_option("-c,--config", flags.config_file, "Settings, TOML ('bib train ner --print-config' shows all)");
   verb.add_option("--set", flags.set, "One setting, section.key=value; may be given more than once");
   verb.add_flag("--resume", flags.resume, "Go on from the checkpoint of an interrupted run");
@@ -187,14 +200,13 @@ void add_train(CLI::App& app, Action& action) {
     add_flags(*verb, *flags);
     verb->footer(ner ? "Example: bib train ner --train train.txt --dev dev.txt -o ner.bib"
                      : "Example: bib train tc --train reviews.tsv --train-rate 0.8 -o tc.bib");
-    verb->add_flag_callback(
-        "--print-config",
-        [task] {
-          std::printf("%s", to_toml(default_config(task)).c_str());
-          throw CLI::Success();
-        },
-        "Print every setting with its default and stop");
-    verb->callback([&action, flags] { action = [flags] { return train_model(*flags); }; });
+    verb->callback([&action, flags] {
+      action = [flags] {
+        if (!flags->print_config) return train_model(*flags);
+        std::printf("%s", to_toml(resolve(*flags)).c_str());
+        return exit_code::ok;
+      };
+    });
   }
 }
 

@@ -189,6 +189,37 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
   }
 }
 
+TEST_F(Train, ThePrintedConfigurationIsTheOneThatWouldTrain) {
+  const Result word = run("train ner --print-config --unit word --lr 0.5 --set hidden=7");
+  EXPECT_EQ(word.code, 0) << word.err;
+  for (const char* line : {"unit = \"word\"", "lr = 0.5 ", "hidden = 7 "})
+    EXPECT_NE(word.out.find(line), std::string::npos) << line << "\n" << word.out;
+  EXPECT_EQ(word.out.find("\nword = 0 "), std::string::npos) << "the defaults of words";
+  file("c.toml", word.out);
+  EXPECT_EQ(run("train ner --config c.toml --print-config").out, word.out);
+  EXPECT_EQ(run("train ner --print-config --set hiden=3").code, 3);
+  EXPECT_EQ(run("train ner --unit word").code, 2) << "without it a corpus is needed";
+}
+
+TEST_F(Train, WhatIsSetAsideAndWhatIsOfNoClassIsSaid) {
+  const std::string arguments = "train tc --train m.jsonl -o m --epochs 1 --set syllable=8 --set filters=8";
+  std::string text;
+  for (int i = 0; i < 10; ++i) text += "{\"text\":\"가\",\"labels\":[\"x\"]}\n{\"text\":\"나\",\"labels\":[\"y\"]}\n";
+  file("m.jsonl", text);
+  const Result split = run(arguments);
+  EXPECT_EQ(split.code, 0) << split.err;
+  EXPECT_NE(split.err.find("bib: 2 of the documents are set aside to choose the best epoch by, 18 are learned from"),
+            std::string::npos)
+      << split.err;
+  file("m.jsonl", text + "{\"text\":\"다\",\"labels\":[]}\n");
+  const Result none = run(arguments);
+  EXPECT_EQ(none.code, 3);
+  EXPECT_NE(none.err.find("m.jsonl:21: error: a text of no class; if a text may have none or several, --set multi"),
+            std::string::npos)
+      << none.err;
+  EXPECT_EQ(run(arguments + " --set multilabel=true").code, 0);
+}
+
 TEST_F(Train, PredictAnswersLineByLineWithOffsetsOfTheOriginal) {
   ASSERT_EQ(run("train ner --train ner.txt --epochs 12 --train-rate 1 -o m --lr 0.01" + small_ner).code, 0);
   const std::string nfd = "\xE1\x84\x89\xE1\x85\xA5\xE1\x84\x8B\xE1\x85\xAE\xE1\x86\xAF";  // 서울, decomposed

@@ -382,7 +382,12 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
   require_writable(options.output);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);
-  if (dev.empty()) dev = split_dev(train, config);
+  if (dev.empty()) {
+    dev = split_dev(train, config);
+    if (!dev.empty() && options.note)
+      options.note(std::to_string(dev.size()) + " of the documents are set aside to choose the best epoch by, " +
+                   std::to_string(train.size()) + " are learned from");
+  }
   const std::string hash = hash_of(train) + hash_of(dev);
   const std::unique_ptr<Learner> learner = [&] {
     const Phase phase(options.profile, &TrainProfile::encode);
