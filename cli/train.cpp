@@ -50,6 +50,37 @@ Config resolve(const TrainFlags& flags) {
   return config;
 }
 
+/// A setting that was changed and that nothing here reads: who balances classes should hear that entities are not.
+void warn_of_idle_settings(const Config& c) {
+  const Config usual = default_config(c.task, c.unit);
+  std::string names;
+  const auto warn_of = [&](const char* why) {
+    if (!names.empty()) warn("set, but not read by this model (" + std::string(why) + "): " + names);
+    names.clear();
+  };
+  const auto look = [&](const char* name, const auto& value, const auto& other) {
+    if (value != other) names += (names.empty() ? "" : ", ") + std::string(name);
+  };
+  if (c.task == Task::ner) {
+    look("windows", c.windows, usual.windows), look("filters", c.filters, usual.filters);
+    look("multilabel", c.multilabel, usual.multilabel), look("balanced", c.balanced, usual.balanced);
+    warn_of("task ner");
+  } else {
+    look("hidden", c.hidden, usual.hidden), look("layers", c.layers, usual.layers);
+    look("scheme", c.scheme, usual.scheme), look("nested", c.nested, usual.nested);
+    look("dropout_recurrent", c.dropout_recurrent, usual.dropout_recurrent);
+    warn_of("task tc");
+  }
+  if (c.unit == Unit::syllable) {
+    look("affix", c.affix, usual.affix), look("characters", c.characters, usual.characters);
+    warn_of("unit syllable");
+  } else {
+    look("syllable", c.syllable, usual.syllable), look("bigram", c.bigram, usual.bigram);
+    look("trigram", c.trigram, usual.trigram), look("jamo", c.jamo, usual.jamo);
+    warn_of("unit word");
+  }
+}
+
 std::vector<Document> read(const std::string& path, const Config& config, const TrainFlags& flags) {
   ReadOptions options = flags.read;
   options.task = flags.task;
@@ -97,6 +128,7 @@ int train_model(TrainFlags& flags) {
   if (flags.output == "-") throw UsageError("--output -: a model cannot go to standard output; name a file");
   const Config config = resolve(flags);
   refuse_overwriting(flags.output, {flags.train, flags.dev, flags.config_file, config.vectors});
+  warn_of_idle_settings(config);
   const auto began = std::chrono::steady_clock::now();
   std::vector<Document> documents = read(flags.train, config, flags), dev;
   if (!flags.dev.empty()) dev = read(flags.dev, config, flags);

@@ -201,6 +201,20 @@ TEST_F(Train, ThePrintedConfigurationIsTheOneThatWouldTrain) {
   EXPECT_EQ(run("train ner --unit word").code, 2) << "without it a corpus is needed";
 }
 
+TEST_F(Train, SettingsThatNothingReadsAreNotPassedOverInSilence) {
+  const std::string ner = "train ner --train ner.txt -o m --epochs 1 --set hidden=4";
+  const Result r = run(ner + " --set balanced=true --set filters=8 --set characters=8");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_NE(r.err.find("warning: set, but not read by this model (task ner): filters, balanced\n"), std::string::npos)
+      << r.err;
+  EXPECT_NE(r.err.find("(unit syllable): characters\n"), std::string::npos) << r.err;
+  EXPECT_EQ(run(ner).err.find("warning"), std::string::npos);
+  file("tc.toml", "[model]\nhidden = 8\nfilters = 8\n[features]\nunit = \"word\"\nbigram = 8\n");
+  const std::string tc = run("train tc --train tc.txt -o m --epochs 1 --config tc.toml").err;
+  EXPECT_NE(tc.find("(task tc): hidden\n"), std::string::npos) << tc;
+  EXPECT_NE(tc.find("(unit word): bigram\n"), std::string::npos) << tc;
+}
+
 TEST_F(Train, WhatIsSetAsideAndWhatIsOfNoClassIsSaid) {
   const std::string arguments = "train tc --train m.jsonl -o m --epochs 1 --set syllable=8 --set filters=8";
   std::string text;
