@@ -146,11 +146,13 @@ TEST(Json, Dialects) {
               ElementsAre("a"));
 }
 
-TEST(Json, TheTextUnderTheNamesToolsGiveIt) {
-  EXPECT_EQ(spans_of(read(R"({"id":1,"data":"서울 시","label":[[0,2,"LC"]]})").documents.at(0)), "서울/LC")
-      << "doccano";
-  EXPECT_EQ(read(R"({"comment_text":"글","label":"a"})").documents.at(0).text, "글");
-  EXPECT_EQ(read("id,comment_text,label\n1,글,a\n").documents.at(0).text, "글");
+TEST(Table, AColumnOfClassesUnderAnotherNameIsSaid) {
+  const Corpus corpus = read("id,텍스트,기분,split\n1,좋다,긍정,a\n2,싫다,부정,b\n");
+  EXPECT_THAT(messages(corpus, Severity::note),
+              ElementsAre("t: note: no column of classes is known among '기분', 'split': name it to read it"));
+  EXPECT_FALSE(corpus.documents.at(0).annotated);
+  EXPECT_THAT(read("텍스트,감성\n좋다,긍정\n").documents.at(0).labels, ElementsAre("긍정"));
+  EXPECT_THAT(messages(read("id,text\n1,좋다\n"), Severity::note), IsEmpty());
 }
 
 TEST(Json, LabelStudioCountsUtf16) {
@@ -165,45 +167,6 @@ TEST(Json, LabelStudioCountsUtf16) {
   EXPECT_THAT(corpus.documents[1].labels, ElementsAre("pos"));
   EXPECT_EQ(corpus.documents[1].line, 2u);
   EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("1 record with several annotators")));
-}
-
-TEST(Json, LabelStudioSkippedTasksAndOtherResults) {
-  const auto task = [](const char* annotations) {
-    return R"({"data":{"text":"서울 시"},"annotations":)" + std::string(annotations) + "}\n";
-  };
-  const Corpus corpus = read(
-      task(R"([{"was_cancelled":true,"result":[]}])") +
-      task(R"([{"was_cancelled":true,"result":[]},{"result":[{"value":{"start":0,"end":2,"labels":["LC","OG"]}}]}])") +
-      task(R"([{"result":[{"type":"rating","value":{"rating":4}},{"type":"textarea","value":{"text":["메모"]}},)"
-           R"({"value":{"start":0,"end":2,"choices":["a"]}}]}])"));
-  ASSERT_THAT(corpus.documents, SizeIs(2)) << "a task that was skipped is not one without entities";
-  EXPECT_EQ(spans_of(corpus.documents[0]), "서울/LC 서울/OG");
-  EXPECT_TRUE(corpus.documents[1].annotated);
-  EXPECT_THAT(corpus.documents[1].labels, IsEmpty());
-  EXPECT_THAT(messages(corpus, Severity::note),
-              ElementsAre("t:1: note: 1 record that its annotators skipped left out, of which this is the first",
-                          "t:3: note: 3 results that are neither spans nor classes of the text left out, of which this "
-                          "is the first"));
-}
-
-/// What `bib predict` makes of annotated records holds the truth beside the answer.
-TEST(Json, OfAnAnswerOnlyItsOwnAnnotationCounts) {
-  const Corpus ner = read(
-      R"({"text":"😀 서울 시","spans":[{"start":2,"end":4,"label":"LC"}],"label":"x","entities":[{"start":6,"end":7,)"
-      R"("label":"OG","text":"시"}],"unit":"utf16"})"
-      "\n"
-      R"({"text":"서울","spans":[{"start":0,"end":2,"label":"LC"}],"entities":[],"unit":"byte"})"
-      "\n");
-  EXPECT_EQ(spans_of(ner.documents.at(0)), "시/OG") << "in the unit that it names";
-  EXPECT_THAT(ner.documents[0].labels, IsEmpty());
-  EXPECT_THAT(ner.documents.at(1).spans, IsEmpty());
-  EXPECT_TRUE(ner.documents[1].annotated);
-  const Corpus tc = read(R"({"text":"a","label":"x","spans":[],"labels":["y"],"classes":[{"label":"y","score":0.9}]})"
-                         "\n"
-                         R"({"text":"a","label":"x","labels":[],"classes":[{"label":"y","score":0.1}]})"
-                         "\n");
-  EXPECT_THAT(tc.documents.at(0).labels, ElementsAre("y"));
-  EXPECT_THAT(tc.documents.at(1).labels, IsEmpty());
 }
 
 TEST(Json, OffsetsInOtherUnits) {

@@ -92,6 +92,7 @@ void RecordReader::read_fields(Spot& spot, const json& record) {
   if (const json* answer = find(record, {"answer"}); answer && *answer != "accept") {  // Prodigy
     return rejected_.add(spot.document.line);
   }
+  if (read_tagged(spot, record)) return;
   const json* data = find(record, {"data"});
   const bool studio = data && data->is_object();
   if (studio && !source_.options.offsets) spot.unit = OffsetUnit::utf16;  // Label Studio counts as browsers do
@@ -116,6 +117,78 @@ void RecordReader::read_fields(Spot& spot, const json& record) {
     spot.bad = true;
   }
   if (!spot.bad) keep(spot);
+}
+
+namespace {
+
+bool is_texts(const json* value) {
+  return value && value->is_array() && !value->empty() &&
+         std::all_of(value->begin(), value->end(), [](const json& item) { return item.is_string(); });
+}
+
+bool is_blank(std::string_view text) { return words(text).empty(); }
+
+/// Where the tokens stand in the text, one after the other; nothing if they do not.
+std::vector<ByteRange> places_of(const json& tokens, std::string_view text) {
+  std::vector<ByteRange> places;
+  std::size_t at = 0;
+  for (const json& item : tokens) {
+    const auto& token = item.get_ref<const std::string&>();
+    const std::size_t begin = text.find(token, at);
+    if (token.empty() || begin == std::string_view::npos || !is_blank(text.substr(at, begin - at))) return {};
+    places.push_back({begin, at = begin + token.size()});
+  }
+  return is_blank(text.substr(at)) ? places : std::vector<ByteRange>{};
+}
+
+}  // namespace
+
+/// {"tokens":["서울","에"],"ner_tags":["B-LC","O"]}, as the datasets library writes them: with the text if it is there
+/// and holds the tokens, else with what a column format would make of them.
+bool RecordReader::read_tagged(Spot& spot, const json& record) {
+  const json *tokens = find(record, {"tokens"}), *tags = find(record, {"ner_tags", "tags", "ner", "labels"});
+  if (!is_texts(tokens) || !tags || !tags->is_array()) return false;
+  const auto fail = [&](const std::string& why) {
+    source_.report(Severity::error, spot.document.line, 0, why);
+    return true;
+  };
+  if (!tags->empty() && (*tags)[0].is_number())
+    return fail("ner_tags are numbers: write their names (features[\"ner_tags\"].feature.int2str), such as B-PS");
+  if (tags->size() != tokens->size())
+    return fail(count_of(tokens->size(), "token") + ", but " + count_of(tags->size(), "tag"));
+  Document& document = spot.document;
+  for (const json& tag : *tags) {
+    document.tags.push_back(name_of(tag));
+    if (parse_tag(document.tags.back()).letter == 0) return fail(in_quotes(document.tags.back()) + " is not a tag");
+  }
+  if (const json* text = find(record, {"text", "sentence"}); text && text->is_string()) {
+    document.text = text->get<std::string>();
+    document.tokens = places_of(*tokens, document.text);
+  }
+  if (document.tokens.empty()) {
+    document.text.clear();
+    std::size_t single = 0, ascii = 0, spaces = 0;
+    for (const json& item : *tokens) {
+      const auto& token = item.get_ref<const std::string&>();
+      single += characters(token).size() == 1;
+      ascii += std::all_of(token.begin(), token.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+      spaces += token == " ";
+    }
+    const bool blanks = spaces == 0 && (single < tokens->size() || ascii == tokens->size());
+    for (const json& token : *tokens) {
+      if (blanks && !document.text.empty()) document.text += ' ';
+      const std::size_t begin = document.text.size();
+      document.text += token.get_ref<const std::string&>();
+      document.tokens.push_back({begin, document.text.size()});
+    }
+  }
+  if (const json* id = find(record, {"id", "guid"}); id && is_name(*id)) document.id = name_of(*id);
+  document.annotated = true;
+  const std::vector<std::string_view> names(document.tags.begin(), document.tags.end());
+  decoder_.decode(document, names, std::vector<Line>(names.size(), Line{{}, document.line}));
+  tagged_ = true;
+  keep(spot);
+  return true;
 }
 
 /// Every key that a tool may keep annotation under. An answer of `bib predict` repeats the record that it answers, and
@@ -277,6 +350,7 @@ void RecordReader::read_tokens(Spot& spot, const json& tokens) {
 }
 
 void RecordReader::finish() {
+  if (tagged_) decoder_.finish();
   const auto say = [&](const Counted& counted, const char* what, const std::string& then) {
     if (counted.count > 0) source_.report(Severity::note, counted.first, 0, count_of(counted.count, what) + then);
   };

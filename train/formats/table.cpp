@@ -13,13 +13,13 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-constexpr std::string_view text_names[] = {"text",     "sentence", "document", "content",     "contents", "comment",
-                                           "comments", "review",   "body",     "utterance",   "query",    "question",
-                                           "title",    "headline", "문장",     "텍스트",      "내용",     "본문",
-                                           "문서",     "발화",     "제목",     "comment_text"};
-constexpr std::string_view label_names[] = {"label",  "labels",    "class",     "category", "target",
-                                            "intent", "sentiment", "topic_idx", "topic",    "라벨",
-                                            "레이블", "분류",      "카테고리",  "감정",     "의도"};
+constexpr std::string_view text_names[] = {
+    "text",      "sentence", "document", "content",      "contents", "comment", "comments", "review", "body",
+    "utterance", "query",    "question", "title",        "headline", "문장",    "텍스트",   "내용",   "본문",
+    "문서",      "발화",     "제목",     "comment_text", "리뷰",     "댓글",    "질문"};
+constexpr std::string_view label_names[] = {
+    "label",  "labels", "class",    "category", "target", "intent", "sentiment", "topic_idx", "topic",    "라벨",
+    "레이블", "분류",   "카테고리", "감정",     "의도",   "감성",   "극성",      "유형",      "polarity", "emotion"};
 constexpr std::string_view id_names[] = {"id", "idx", "index", "guid", "번호"};
 
 std::string lower(std::string_view text) {
@@ -221,9 +221,20 @@ void read_labels(const Source& source, const Columns& columns, const Row& row, D
   }
 }
 
+/// A class under a name that is not known would be lost without a word.
+void report_unread(const Source& source, const Columns& columns) {
+  if (!columns.header || columns.label >= 0 || !columns.flags.empty()) return;
+  Row unread;
+  for (std::size_t i = 0; i < columns.names.size(); ++i)
+    if (static_cast<int>(i) != columns.text && static_cast<int>(i) != columns.id) unread.push_back(columns.names[i]);
+  if (!unread.empty())
+    source.report(Severity::note, 0, 0, "no column of classes is known among " + list(unread) + ": name it to read it");
+}
+
 void read(const Source& source) {
   const Dialect dialect = dialect_of(source.text, source.options);
   const Columns columns = columns_of(source, dialect);
+  report_unread(source, columns);
   std::size_t rows = 0, quoted_fields = 0;
   for_each_row(source.text, dialect.delimiter, dialect.quotes, [&](Row& row, std::size_t line, const char* problem) {
     const auto report = [&](Severity severity, std::string what) { source.report(severity, line, 0, std::move(what)); };
