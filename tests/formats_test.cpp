@@ -328,6 +328,21 @@ TEST_F(Pairs, Brat) {
   EXPECT_THAT(error(ann), HasSubstr("cannot open"));
 }
 
+TEST_F(Pairs, AFolderOfBrat) {
+  EXPECT_THAT(error(folder_.string()), HasSubstr("is a directory; name a file in it"));
+  put("b.txt", "부산에 간다\n"), put("b.ann", "T1\tLC 0 2\t부산\n");
+  put("a.txt", "춥다\n"), put("a.ann", ""), put("note.txt", "no annotation\n");
+  const Corpus corpus = read_corpus(folder_.string());
+  EXPECT_EQ(corpus.path, folder_.string());
+  EXPECT_EQ(corpus.format, "brat");
+  ASSERT_THAT(corpus.documents, SizeIs(2));
+  EXPECT_EQ(corpus.documents[0].id, "a");
+  EXPECT_TRUE(corpus.documents[0].annotated);
+  EXPECT_EQ(spans_of(corpus.documents[1]), "부산/LC");
+  put("b.ann", "T1\tLC 0 2\t서울\n");
+  EXPECT_THAT(error(folder_.string()), HasSubstr("b.ann:1:11: error: the text there is '부산', not '서울'"));
+}
+
 TEST_F(Pairs, WordsAndTags) {
   const std::string words = put("train.words.txt", "한석규 가 서울 역 에\n끝\n");
   put("train.tags.txt", "B_PS O B_LC I_LC O\nO\n");

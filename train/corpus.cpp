@@ -1,6 +1,8 @@
 #include "train/corpus.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <iterator>
 
 #include "models/nearest.h"
 #include "train/formats/files.h"
@@ -118,6 +120,20 @@ void report_foreign(const Format& format, std::span<const Document> documents, c
   throw DataError(formats::count_of(errors, "error") + " in " + corpus.path + list);
 }
 
+/// The texts of a folder that have BRAT's annotation beside them, by name; none for any other path.
+std::vector<std::string> brat_texts(const std::string& folder) {
+  std::vector<std::string> texts;
+  std::error_code ignored;
+  if (folder == "-" || !std::filesystem::is_directory(folder, ignored)) return texts;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::filesystem::path text = entry.path();
+    if (text.extension() != ".ann") continue;
+    texts.push_back(text.replace_extension(".txt").string());
+  }
+  std::sort(texts.begin(), texts.end());
+  return texts;
+}
+
 Corpus checked(Corpus corpus) {
   if (corpus.count(Severity::error) > 0) throw_errors(corpus);
   return corpus;
@@ -164,6 +180,18 @@ Corpus scan_corpus_text(const std::string& name, std::string content, const Read
 }
 
 Corpus scan_corpus(const std::string& path, const ReadOptions& options) {
+  if (const std::vector<std::string> texts = brat_texts(path); !texts.empty()) {
+    Corpus all{.path = path, .format = "brat", .documents = {}, .diagnostics = {}, .scheme = {}};
+    ReadOptions brat = options;
+    if (brat.format == "auto") brat.format = "brat";
+    for (const std::string& text : texts) {
+      Corpus one = scan_corpus_text(text, formats::read_file(text), brat);
+      all.format = one.format;
+      std::move(one.documents.begin(), one.documents.end(), std::back_inserter(all.documents));
+      std::move(one.diagnostics.begin(), one.diagnostics.end(), std::back_inserter(all.diagnostics));
+    }
+    return all;
+  }
   return scan_corpus_text(path, formats::read_file(path), options);
 }
 

@@ -55,8 +55,8 @@ struct Corpus {
   std::size_t count(Severity severity) const;
 };
 
-/// Reads a file ("-" is standard input), notes and warnings kept in `diagnostics`. Throws DataError for a file that
-/// cannot be read or used: the message holds the first errors and their number.
+/// Reads a file ("-" is standard input) or a folder of BRAT's pairs, notes and warnings kept in `diagnostics`. Throws
+/// DataError for a file that cannot be read or used: the message holds the first errors and their number.
 Corpus read_corpus(const std::string& path, const ReadOptions& options = {});
 /// The same for text in memory; `name` stands for the path in messages.
 Corpus read_corpus_text(const std::string& name, std::string content, const ReadOptions& options = {});
