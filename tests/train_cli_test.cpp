@@ -209,6 +209,8 @@ TEST_F(Train, SettingsThatNothingReadsAreNotPassedOverInSilence) {
       << r.err;
   EXPECT_NE(r.err.find("(unit syllable): characters\n"), std::string::npos) << r.err;
   EXPECT_EQ(run(ner).err.find("warning"), std::string::npos);
+  EXPECT_NE(run(ner + " --patience 1 --train-rate 1").err.find("warning: patience does nothing: no text is set aside"),
+            std::string::npos);
   file("tc.toml", "[model]\nhidden = 8\nfilters = 8\n[features]\nunit = \"word\"\nbigram = 8\n");
   const std::string tc = run("train tc --train tc.txt -o m --epochs 1 --config tc.toml").err;
   EXPECT_NE(tc.find("(task tc): hidden\n"), std::string::npos) << tc;

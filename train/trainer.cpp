@@ -388,6 +388,8 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
       options.note(std::to_string(dev.size()) + " of the documents are set aside to choose the best epoch by, " +
                    std::to_string(train.size()) + " are learned from");
   }
+  if (dev.empty() && config.patience > 0 && options.warn)
+    options.warn("patience does nothing: no text is set aside to choose the best epoch by");
   const std::string hash = hash_of(train) + hash_of(dev);
   const std::unique_ptr<Learner> learner = [&] {
     const Phase phase(options.profile, &TrainProfile::encode);
