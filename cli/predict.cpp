@@ -275,12 +275,23 @@ void each_batch(const PredictFlags& flags, Output& output, F&& answer) {
   }
   LineReader reader(flags.input);
   LineParser parser(flags.from, flags.input);
+  std::size_t lines_read = 0, unread = 0;
+  std::string first;  // of those that could not be read
   for (std::vector<std::string> batch = reader.next(lines_at_once); !batch.empty();
        batch = reader.next(lines_at_once)) {
     std::vector<Record> records;
-    for (const std::string& line : batch) records.push_back(parser.parse(line));
+    for (const std::string& line : batch) {
+      records.push_back(parser.parse(line));
+      ++lines_read;
+      if (!records.back().error.empty() && unread++ == 0)
+        first = "line " + std::to_string(lines_read) + ": " + records.back().error;
+    }
     output.write(answer(records));
   }
+  // The answers say so, too, but nobody looks at each; another key is the usual reason.
+  if (unread > 0)
+    warn(std::to_string(unread) + " of " + std::to_string(lines_read) + " lines are answered by an error; the first: " +
+         first + (first.ends_with("\"text\"") ? " (--text-column names another)" : ""));
 }
 
 /// A corpus given as a file of texts would have its header and its annotation read as text, without an error.
