@@ -81,6 +81,15 @@ TEST(Survey, SpansThatNoModelWouldFindAsTheyAreAreListed) {
                                        "without"));
 }
 
+TEST(Survey, SpansThatCrossAreListedAndNestedOnesAreNot) {
+  const Survey s = Surveyor().look(
+      read(R"({"text":"서울 시청 앞","spans":[{"start":0,"end":5,"label":"A"},{"start":3,"end":7,"label":"B"},)"
+           R"({"start":0,"end":2,"label":"C"},{"start":0,"end":2,"label":"D"},{"start":3,"end":5,"label":"E"}]})"
+           "\n"));
+  EXPECT_THAT(findings(s), ElementsAre("t:1: warning: '시청 앞' B crosses another annotation: one of the two is not "
+                                       "learnt"));
+}
+
 TEST(Survey, SpansInsideTheFilesTokens) {
   const Survey s = Surveyor().look(read(
       R"({"text":"ab cd","tokens":[{"start":0,"end":2},{"start":3,"end":5}],"spans":[{"start":0,"end":4,"label":"X"}]})"

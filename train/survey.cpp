@@ -35,6 +35,20 @@ std::vector<Span> misaligned(const std::vector<Span>& spans, const std::vector<B
   return list;
 }
 
+/// Spans, sorted as readers leave them, that begin inside another and end after it: no reading holds both.
+std::vector<Span> crossing(const std::vector<Span>& spans) {
+  std::vector<Span> list;
+  std::vector<std::size_t> ends;  // of the spans that the current one is inside, the innermost last
+  for (const Span& span : spans) {
+    while (!ends.empty() && ends.back() <= span.begin) ends.pop_back();
+    if (!ends.empty() && ends.back() < span.end)
+      list.push_back(span);
+    else
+      ends.push_back(span.end);
+  }
+  return list;
+}
+
 }  // namespace
 
 void Surveyor::know(std::vector<std::string> labels, std::string whose) {
@@ -82,6 +96,8 @@ void Surveyor::count(const Corpus& corpus, Survey& survey) const {
       ++survey.inside_characters;
       warn(span, " begins or ends inside a character, with combining marks: it cannot be learnt");
     }
+    for (const Span& span : crossing(document.spans))
+      warn(span, " crosses another annotation: one of the two is not learnt");
     for (const Span& span : flat.kept)
       if (const ByteRange inner = trimmed(document.text, span); inner.begin != span.begin || inner.end != span.end)
         warn(span, " begins or ends with white space: it is learnt and found without");
