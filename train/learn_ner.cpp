@@ -42,10 +42,10 @@ class NerLearner final : public Learner {
           std::to_string(trimmed_) +
           " annotated spans begin or end with white space; they are learned without it. 'bib check' lists them");
     if (misaligned && options.warn) {
-      options.warn(std::to_string(misaligned) + " annotated spans do not meet the borders of the units (" +
-                   (config.unit == Unit::word ? "words" : "syllables") +
-                   "); their units count as not annotated. 'bib check' " +
-                   (config.unit == Unit::word ? "counts" : "lists") + " them");
+      options.warn(std::to_string(misaligned) + " of " + std::to_string(spans_) +
+                   " annotated spans do not meet the borders of the units (" +
+                   (config.unit == Unit::word ? "words" : "syllables") + "); their units count as not annotated. " +
+                   (config.unit == Unit::word ? "Syllables as units keep them" : "'bib check' lists them"));
     }
     set_dev(std::move(dev), options);
   }
@@ -93,6 +93,7 @@ class NerLearner final : public Learner {
   /// Returns the number of spans that did not fit the units.
   std::size_t add_example(const Document& document, EncodedText text) {
     std::vector<Span> spans = flatten(document.spans, nested_).kept;
+    spans_ += spans.size();
     for (Span& span : spans) {  // white space is no unit, or at no word's end; selections with a mouse often hold some
       const ByteRange inner = trimmed(document.text, span);
       trimmed_ += inner.begin != span.begin || inner.end != span.end;
@@ -155,7 +156,7 @@ class NerLearner final : public Learner {
   std::vector<EncodedText> texts_;
   std::vector<std::vector<int>> tags_;
   std::vector<float> weights_;
-  std::size_t trimmed_ = 0;  // spans that were given with white space at an end
+  std::size_t spans_ = 0, trimmed_ = 0;  // trimmed: spans that were given with white space at an end
   std::vector<int> lengths_;
   std::vector<Document> dev_;
   std::vector<std::vector<Span>> dev_spans_;
