@@ -296,7 +296,8 @@ void each_batch(const PredictFlags& flags, Output& output, F&& answer) {
 
 /// A corpus given as a file of texts would have its header and its annotation read as text, without an error.
 void warn_of_corpus(const PredictFlags& flags) {
-  if (flags.from != "auto" || flags.as_corpus || !std::filesystem::is_regular_file(flags.input)) return;
+  std::error_code none;  // a pipe must not be read twice; what cannot be opened is for the reader to say
+  if (flags.from != "auto" || flags.as_corpus || !std::filesystem::is_regular_file(flags.input, none)) return;
   std::string head(1 << 16, '\0');
   std::ifstream file(flags.input, std::ios::binary);
   head.resize(static_cast<std::size_t>(file.read(head.data(), static_cast<std::streamsize>(head.size())).gcount()));

@@ -125,7 +125,7 @@ std::vector<std::string> brat_texts(const std::string& folder) {
   std::vector<std::string> texts;
   std::error_code ignored;
   if (folder == "-" || !std::filesystem::is_directory(folder, ignored)) return texts;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     std::filesystem::path text = entry.path();
     if (text.extension() != ".ann") continue;
     texts.push_back(text.replace_extension(".txt").string());
