@@ -72,7 +72,7 @@ __host__ __device__ constexpr int state_at(int n, int k, int values) {
   return (n / 8 * (values / 8) + k / 8) * 64 + n % 8 * 8 + k % 8;
 }
 
-/// Of 16 units, T each, and apart so far that lanes meet no bank twice.
+/// Row length of a Supply: 16 units, and padding that keeps lanes from meeting in a bank.
 template <class T>
 inline constexpr int supply_row = 16 + 16 / sizeof(T);
 template <class T>
@@ -93,10 +93,10 @@ inline constexpr bool compiled =
     !clusters;
 #endif
 
-/// a's words of kTiles x kSteps products that a warp repeats at every step: those of the first kKept steps of the sum
-/// in registers, the others in shared memory.
-/// kChains: as which a sum is taken, so that a product need not wait for the one before it; the chains' sums are added
-/// in their order. Forward has the same chains in every kernel for an H: h has the same bits in all.
+/// The recurrent weights of a warp, operand A of the kTiles x kSteps mma that it repeats at every time step: of the
+/// first kKept k-steps in registers, of the others in shared memory.
+/// kChains: independent accumulators that a sum is split over, so that an mma need not wait for the one before it; they
+/// are added in their order. Forward has as many in every kernel for an H: h has the same bits in all.
 template <Format format, int kTiles, int kSteps, int kKept, int kChains>
 struct Weights {
   uint4 kept[kTiles][kKept];
@@ -125,7 +125,7 @@ struct Weights {
     return step < kKept ? kept[tile][step] : rest[(tile * (kSteps - kKept) + step - kKept) * warp_lanes];
   }
 
-  /// sum[n][tile] += its products with the n-th 8 sequences of `state`, of 16 kSteps values each.
+  /// sum[n][tile] += weights of the tile times the n-th 8 sequences of `state`, 16 kSteps values each.
   template <int kWide>
   __device__ __forceinline__ void multiply(float (&sum)[kWide][kTiles][4], const std::uint16_t* state) const {
     const std::uint16_t* const row = state + 8 * lane_id();
@@ -159,7 +159,7 @@ struct Weights {
   }
 };
 
-/// What a thread has of its warp's units.
+/// How a warp's units are divided over its threads.
 template <int kUnits>
 struct Share {
   static constexpr int groups = kUnits > 8 ? kUnits / 8 : 1, group_units = kUnits / groups;
@@ -174,8 +174,8 @@ struct Share {
 /// The j-th of a thread's two sequences of the tile's n-th 8.
 __device__ __forceinline__ int sequence_of(int n, int j) { return 8 * n + lane_id() % 4 * 2 + j; }
 
-/// Where two sequences of a thread, 2q and 2q+1 of the tile's n-th 8, stand in arrays of [D,T,B,H]. 32 bits:
-/// fastest() sees to that. In shared memory, as registers are what these kernels are short of.
+/// Where two sequences of a thread, 2q and 2q+1 of the tile's n-th 8, stand in arrays of [D,T,B,H]. fastest() sees to
+/// it that 32 bits suffice. Kept in shared memory, as registers are what these kernels are short of.
 struct Pair {
   const int *length, *first;  // first: index of unit 0 at step 0, counted in the direction of reading
 
@@ -205,9 +205,10 @@ __device__ __forceinline__ int output_at(const Recurrence& a, int d, int at) {
   return (at - d * a.T * a.B * a.H) * a.D + d * a.H;
 }
 
-/// Supplies a block alone with what its steps read. A warp copies it to shared memory kAhead steps before, each lane 4
-/// of the warp's 16 units, T each, of one sequence from every one of kArrays. In a cluster loads to registers have come
-/// by the time that all blocks have met; a block alone has nothing to wait for, and its products would wait for them.
+/// A ring buffer in shared memory that brings a block alone what its steps read. A warp fills it by cp.async kAhead
+/// steps before, each lane with 4 of the warp's 16 units, T each, of one sequence from every one of kArrays. In a
+/// cluster loads to registers arrive during the cluster's barrier; a block alone has none, and its products would wait
+/// for such loads.
 template <class T, int kArrays, int kAhead>
 struct Supply {
   static constexpr int row = supply_row<T>, array = sequences * row, step = kArrays * array;
@@ -221,9 +222,9 @@ struct Supply {
   __device__ __forceinline__ static int sequence() { return lane_id() / 4; }
   __device__ __forceinline__ static int unit() { return lane_id() % 4 * 4; }
 
-  /// Starts copies for step s to where the warp's lanes have read (and met since): from(i) is where array i has this
-  /// lane's units, of which so many are there (the others become 0); null: what stands there stays. copy_commit() then
-  /// ends what is ordered for a step.
+  /// Starts the copies for step s, over those of step s - kAhead or s + kAhead, which all lanes have read. from(i):
+  /// where array i has this lane's units, of which `units` are there (the others become 0); null leaves the slot as it
+  /// is. The caller ends the step's copies by copy_commit().
   template <class From>
   __device__ __forceinline__ void order(int s, int units, bool wide, From&& from) const {
     T* const to = mine + s % kAhead * step + sequence() * row + unit();
@@ -245,8 +246,8 @@ struct Supply {
   __device__ __forceinline__ const T* receive(int s) const { return mine + s % kAhead * step; }
 };
 
-/// Until what was ordered for a step has come to all lanes; that for the kAhead - 1 steps behind it may still be under
-/// way.
+/// Waits until the copies for the next step have landed, for all lanes; those for the kAhead - 1 steps behind it may
+/// still be under way.
 template <int kAhead>
 __device__ __forceinline__ void await_supply() {
   copy_wait<kAhead - 1>();
