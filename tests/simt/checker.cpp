@@ -88,16 +88,23 @@ void for_bytes(void* p, std::size_t bytes, F&& f) {
   }
 }
 
+/// Zeros, and of what lies in whole pages the memory back. `p` has n elements.
+template <class T>
+void give_back(T* p, std::size_t n) {
+  constexpr std::size_t page = 4096;
+  const auto begin = reinterpret_cast<std::uintptr_t>(p), end = begin + n * sizeof(T);
+  const auto inner = (begin + page - 1) / page * page, inner_end = end / page * page;
+  std::memset(static_cast<void*>(p), 0, inner - begin);
+  madvise(reinterpret_cast<void*>(inner), inner_end - inner, MADV_DONTNEED);
+  std::memset(reinterpret_cast<void*>(inner_end), 0, end - inner_end);
+}
+
 void forget(void* p, std::size_t bytes) {
   const std::size_t first = word_of(p), n = (bytes + 3) / 4;
   constexpr std::size_t large = 1 << 16;
   if (n >= large) {
-    constexpr std::size_t page = 4096;
-    const auto begin = reinterpret_cast<std::uintptr_t>(cells + first), end = begin + n * sizeof(Cell);
-    const auto inner = (begin + page - 1) / page * page, inner_end = end / page * page;
-    std::memset(cells + first, 0, inner - begin);
-    madvise(reinterpret_cast<void*>(inner), inner_end - inner, MADV_DONTNEED);
-    std::memset(reinterpret_cast<void*>(inner_end), 0, end - inner_end);
+    give_back(cells + first, n);
+    give_back(own_reads + first, n);
   } else {
     std::memset(static_cast<void*>(cells + first), 0, n * sizeof(Cell));
   }
