@@ -28,27 +28,14 @@ class LstmOnDevice : public ::testing::TestWithParam<LstmShape> {
 /// Above what tensor-core kernels are made for, and what a block can hold of backward's state.
 constexpr LstmShape largest{"state_in_memory", 2, 1, 1, 890, 1};
 
-/// Runs the op, and compares with the CPU. Gives what it found and, where asked, which kernels it took.
-template <class Op>
-Outputs expect_right(Math math, const LstmShape& shape, std::uint64_t* kernels = nullptr) {
-  Context cuda({.device = Device::cuda, .math = math});
-  SCOPED_TRACE(scene<Op>(shape.name, cuda));
-  Maker maker(test_seed(), false);
-  const OnBoth<Op> run(cuda, math, shape, maker);
-  if (kernels) *kernels = cuda_enqueued(cuda.cuda());
-  EXPECT_TRUE(run.worst.ok()) << run.worst.text();
-  report("cpu", Op::name, run.worst);
-  return run.got;
-}
-
-/// The same twice: with itself, too.
+/// Against the CPU and, run again, with itself.
 template <class Op>
 Outputs expect_parity(Math math, const LstmShape& shape) {
-  const Outputs got = expect_right<Op>(math, shape);
-  Context cuda({.device = Device::cuda, .math = math});
-  Maker maker(test_seed(), false);
-  const Op op = made_for<Op>(Device::cuda, math, maker, shape);
-  EXPECT_EQ(difference(op, checked_run(cuda, op, Prefill::random), got), "");
+  const Against<Op> cpu(math, shape);
+  Context cuda({.device = Device::cuda, .math = math}), again({.device = Device::cuda, .math = math});
+  SCOPED_TRACE(scene<Op>(shape.name, cuda));
+  const Outputs got = cpu.run(cuda);
+  EXPECT_EQ(difference(cpu.op, checked_run(again, cpu.op, Prefill::random), got), "");
   return got;
 }
 
@@ -159,20 +146,22 @@ TEST_P(LstmOnDevice, tiles_and_blocks_of_all_sizes) {
   if (cuda_info().compute_major < 9) GTEST_SKIP() << "clusters need compute capability 9.0";
   LstmShape shape = GetParam();
   shape.B = 19;  // edges in tiles of 8, 16 and 32
+  const Against<LstmForward> forward_on_cpu(Math::fast, shape);
+  const Against<LstmBackward> backward_on_cpu(Math::fast, shape);
   std::vector<double> first;
-  std::set<std::uint64_t> forward, backward;
+  std::set<std::uint64_t> forward, backward;  // kernels taken
   std::size_t kinds = 0;
   for (const Kernels& kernels : choices) {
     if (!kernels.made_for(shape)) continue;
     const AskedKernels asked(kernels);
     SCOPED_TRACE(std::string(kernels.tile) + " sequences, " + kernels.warp + " units");
-    std::uint64_t taken = 0;
-    const Outputs got = expect_right<LstmForward>(Math::fast, shape, &taken);
+    Context one({.device = Device::cuda, .math = Math::fast}), other({.device = Device::cuda, .math = Math::fast});
+    const Outputs got = forward_on_cpu.run(one);
     if (first.empty()) first = got[0].values;
     EXPECT_EQ(got[0].values, first);
-    forward.insert(taken);
-    expect_right<LstmBackward>(Math::fast, shape, &taken);
-    backward.insert(taken);
+    forward.insert(cuda_enqueued(one.cuda()));
+    backward_on_cpu.run(other);
+    backward.insert(cuda_enqueued(other.cuda()));
     ++kinds;
   }
   EXPECT_EQ(forward.size(), kinds);
@@ -182,11 +171,10 @@ TEST_P(LstmOnDevice, tiles_and_blocks_of_all_sizes) {
 
 /// What an op gives, by one run.
 template <class Op>
-Outputs run_on_device(const LstmShape& shape, const Kernels& kernels, const char* exchange, std::uint64_t& kernel) {
+Outputs run_on_device(const Op& op, const Kernels& kernels, const char* exchange, std::uint64_t& kernel) {
   const AskedKernels asked(kernels, exchange);
   Context cuda({.device = Device::cuda, .math = Math::fast});
-  Maker maker(test_seed(), false);
-  const Outputs got = checked_run(cuda, made_for<Op>(Device::cuda, Math::fast, maker, shape), Prefill::random);
+  const Outputs got = checked_run(cuda, op, Prefill::random);
   kernel = cuda_enqueued(cuda.cuda());
   return got;
 }
@@ -195,14 +183,16 @@ Outputs run_on_device(const LstmShape& shape, const Kernels& kernels, const char
 /// many blocks, which the units of a warp decide.
 template <class Op>
 void expect_same_bits_from_both_exchanges(const LstmShape& shape, std::span<const Kernels> kinds) {
+  Maker maker(test_seed(), false);
+  const Op op = made_for<Op>(Device::cuda, Math::fast, maker, shape);
   std::map<std::string, std::pair<Outputs, std::uint64_t>> meeting;  // by units of a warp
   for (const Kernels& kernels : kinds) {
     if (!kernels.made_for(shape)) continue;
     SCOPED_TRACE(std::string(Op::name) + ": " + kernels.tile + " sequences, " + kernels.warp + " units");
     auto& [expected, meets] = meeting[kernels.warp];
-    if (expected.empty()) expected = run_on_device<Op>(shape, {"8", kernels.warp, 1, 512}, "barrier", meets);
+    if (expected.empty()) expected = run_on_device(op, {"8", kernels.warp, 1, 512}, "barrier", meets);
     std::uint64_t sends = 0;
-    const Outputs got = run_on_device<Op>(shape, kernels, "async", sends);
+    const Outputs got = run_on_device(op, kernels, "async", sends);
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i].values, expected[i].values);
     EXPECT_EQ(sends != meets, shape.H > 128);  // smaller layers have no clusters
   }

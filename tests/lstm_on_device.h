@@ -39,21 +39,31 @@ Outputs comparable(const Op& op, Math math, Outputs outputs) {
   return outputs;
 }
 
-/// Runs the op on the context's device, and the sample on the CPU.
+/// The op of a shape for a GPU in this math, and what the CPU makes of the sample.
 template <class Op>
-struct OnBoth {
-  Op op;  // the device's
-  Outputs got;
-  Worst worst;
+struct Against {
+  Maker maker{test_seed(), false};
+  Math math;
+  Op op;
+  Outputs expected;
+  double allowed;
 
-  OnBoth(Context& cuda, Math math, const LstmShape& shape, Maker& m)
-      : op(made_for<Op>(Device::cuda, math, m, shape)), got(checked_run(cuda, op, Prefill::random)) {
+  Against(Math m, const LstmShape& shape)
+      : math(m), op(made_for<Op>(Device::cuda, m, maker, shape)), allowed(tolerance<Op>(shape, m)) {
     Context cpu;
     Maker of_cpu(test_seed(), false);
     const Op reference = Samples<Op>::make(of_cpu, shape);
-    worst =
-        compare(op, comparable(op, math, got),
-                comparable(reference, math, checked_run(cpu, reference, Prefill::random)), tolerance<Op>(shape, math));
+    expected = comparable(reference, math, checked_run(cpu, reference, Prefill::random));
+  }
+  Worst worst_of(const Outputs& got) const { return compare(op, comparable(op, math, got), expected, allowed); }
+
+  /// Runs it; a failure where it differs by more than is allowed.
+  Outputs run(Context& cuda) const {
+    Outputs got = checked_run(cuda, op, Prefill::random);
+    const Worst worst = worst_of(got);
+    EXPECT_TRUE(worst.ok()) << worst.text();
+    report("cpu", Op::name, worst);
+    return got;
   }
 };
 

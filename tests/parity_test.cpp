@@ -56,10 +56,10 @@ TYPED_TEST(ParityOfLstmInFastMath, cuda_is_within_its_rounding) {
   Worst worst;
   for (const LstmShape& shape : Samples<TypeParam>::shapes) {
     SCOPED_TRACE(scene<TypeParam>(shape.name, cuda));
-    Maker maker(test_seed(), false);
-    const OnBoth<TypeParam> run(cuda, Math::fast, shape, maker);
-    EXPECT_TRUE(run.worst.ok()) << run.worst.text();
-    worst.take(run.worst);
+    const Against<TypeParam> cpu(Math::fast, shape);
+    const Worst found = cpu.worst_of(checked_run(cuda, cpu.op, Prefill::random));
+    EXPECT_TRUE(found.ok()) << found.text();
+    worst.take(found);
   }
   report("cpu, fast math", TypeParam::name, worst);
 }
