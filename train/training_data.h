@@ -1,0 +1,22 @@
+// What is done to the documents before a model sees them: checked, parted, and hashed.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "bib/config.h"
+#include "bib/document.h"
+
+namespace bib {
+
+/// Programs make documents too: what has spans or classes is annotated, and ranges must lie in the text.
+void settle(std::vector<Document>& documents);
+
+/// Sets 1 - train_rate of the documents aside, drawn by the seed; their order stays.
+std::vector<Document> split_dev(std::vector<Document>& train, const Config& config);
+
+/// What the training data are, so that a checkpoint is not continued on others and a model says what it learned from.
+std::string hash_of(const std::vector<Document>& documents);
+/// Of the vectors that config names, so that a model says what it began with; empty without them.
+std::string hash_of_vectors(const Config& config);
+
+}  // namespace bib
