@@ -149,6 +149,12 @@ void Features::extend(std::span<const std::string> keys) {
   channels_[c].size = vocabularies_[c].size();
 }
 
+std::int64_t Features::entries() const {
+  std::int64_t sum = characters_.size() - 1;
+  for (const Vocabulary& vocabulary : vocabularies_) sum += vocabulary.size() - 1;
+  return sum;
+}
+
 int Features::columns() const {
   int sum = 0;
   for (const Channel& channel : channels_) sum += channel.dim;
@@ -280,7 +286,7 @@ void Features::each_key(const Document& document, std::vector<ByteRange>& units,
   }
 }
 
-Features Features::build(const Config& config, const std::vector<Document>& documents) {
+Features Features::build(const Config& config, const std::vector<Document>& documents, const Features* base) {
   Features features(config);
   std::vector<WordCounts> counts(features.channels_.size());
   WordCounts letters;
@@ -302,10 +308,10 @@ Features Features::build(const Config& config, const std::vector<Document>& docu
   const VocabularyLimits limits{.min_count = config.min_count, .max_size = config.max_entries};
   for (std::size_t c = 0; c < counts.size(); ++c) {
     if (!features.channels_[c].open) continue;
-    features.vocabularies_[c] = counts[c].build(limits);
+    features.vocabularies_[c] = base ? counts[c].build_on(base->vocabularies_.at(c), limits) : counts[c].build(limits);
     features.channels_[c].size = features.vocabularies_[c].size();
   }
-  features.characters_ = letters.build(limits);
+  features.characters_ = base ? letters.build_on(base->characters_, limits) : letters.build(limits);
   return features;
 }
 

@@ -34,13 +34,15 @@ class Features {
     bool open = false;  // ids come from a vocabulary whose id 0 is "unknown"; else a closed set
   };
 
-  /// Counts every open channel over the texts and keeps the vocabularies.
-  static Features build(const Config& config, const std::vector<Document>& documents);
+  /// Counts every open channel over the texts and keeps the vocabularies, behind those of `base` where it is given:
+  /// features of the same settings, as Config::min_count and max_entries may differ alone.
+  static Features build(const Config& config, const std::vector<Document>& documents, const Features* base = nullptr);
   static Features load(const Config& config, std::shared_ptr<const ModelFile> file);
   void save(ModelFile& file) const;
 
   const std::vector<Channel>& channels() const { return channels_; }
-  int columns() const;  // sum of dims, without the character convolution
+  std::int64_t entries() const;  // of all vocabularies, without the unknown ones
+  int columns() const;           // sum of dims, without the character convolution
   /// The vocabulary of an open channel; throws std::invalid_argument for a closed one.
   const Vocabulary& vocabulary(int channel) const;
 

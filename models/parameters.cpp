@@ -156,6 +156,29 @@ void Parameters::load(Context& ctx, const ModelFile& file) {
   }
 }
 
+void Parameters::take_over(Context& ctx, const Parameters& smaller) {
+  for (const ParamInfo& from : smaller.infos_) {
+    const ParamInfo* to = find(from.name);
+    expect(to && to->rank == from.rank, "parameters: no '" + from.name + "' of this rank to take values over to");
+    for (int i = 0; i < from.rank; ++i)
+      expect(from.shape[i] <= to->shape[i],
+             "parameters: '" + from.name + "' is " + shape_of(*to) + ", too small for " + shape_of(from));
+    const std::vector<real> values = smaller.get(ctx, from.name);
+    std::vector<real> grown = get(ctx, from.name);
+    const std::int64_t width = from.shape[from.rank - 1];
+    for (std::int64_t row = 0; row < from.size / width; ++row) {  // along the last axis
+      std::int64_t at = 0, rest = row, stride = to->shape[from.rank - 1];
+      for (int i = from.rank - 2; i >= 0; --i) {
+        at += rest % from.shape[i] * stride;
+        rest /= from.shape[i];
+        stride *= to->shape[i];
+      }
+      std::copy_n(values.begin() + row * width, width, grown.begin() + at);
+    }
+    set(ctx, from.name, grown);
+  }
+}
+
 void Parameters::save(Context& ctx, ModelFile& file) const {
   for (const ParamInfo& info : infos_) {
     expect(info.value, "parameters: nothing to save before allocate() or open()");

@@ -98,6 +98,9 @@ class Parameters {
 
   /// After allocate(): takes the values of the file, so that training goes on from there.
   void load(Context& ctx, const ModelFile& file);
+  /// After allocate(): takes the values of the same names over. Where an axis is longer here they fill its beginning,
+  /// and what is behind them stays as it is.
+  void take_over(Context& ctx, const Parameters& smaller);
   /// Adds every parameter to the file under its name. Values on the CPU are borrowed: write before they change.
   void save(Context& ctx, ModelFile& file) const;
 

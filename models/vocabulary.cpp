@@ -121,6 +121,25 @@ Vocabulary WordCounts::build(VocabularyLimits limits) const {
   return Vocabulary::freeze(kept, dropped);
 }
 
+Vocabulary WordCounts::build_on(const Vocabulary& base, VocabularyLimits limits) const {
+  std::vector<std::pair<std::string_view, std::int64_t>> entries;
+  for (int i = 1; i < base.size(); ++i) {
+    const auto found = counts_.find(base[i]);
+    entries.emplace_back(base[i], base.count(i) + (found == counts_.end() ? 0 : found->second));
+  }
+  std::unordered_map<std::string_view, std::int64_t> unseen;
+  for (const auto& [word, count] : counts_)
+    if (base.id(word) == unknown_id) unseen.emplace(word, count);
+  std::int64_t dropped = base.count(unknown_id);
+  for (const auto& entry : select<std::string_view>(unseen, {.min_count = limits.min_count}, dropped)) {
+    if (limits.max_size > 0 && entries.size() >= static_cast<std::size_t>(limits.max_size))
+      dropped += entry.second;
+    else
+      entries.push_back(entry);
+  }
+  return Vocabulary::freeze(entries, dropped);
+}
+
 Vocabulary Vocabulary::extended(std::span<const std::string> words) const {
   std::vector<std::pair<std::string_view, std::int64_t>> entries;
   for (int i = 1; i < size(); ++i) entries.emplace_back((*this)[i], count(i));

@@ -1,5 +1,6 @@
 // Vocabularies: text or code point to the row of an embedding table. Id 0 is the unknown word; padding is -1 and never
-// stored. Order, and so every id, is fixed by the data: falling count, then bytes.
+// stored. Order, and so every id, is fixed by the data: falling count, then bytes; what is built on another vocabulary
+// stands behind it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -67,6 +68,8 @@ class WordCounts {
  public:
   void add(std::string_view word, std::int64_t times = 1);
   Vocabulary build(VocabularyLimits limits = {}) const;
+  /// The base's entries with their ids, whatever the limits, then the new ones that pass them; max_size counts both.
+  Vocabulary build_on(const Vocabulary& base, VocabularyLimits limits = {}) const;
 
  private:
   std::unordered_map<std::string, std::int64_t, StringHash, std::equal_to<>> counts_;

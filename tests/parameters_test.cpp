@@ -52,6 +52,32 @@ TEST(Parameters, HandlesSurviveAMove) {
   EXPECT_EQ(small.b.value().data, moved.find("lstm.0.b")->value);
 }
 
+TEST(Parameters, TakesOverWhatFillsTheBeginningOfEachAxis) {
+  Context ctx({.threads = 1});
+  const auto make = [&](int n, std::uint64_t seed) {
+    Parameters p;
+    p.add<3>("a", {2, n, n + 1}, Init::uniform(1));
+    p.add_table("rows", n, 2, Init::uniform(1));
+    p.allocate(ctx, seed);
+    return p;
+  };
+  const Parameters small = make(2, 1), fresh = make(4, 2);
+  Parameters grown = make(4, 2);
+  grown.take_over(ctx, small);
+  const std::vector<real> a = grown.get(ctx, "a"), from = small.get(ctx, "a"), other = fresh.get(ctx, "a");
+  for (std::size_t i = 0; i < 2; ++i)
+    for (std::size_t j = 0; j < 4; ++j)
+      for (std::size_t k = 0; k < 5; ++k) {
+        const std::size_t at = (i * 4 + j) * 5 + k;
+        EXPECT_EQ(a[at], j < 2 && k < 3 ? from[(i * 2 + j) * 3 + k] : other[at]) << i << j << k;
+      }
+  const std::vector<real> rows = grown.get(ctx, "rows"), first = small.get(ctx, "rows"), rest = fresh.get(ctx, "rows");
+  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], i < first.size() ? first[i] : rest[i]) << i;
+  Parameters smaller = make(1, 1);
+  EXPECT_THROW(smaller.take_over(ctx, small), std::invalid_argument);
+  EXPECT_THROW(Small().parameters.take_over(ctx, small), std::invalid_argument) << "of other names";
+}
+
 TEST(Parameters, InitialValuesFollowTheirRule) {
   Context ctx({.threads = 1});
   Small small;

@@ -47,6 +47,24 @@ TEST(Vocabulary, LimitsCountWhatTheyDrop) {
   EXPECT_EQ(top.count(unknown_id), 8);
 }
 
+TEST(Vocabulary, BuiltOnAnotherKeepsItsIds) {
+  WordCounts old, data;
+  old.add("나", 3), old.add("가", 2);
+  data.add("다", 5), data.add("가", 4), data.add("b", 7), data.add("rare");
+  const Vocabulary base = old.build(), v = data.build_on(base, {.min_count = 2});
+  ASSERT_EQ(v.size(), 5);
+  for (int id = 0; id < base.size(); ++id) EXPECT_EQ(v[id], base[id]);
+  EXPECT_EQ(v[3], "b");
+  EXPECT_EQ(v[4], "다");
+  EXPECT_EQ(v.count(v.id("가")), 6);
+  EXPECT_EQ(v.count(v.id("나")), 3);
+  EXPECT_EQ(v.count(unknown_id), 1);
+  EXPECT_EQ(data.build_on(base, {.max_size = 3}).size(), 4);
+  const Vocabulary full = data.build_on(base, {.max_size = 1});
+  EXPECT_EQ(full.size(), base.size()) << "what the base has stays";
+  EXPECT_EQ(full.count(unknown_id), 13);
+}
+
 TEST(Vocabulary, FindsEveryWordAndNoOther) {
   WordCounts counts;
   std::mt19937 random(7);
