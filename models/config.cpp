@@ -137,6 +137,17 @@ bool set_node(Config& config, const std::string& section, const std::string& key
   return found;
 }
 
+/// f(section, key, field of a, field of b) for every field.
+template <class A, class B, class F>
+void visit_both(A& a, B& b, F&& f) {
+  visit(a, [&](const char* section, const char* key, auto& x, const char*) {
+    visit(b, [&](const char*, const char* other, auto& y, const char*) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(x)>, std::decay_t<decltype(y)>>)
+        if (std::string_view(key) == other) f(std::string_view(section), std::string_view(key), x, y);
+    });
+  });
+}
+
 toml::table parse(std::string_view text, const std::string& file) {
   try {
     return toml::parse(text, file);
@@ -178,6 +189,25 @@ Config default_config(Task task, Unit unit) {
     c.epochs = 12;
   }
   return c;
+}
+
+Config continued(const Config& base) {
+  Config c = default_config(base.task, base.unit);
+  visit_both(c, base, [](std::string_view section, std::string_view key, auto& field, const auto& given) {
+    if (section != "train" || key == "nested") field = given;
+  });
+  return c;
+}
+
+std::string differences(const Config& config, const Config& base) {
+  std::string text;
+  visit_both(config, base, [&](std::string_view section, std::string_view key, const auto& field, const auto& given) {
+    const bool free = section == "train" || key == "min_count" || key == "max_entries";
+    if (free || field == given) return;
+    text += (text.empty() ? "" : "; ") + std::string(section) + (section.empty() ? "" : ".") + std::string(key) +
+            " = " + to_text(given) + ", not " + to_text(field);
+  });
+  return text;
 }
 
 void check(const Config& c) {

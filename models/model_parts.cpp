@@ -25,15 +25,6 @@ void save_common(Context& ctx, const Impl& model, ModelFile& file) {
   model.parameters.save(ctx, file);
 }
 
-std::shared_ptr<const ModelFile> open_file(const std::string& path, Task task) {
-  auto file = std::make_shared<const ModelFile>(read_model(path));
-  if (task_of(*file) != task) {
-    file->fail(task == Task::ner ? "is a text classification model, not an NER model"
-                                 : "is an NER model, not a text classification model");
-  }
-  return file;
-}
-
 }  // namespace
 
 void save(Context& ctx, const NerModel::Impl& model, ModelFile& file) {
@@ -63,21 +54,39 @@ Config config_of(const ModelFile& file) {
   }
 }
 
-NerModel NerModel::load(const std::string& path, Context& ctx) {
-  const std::shared_ptr<const ModelFile> file = open_file(path, Task::ner);
+std::shared_ptr<const ModelFile> read_model_of(Task task, const std::string& path) {
+  auto file = std::make_shared<const ModelFile>(read_model(path));
+  if (task_of(*file) != task) {
+    file->fail(task == Task::ner ? "is a text classification model, not an NER model"
+                                 : "is an NER model, not a text classification model");
+  }
+  return file;
+}
+
+std::shared_ptr<NerModel::Impl> open_ner(Context& ctx, std::shared_ptr<const ModelFile> file) {
   const Config config = config_of(*file);
-  auto impl = std::make_shared<Impl>(
+  auto impl = std::make_shared<NerModel::Impl>(
       make_ner(config, Features::load(config, file), TagSet(Labels::load(*file, "bib.labels").names(), config.scheme)));
-  impl->parameters.open(ctx, file);
+  impl->parameters.open(ctx, std::move(file));
+  return impl;
+}
+
+std::shared_ptr<TcModel::Impl> open_tc(Context& ctx, std::shared_ptr<const ModelFile> file) {
+  const Config config = config_of(*file);
+  auto impl =
+      std::make_shared<TcModel::Impl>(make_tc(config, Features::load(config, file), Labels::load(*file, "bib.labels")));
+  impl->parameters.open(ctx, std::move(file));
+  return impl;
+}
+
+NerModel NerModel::load(const std::string& path, Context& ctx) {
+  auto impl = open_ner(ctx, read_model_of(Task::ner, path));
   impl->network.pack(ctx);
   return NerModel(std::move(impl));
 }
 
 TcModel TcModel::load(const std::string& path, Context& ctx) {
-  const std::shared_ptr<const ModelFile> file = open_file(path, Task::tc);
-  const Config config = config_of(*file);
-  auto impl = std::make_shared<Impl>(make_tc(config, Features::load(config, file), Labels::load(*file, "bib.labels")));
-  impl->parameters.open(ctx, file);
+  auto impl = open_tc(ctx, read_model_of(Task::tc, path));
   impl->network.pack(ctx);
   return TcModel(std::move(impl));
 }

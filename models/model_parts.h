@@ -27,6 +27,10 @@ struct TcModel::Impl {
 NerModel::Impl make_ner(const Config& config, Features features, TagSet tags);
 TcModel::Impl make_tc(const Config& config, Features features, Labels labels);
 
+/// The parts of a file with their values, as they are in it: not packed.
+std::shared_ptr<NerModel::Impl> open_ner(Context& ctx, std::shared_ptr<const ModelFile> file);
+std::shared_ptr<TcModel::Impl> open_tc(Context& ctx, std::shared_ptr<const ModelFile> file);
+
 /// Everything a reader needs, as tensors and metadata; borrows from the parts.
 void save(Context& ctx, const NerModel::Impl& model, ModelFile& file);
 void save(Context& ctx, const TcModel::Impl& model, ModelFile& file);
@@ -34,5 +38,7 @@ void save(Context& ctx, const TcModel::Impl& model, ModelFile& file);
 /// Which task a model file is for. Throws ModelError when it is not bib's.
 Task task_of(const ModelFile& file);
 Config config_of(const ModelFile& file);
+/// The file of a model of this task; throws ModelError where it is of the other.
+std::shared_ptr<const ModelFile> read_model_of(Task task, const std::string& path);
 
 }  // namespace bib

@@ -126,6 +126,15 @@ void visit(C& c, F&& f) {
   f("train", "seed", c.seed, "seed of all random numbers");
 }
 
+/// What to go on from a model of this configuration with (TrainOptions::base): its features, its network and which of
+/// nested spans it learned; else the defaults of its task.
+Config continued(const Config& base);
+
+/// The settings of features and network that differ and that a model cannot change, as
+/// 'model.hidden = 160, not 80; ...' with the base's value first; empty when `config` may go on from it. min_count and
+/// max_entries may differ: they tell which entries of the new data are added.
+std::string differences(const Config& config, const Config& base);
+
 /// Refuses values that make no sense; throws DataError naming the key, the value and what is allowed.
 void check(const Config& config);
 
