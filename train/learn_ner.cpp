@@ -5,9 +5,11 @@
 #include "models/model_parts.h"
 #include "models/pretrained.h"
 #include "models/text.h"
+#include "train/base.h"
 #include "train/encode.h"
 #include "train/learner.h"
 #include "train/metrics.h"
+#include "train/phase.h"
 
 namespace bib {
 namespace {
@@ -18,21 +20,26 @@ constexpr std::size_t longest_example = 400;
 class NerLearner final : public Learner {
  public:
   NerLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
-             const TrainOptions& options)
+             const TrainOptions& options, const std::shared_ptr<const ModelFile>& base_file)
       : config_(config), nested_(config.nested == "innermost" ? Nested::innermost : Nested::outermost) {
     for (const std::vector<Document>* documents : {&train, static_cast<const std::vector<Document>*>(&dev)})
       for (const Document& document : *documents) require_annotation(document, *documents);
-    std::vector<std::string> labels = span_labels(train);
+    const std::vector<std::string> labels = span_labels(train);
     if (labels.empty()) {
       throw DataError("training data: error: no entity is annotated in any of the " + std::to_string(train.size()) +
                       " documents; check the format with 'bib check', or name it with --format");
     }
-    Features features = Features::build(config, train);
-    const PretrainedRows pretrained = PretrainedRows::read(config, features, options);
-    model_ = std::make_shared<NerModel::Impl>(
-        make_ner(config, std::move(features), TagSet(std::move(labels), config.scheme)));
+    const std::shared_ptr<NerModel::Impl> base = base_file ? open_ner(ctx, base_file) : nullptr;
+    Features features = Features::build(config, train, base ? &base->features : nullptr);
+    const PretrainedRows pretrained = base ? PretrainedRows() : PretrainedRows::read(config, features, options);
+    TagSet tags(base ? joined(base->tags.labels(), labels) : labels, config.scheme);
+    model_ = std::make_shared<NerModel::Impl>(make_ner(config, std::move(features), std::move(tags)));
     model_->parameters.allocate(ctx, config.seed);
     pretrained.initialise(ctx, model_->parameters);
+    if (base) {
+      model_->parameters.take_over(ctx, base->parameters);
+      tell_growth(options, base->features, model_->features, base->tags.labels(), labels);
+    }
     model_->network.forbid(ctx, model_->parameters, model_->tags);
     std::size_t misaligned = 0;
     std::vector<EncodedText> texts = encode_apart(ctx, model_->features, train);
@@ -48,6 +55,10 @@ class NerLearner final : public Learner {
                    (config.unit == Unit::word ? "Syllables as units keep them" : "'bib check' lists them"));
     }
     set_dev(std::move(dev), options);
+    if (base && has_dev()) {
+      const Phase phase(options.profile, &TrainProfile::evaluate);
+      base_score_ = score_of(ctx, NerModel(base));
+    }
   }
 
   Parameters& parameters() override { return model_->parameters; }
@@ -73,17 +84,20 @@ class NerLearner final : public Learner {
                                 upload<real, 1>(ctx, batch.weight, {batch.B}), key, tables);
   }
 
-  double evaluate(Context& ctx) override {
+  std::optional<double> base_score() const override { return base_score_; }
+  double evaluate(Context& ctx) override { return score_of(ctx, NerModel(model_)); }
+
+  void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
+
+ private:
+  double score_of(Context& ctx, const NerModel& model) const {
     std::vector<std::vector<Span>> found;
-    for (const NerPrediction& p : NerModel(model_).predict(ctx, dev_, {.scores = false})) {
+    for (const NerPrediction& p : model.predict(ctx, dev_, {.scores = false})) {
       found.emplace_back(p.entities.begin(), p.entities.end());
     }
     return score_spans(dev_spans_, found, {.bootstrap = {.resamples = 0}}).micro.f1();
   }
 
-  void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
-
- private:
   static void require_annotation(const Document& document, const std::vector<Document>& all) {
     if (document.annotated) return;
     throw DataError("training data: error: " + place_of(document, all) +
@@ -160,13 +174,15 @@ class NerLearner final : public Learner {
   std::vector<int> lengths_;
   std::vector<Document> dev_;
   std::vector<std::vector<Span>> dev_spans_;
+  std::optional<double> base_score_;
 };
 
 }  // namespace
 
 std::unique_ptr<Learner> make_ner_learner(Context& ctx, const Config& config, std::vector<Document> train,
-                                          std::vector<Document> dev, const TrainOptions& options) {
-  return std::make_unique<NerLearner>(ctx, config, train, std::move(dev), options);
+                                          std::vector<Document> dev, const TrainOptions& options,
+                                          std::shared_ptr<const ModelFile> base) {
+  return std::make_unique<NerLearner>(ctx, config, train, std::move(dev), options, base);
 }
 
 }  // namespace bib

@@ -5,9 +5,11 @@
 #include "bib/error.h"
 #include "models/model_parts.h"
 #include "models/pretrained.h"
+#include "train/base.h"
 #include "train/encode.h"
 #include "train/learner.h"
 #include "train/metrics.h"
+#include "train/phase.h"
 
 namespace bib {
 namespace {
@@ -18,15 +20,22 @@ constexpr std::size_t longest_example = 2000;
 class TcLearner final : public Learner {
  public:
   TcLearner(Context& ctx, const Config& config, const std::vector<Document>& train, std::vector<Document> dev,
-            const TrainOptions& options)
+            const TrainOptions& options, const std::shared_ptr<const ModelFile>& base_file)
       : config_(config), dev_(std::move(dev)) {
-    Labels labels = count_labels(train);
+    const std::shared_ptr<TcModel::Impl> base = base_file ? open_tc(ctx, base_file) : nullptr;
+    const std::map<std::string, std::size_t> count = count_labels(train);
+    Labels labels(base ? joined(base->labels.names(), names_of(count)) : names_of(count));
+    weigh(labels, count, train.size());
     warn_of_dev(labels, options);
-    Features features = Features::build(config, train);
-    const PretrainedRows pretrained = PretrainedRows::read(config, features, options);
+    Features features = Features::build(config, train, base ? &base->features : nullptr);
+    const PretrainedRows pretrained = base ? PretrainedRows() : PretrainedRows::read(config, features, options);
     model_ = std::make_shared<TcModel::Impl>(make_tc(config, std::move(features), std::move(labels)));
     model_->parameters.allocate(ctx, config.seed);
     pretrained.initialise(ctx, model_->parameters);
+    if (base) {
+      model_->parameters.take_over(ctx, base->parameters);
+      tell_growth(options, base->features, model_->features, base->labels.names(), names_of(count));
+    }
     std::size_t cut = 0;
     texts_ = encode_apart(ctx, model_->features, train);
     for (EncodedText& text : texts_) {
@@ -43,6 +52,10 @@ class TcLearner final : public Learner {
     if (cut && options.warn) {
       options.warn(std::to_string(cut) + " texts are longer than " + std::to_string(longest_example) +
                    " units; training reads their beginning");
+    }
+    if (base && has_dev()) {
+      const Phase phase(options.profile, &TrainProfile::evaluate);
+      base_score_ = score_of(ctx, TcModel(base));
     }
   }
 
@@ -82,20 +95,23 @@ class TcLearner final : public Learner {
     return model_->network.loss(ctx, upload(ctx, batch), gold, key, tables);
   }
 
-  double evaluate(Context& ctx) override {
+  std::optional<double> base_score() const override { return base_score_; }
+  double evaluate(Context& ctx) override { return score_of(ctx, TcModel(model_)); }
+
+  void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
+
+ private:
+  double score_of(Context& ctx, const TcModel& model) const {
     std::vector<Document> predicted;
-    for (TcPrediction& p : TcModel(model_).predict(ctx, dev_, {})) {
+    for (TcPrediction& p : model.predict(ctx, dev_, {})) {
       predicted.push_back({.labels = std::move(p.labels), .annotated = true});
     }
     const TcScores scores = evaluate_tc(dev_, predicted, {.resamples = 0});
     return config_.multilabel ? scores.micro.f1() : scores.accuracy();
   }
 
-  void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
-
- private:
-  /// The classes, sorted, and their weights: 1, or inversely proportional to their frequency with mean 1 per document.
-  Labels count_labels(const std::vector<Document>& train) {
+  /// The classes of the data, and in how many documents each is.
+  std::map<std::string, std::size_t> count_labels(const std::vector<Document>& train) const {
     std::map<std::string, std::size_t> count;
     for (const Document& document : train) {
       if (document.labels.empty() && !config_.multilabel) {
@@ -109,18 +125,27 @@ class TcLearner final : public Learner {
       for (const std::string& label : document.labels) ++count[label];
     }
     if (count.empty()) throw DataError("training data: error: no document has a class");
-    if (count.size() == 1 && !config_.multilabel) {
-      throw DataError("training data: error: every document has the same class '" + count.begin()->first +
-                      "'; there is nothing to learn");
-    }
+    return count;
+  }
+
+  static std::vector<std::string> names_of(const std::map<std::string, std::size_t>& count) {
     std::vector<std::string> names;
-    for (const auto& [label, n] : count) {
-      names.push_back(label);
-      const double balanced =
-          static_cast<double>(train.size()) / (static_cast<double>(n) * static_cast<double>(count.size()));
-      class_weight_.push_back(config_.balanced ? static_cast<float>(balanced) : 1.0f);
+    for (const auto& [label, n] : count) names.push_back(label);
+    return names;
+  }
+
+  /// 1, or inversely proportional to the class's frequency with mean 1 per document; 1 where only the base knows it.
+  void weigh(const Labels& labels, const std::map<std::string, std::size_t>& count, std::size_t documents) {
+    if (labels.size() == 1 && !config_.multilabel)
+      throw DataError("training data: error: every document has the same class '" + labels[0] +
+                      "'; there is nothing to learn");
+    for (const std::string& label : labels.names()) {
+      float weight = 1;
+      if (const auto found = count.find(label); config_.balanced && found != count.end())
+        weight = static_cast<float>(static_cast<double>(documents) /
+                                    (static_cast<double>(found->second) * static_cast<double>(count.size())));
+      class_weight_.push_back(weight);
     }
-    return Labels(std::move(names));
   }
 
   void warn_of_dev(const Labels& labels, const TrainOptions& options) const {
@@ -146,13 +171,15 @@ class TcLearner final : public Learner {
   std::vector<float> weights_, class_weight_;
   std::vector<int> lengths_;
   std::vector<Document> dev_;
+  std::optional<double> base_score_;
 };
 
 }  // namespace
 
 std::unique_ptr<Learner> make_tc_learner(Context& ctx, const Config& config, std::vector<Document> train,
-                                         std::vector<Document> dev, const TrainOptions& options) {
-  return std::make_unique<TcLearner>(ctx, config, train, std::move(dev), options);
+                                         std::vector<Document> dev, const TrainOptions& options,
+                                         std::shared_ptr<const ModelFile> base) {
+  return std::make_unique<TcLearner>(ctx, config, train, std::move(dev), options, base);
 }
 
 }  // namespace bib

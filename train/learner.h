@@ -1,6 +1,7 @@
 // What the trainer needs of a task: examples, their loss and gradients, the score on the dev set, the model file.
 #pragma once
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,8 @@ class Learner {
   /// The losses of the batch's examples, each over the batch size; adds to the dense gradients and appends those of the
   /// tables. Memory is taken from the context's arena, which the caller rewinds. Waits for nothing.
   virtual View<real, 1> loss(Context& ctx, const Batch& batch, RandomKey key, TableGradients& tables) const = 0;
+  /// Score on the dev set of the model that training goes on from, as it came; none without either.
+  virtual std::optional<double> base_score() const = 0;
   /// Score of the weights as they are now, between 0 and 1; higher is better.
   virtual double evaluate(Context& ctx) = 0;
   virtual void save(Context& ctx, ModelFile& file) = 0;
@@ -37,11 +40,13 @@ inline std::string place_of(const Document& document, const std::vector<Document
                            : "document " + std::to_string(&document - all.data() + 1);
 }
 
-/// Counts vocabularies, encodes the texts, initialises the parameters from the seed.
+/// Counts vocabularies, encodes the texts, initialises the parameters from the seed and, where it is given, the base.
 std::unique_ptr<Learner> make_ner_learner(Context& ctx, const Config& config, std::vector<Document> train,
-                                          std::vector<Document> dev, const TrainOptions& options);
+                                          std::vector<Document> dev, const TrainOptions& options,
+                                          std::shared_ptr<const ModelFile> base);
 std::unique_ptr<Learner> make_tc_learner(Context& ctx, const Config& config, std::vector<Document> train,
-                                         std::vector<Document> dev, const TrainOptions& options);
+                                         std::vector<Document> dev, const TrainOptions& options,
+                                         std::shared_ptr<const ModelFile> base);
 
 /// Stream of the random numbers that hide feature entries; models use lower ones.
 inline constexpr std::uint32_t unknown_stream = 1000;

@@ -11,6 +11,7 @@
 #include "bib/error.h"
 #include "bib/together.h"
 #include "models/number.h"
+#include "train/base.h"
 #include "train/batch_feed.h"
 #include "train/batching.h"
 #include "train/learner.h"
@@ -43,6 +44,11 @@ Config with_short_average(Config config, int steps_per_epoch) {
   return config;
 }
 
+std::string recorded_vectors(const ModelFile& base) {
+  const auto found = base.metadata.find("bib.data.vectors");
+  return found == base.metadata.end() ? std::string() : found->second;
+}
+
 int batches_of(const Learner& learner, const Config& config) {
   const std::size_t batch = static_cast<std::size_t>(config.batch);
   return static_cast<int>((learner.lengths().size() + batch - 1) / batch);
@@ -50,13 +56,15 @@ int batches_of(const Learner& learner, const Config& config) {
 
 class Trainer {
  public:
-  Trainer(Context& ctx, const Config& config, Learner& learner, const TrainOptions& options, std::string data_hash)
+  Trainer(Context& ctx, const Config& config, Learner& learner, const TrainOptions& options, std::string data_hash,
+          const ModelFile* base)
       : ctx_(ctx),
         config_(config),
         learner_(learner),
         options_(options),
         data_hash_(std::move(data_hash)),
-        vectors_hash_(hash_of_vectors(config)),
+        base_hash_(hash_of_base(base)),
+        vectors_hash_(base ? recorded_vectors(*base) : hash_of_vectors(config)),
         updater_(ctx, with_short_average(config, batches_of(learner, config)), learner.parameters()),
         batches_per_epoch_(batches_of(learner, config)) {}
 
@@ -68,6 +76,7 @@ class Trainer {
                     " of an interrupted training is replaced by the first new checkpoint: stop now "
                     "and add --resume to go on with it");
     }
+    tell_base_score();
     started_ = last_checkpoint_ = std::chrono::steady_clock::now();
     first_step_ = finished_ = step_;
     while (epoch_ < config_.epochs && !out_of_patience()) {
@@ -79,6 +88,9 @@ class Trainer {
     }
     write_model();
     std::filesystem::remove(checkpoint_path());
+    if (best_score_ && learner_.base_score() > best_score_ && options_.warn)
+      options_.warn("no epoch scores as high on the dev set as the base; a lower lr than " + exact_text(config_.lr) +
+                    ", or some of the base's own data among the new, may help");
     return result(false);
   }
 
@@ -212,7 +224,14 @@ class Trainer {
             .epochs = epoch_,
             .best_epoch = best_epoch_,
             .best_score = best_score_,
+            .base_score = learner_.base_score(),
             .train_loss = train_loss_};
+  }
+
+  void tell_base_score() const {
+    if (const std::optional<double> score = learner_.base_score(); score && options_.note)
+      options_.note("base " + options_.base + ": dev " + metric_of(config_) + " " + fixed_text(100 * *score, 2) +
+                    " before the first epoch");
   }
 
   std::string checkpoint_path() const { return options_.output + ".checkpoint"; }
@@ -224,6 +243,7 @@ class Trainer {
     learner_.save(ctx_, file);
     file.metadata["bib.version"] = BIB_VERSION;
     file.metadata["bib.data.train"] = data_hash_;
+    if (!base_hash_.empty()) file.metadata["bib.base"] = base_hash_;
     if (!vectors_hash_.empty()) file.metadata["bib.data.vectors"] = vectors_hash_;
     file.metadata["bib.epoch"] = std::to_string(best_epoch_);
     if (best_score_) file.metadata["bib.dev_score"] = fixed_text(*best_score_, 6);
@@ -235,6 +255,7 @@ class Trainer {
     learner_.save(ctx_, file);
     updater_.save(ctx_, file);
     file.metadata["state.data"] = data_hash_ + vectors_hash_;
+    file.metadata["state.base"] = base_hash_;
     file.metadata["state.position"] =
         std::to_string(epoch_) + " " + std::to_string(batch_) + " " + std::to_string(step_);
     file.metadata["state.best_epoch"] = std::to_string(best_epoch_);
@@ -251,7 +272,17 @@ class Trainer {
       return;
     }
     const ModelFile file = read_model(checkpoint_path());
-    // First the configuration: another seed or train_rate parts the data elsewhere.
+    // First the base, which decides the configuration too; a checkpoint of an older bib has none.
+    const auto base = file.metadata.find("state.base");
+    const std::string begun_from = base == file.metadata.end() ? std::string() : base->second;
+    if (begun_from != base_hash_) {
+      throw DataError(checkpoint_path() + ": error: it was made " +
+                      (begun_from.empty()   ? "without --base"
+                       : base_hash_.empty() ? "with --base"
+                                            : "from another --base") +
+                      "; give the same, or train without --resume");
+    }
+    // Then the configuration: another seed or train_rate parts the data elsewhere.
     if (file.text("bib.config") != to_toml(config_)) {
       throw DataError(
           checkpoint_path() +
@@ -287,7 +318,7 @@ class Trainer {
   const Config config_;
   Learner& learner_;
   const TrainOptions& options_;
-  const std::string data_hash_, vectors_hash_;
+  const std::string data_hash_, base_hash_, vectors_hash_;
   Updater updater_;
   const int batches_per_epoch_;
 
@@ -316,6 +347,7 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
   const Phase whole(options.profile, &TrainProfile::other);
   check(config);
   require_writable(options.output);
+  const std::shared_ptr<const ModelFile> base = open_base(config, options);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);
   if (dev.empty()) {
@@ -329,11 +361,11 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
   const std::string hash = hash_of(train) + hash_of(dev);
   const std::unique_ptr<Learner> learner = [&] {
     const Phase phase(options.profile, &TrainProfile::encode);
-    return config.task == Task::ner ? make_ner_learner(ctx, config, std::move(train), std::move(dev), options)
-                                    : make_tc_learner(ctx, config, std::move(train), std::move(dev), options);
+    return config.task == Task::ner ? make_ner_learner(ctx, config, std::move(train), std::move(dev), options, base)
+                                    : make_tc_learner(ctx, config, std::move(train), std::move(dev), options, base);
   }();
   if (learner->lengths().empty()) throw DataError("training data: error: every document is empty");
-  return Trainer(ctx, config, *learner, options, hash).run();
+  return Trainer(ctx, config, *learner, options, hash, base.get()).run();
 }
 
 }  // namespace bib

@@ -41,6 +41,7 @@ struct TrainProfile {
 
 struct TrainOptions {
   std::string output{};            // the model's path; the checkpoint stands beside it as <output>.checkpoint
+  std::string base{};              // a model to go on from: its vocabularies, labels and weights, and what the data add
   bool resume = false;             // go on from the checkpoint if there is one
   double checkpoint_seconds = 60;  // least time between checkpoints; they are written at the end of an epoch
   std::function<bool(const TrainProgress&)> progress{};  // false: save a checkpoint and stop
@@ -53,12 +54,16 @@ struct TrainResult {
   bool interrupted = false;
   int epochs = 0, best_epoch = 0;    // run; the model's
   std::optional<double> best_score;  // on the dev set; none without one
+  std::optional<double> base_score;  // of TrainOptions::base on it, before the first epoch
   double train_loss = 0;             // of the last epoch
 };
 
 /// Trains config.task on `train`. `dev` chooses the epoch to keep; when it is empty, 1 - train_rate of `train` is set
 /// aside for that (train_rate 1: none is, and the last epoch is kept).
-/// Throws DataError for data that cannot be learned from, such as a span that is no range of bytes of its text, and
+/// With options.base the config must have its features and network: continued(model.config()) does, and train's own
+/// settings may be changed.
+/// Throws DataError for data that cannot be learned from, such as a span that is no range of bytes of its text, and for
+/// settings that the base cannot take; ModelError for a base that is no model of the task; and
 /// std::runtime_error when the loss is no longer finite.
 TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
                   const TrainOptions& options);
