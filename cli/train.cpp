@@ -8,6 +8,9 @@
 #include "cli/common.h"
 #include "cli/corpus_flags.h"
 #include "cli/progress.h"
+#include "models/model_parts.h"
+#include "models/number.h"
+#include "train/base.h"
 #include "train/corpus.h"
 #include "train/formats/files.h"
 
@@ -24,7 +27,7 @@ void on_signal(int signal) {
 
 struct TrainFlags {
   Task task = Task::ner;
-  std::string train, dev, output, config_file, progress = "auto", name, item_id;
+  std::string train, dev, base, output, config_file, progress = "auto", name, item_id;
   std::vector<std::string> set;
   bool print_config = false, resume = false, quiet = false, profile = false;
   double checkpoint_seconds = 60;
@@ -32,7 +35,7 @@ struct TrainFlags {
   DeviceFlags device;
 };
 
-/// Defaults, then the file, then --set and the flags of their own.
+/// Defaults, or what the base has, then the file, then --set and the flags of their own.
 Config resolve(const TrainFlags& flags) {
   Config config = default_config(flags.task);
   std::string text;
@@ -40,7 +43,9 @@ Config resolve(const TrainFlags& flags) {
   // The unit decides the other defaults, so it is looked for first.
   Config probe = from_toml(text, flags.config_file, config);
   for (const std::string& s : flags.set) set_field(probe, s);
-  config = from_toml(text, flags.config_file, default_config(flags.task, probe.unit));
+  config = flags.base.empty() ? default_config(flags.task, probe.unit)
+                              : continued(config_of(*read_base(flags.task, flags.base)));
+  config = from_toml(text, flags.config_file, config);
   for (const std::string& s : flags.set) set_field(config, s);
   if (config.task != flags.task) {
     throw DataError((flags.config_file.empty() ? "--set task" : flags.config_file) +
@@ -118,16 +123,10 @@ void print_profile(const TrainProfile& p, double read) {
     std::fprintf(stderr, "bib:   %-9s %9.3f s %5.1f%%\n", name, seconds, 100 * seconds / sum);
 }
 
-/// What the dev score is.
-const char* metric_of(const Config& config) {
-  if (config.task == Task::ner) return "F1";
-  return config.multilabel ? "micro F1" : "accuracy";
-}
-
 int train_model(TrainFlags& flags) {
   if (flags.output == "-") throw UsageError("--output -: a model cannot go to standard output; name a file");
   const Config config = resolve(flags);
-  refuse_overwriting(flags.output, {flags.train, flags.dev, flags.config_file, config.vectors});
+  refuse_overwriting(flags.output, {flags.train, flags.dev, flags.base, flags.config_file, config.vectors});
   warn_of_idle_settings(config);
   const auto began = std::chrono::steady_clock::now();
   std::vector<Document> documents = read(flags.train, config, flags), dev;
@@ -147,7 +146,8 @@ int train_model(TrainFlags& flags) {
   const char* metric = metric_of(config);
   const auto printer =
       make_progress(flags.quiet ? "none" : flags.progress, flags.task, metric, flags.name, flags.item_id);
-  TrainOptions options{.output = flags.output, .resume = flags.resume, .checkpoint_seconds = flags.checkpoint_seconds};
+  TrainOptions options{.output = flags.output, .base = flags.base, .resume = flags.resume};
+  options.checkpoint_seconds = flags.checkpoint_seconds;
   if (!flags.quiet) options.note = [](const std::string& text) { note(text); };
   options.warn = [](const std::string& text) { warn(text); };
   options.progress = [&](const TrainProgress& p) {
@@ -169,9 +169,9 @@ int train_model(TrainFlags& flags) {
     std::string text = flags.output + ": " + std::to_string(std::filesystem::file_size(flags.output) >> 10) +
                        " KiB, epoch " + std::to_string(result.best_epoch);
     if (result.best_score) {
-      char score[32];
-      std::snprintf(score, sizeof score, "%.2f", 100 * *result.best_score);
-      text += std::string(", dev ") + metric + " " + score;
+      const auto percent = [](double score) { return fixed_text(100 * score, 2); };
+      text += std::string(", dev ") + metric + " " + percent(*result.best_score);
+      if (result.base_score) text += " (the base's is " + percent(*result.base_score) + ")";
     }
     note(text);
   }
@@ -181,6 +181,7 @@ int train_model(TrainFlags& flags) {
 void add_flags(CLI::App& verb, TrainFlags& flags) {
   CLI::Option* train = verb.add_option("--train", flags.train, "Corpus to learn from")->required();
   verb.add_option("--dev", flags.dev, "Corpus to choose the best epoch by (default: part of --train)");
+  verb.add_option("--base", flags.base, "Model to go on from; the data's new words and labels are added to it");
   CLI::Option* output = verb.add_option("-o,--output", flags.output, "Model file to write")->required();
   verb.add_flag_callback(
       "--print-config",

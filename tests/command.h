@@ -1,9 +1,11 @@
 // Running the built `bib` from a test: a folder of the test's own, files in it, and what a run printed and returned.
 #pragma once
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -55,6 +57,26 @@ class Command : public testing::Test {
                                 "' " + arguments + " > .stdout 2> .stderr < .stdin";
     const int status = std::system(command.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, bytes(".stdout"), bytes(".stderr")};
+  }
+
+  /// Starts the command, sends the signal once the checkpoint is there, and returns how it ended.
+  int interrupt(const std::string& arguments, const std::string& checkpoint, int signal) const {
+    const pid_t child = fork();
+    if (child == 0) {
+      const std::string command =
+          "cd '" + folder_.string() + "' && exec '" BIB_COMMAND "' " + arguments + " 2> log.txt";
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    int status = 0;
+    while (!std::filesystem::exists(folder_ / checkpoint) && std::chrono::steady_clock::now() < deadline) {
+      if (waitpid(child, &status, WNOHANG) == child) return status;
+      usleep(2000);  // between two looks at the condition
+    }
+    kill(child, signal);
+    waitpid(child, &status, 0);
+    return status;
   }
 
   std::filesystem::path folder_;

@@ -1,8 +1,6 @@
 // `bib train` and `bib predict` from outside: same bytes for any thread count and after any interruption, exit codes,
 // offsets, odd input.
-#include <signal.h>
-
-#include <chrono>
+#include <csignal>
 #include <nlohmann/json.hpp>
 
 #include "tests/command.h"
@@ -19,26 +17,6 @@ class Train : public bib_test::Command {
     bib_test::Command::SetUp();
     file("ner.txt", first_lines(BIB_SOURCE "/data/ner/train.txt", 120));
     file("tc.txt", first_lines(BIB_SOURCE "/data/tc/train.txt", 120));
-  }
-
-  /// Starts the command, sends the signal once the checkpoint is there, and returns how it ended.
-  int interrupt(const std::string& arguments, const std::string& checkpoint, int signal) const {
-    const pid_t child = fork();
-    if (child == 0) {
-      const std::string command =
-          "cd '" + folder_.string() + "' && exec '" BIB_COMMAND "' " + arguments + " 2> log.txt";
-      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
-      _exit(127);
-    }
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-    int status = 0;
-    while (!fs::exists(folder_ / checkpoint) && std::chrono::steady_clock::now() < deadline) {
-      if (waitpid(child, &status, WNOHANG) == child) return status;
-      usleep(2000);  // between two looks at the condition
-    }
-    kill(child, signal);
-    waitpid(child, &status, 0);
-    return status;
   }
 };
 
