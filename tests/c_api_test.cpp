@@ -158,6 +158,26 @@ TEST_F(CApiTest, MathIsThatOfTheContextAModelIsLoadedWith) {
   EXPECT_EQ(bib_context_create(&wrong, &none), BIB_USAGE);
 }
 
+TEST_F(CApiTest, GoesOnFromAModel) {
+  const std::string old = folder + "c_api_old.bib", now = folder + "c_api_now.bib";
+  bib_train_options options = {};
+  options.config = "[model]\nhidden = 24\n[train]\nepochs = 20\nbatch = 2\ntrain_rate = 1.0\n";
+  ASSERT_EQ(train(BIB_NER, ner_corpus, old, options), BIB_OK) << bib_last_error();
+  options.base = old.c_str();
+  options.config = "[train]\nepochs = 20\nbatch = 2\ntrain_rate = 1.0\n";  // hidden is the base's
+  ASSERT_EQ(train(BIB_NER, "<냉면:FD>을 먹는 <김민수:PS>\n<냉면:FD>\n", now, options), BIB_OK) << bib_last_error();
+  bib_model* model = nullptr;
+  ASSERT_EQ(bib_model_load(context, now.c_str(), &model), BIB_OK) << bib_last_error();
+  ASSERT_EQ(bib_model_label_count(model), 3u);
+  const bib_text added = bib_model_label(model, 2);
+  EXPECT_EQ(std::string(added.data, added.size), "FD");
+  bib_model_free(model);
+  options.config = "[model]\nhidden = 16\n";
+  EXPECT_EQ(train(BIB_NER, ner_corpus, now, options), BIB_BAD_DATA);
+  EXPECT_THAT(bib_last_error(), HasSubstr("has model.hidden = 24, not 16"));
+  EXPECT_EQ(train(BIB_NER, ner_corpus, old, options), BIB_USAGE) << "the base would be written over";
+}
+
 TEST_F(CApiTest, PredictsClassesAndStopsOnRequest) {
   const std::string path = folder + "c_api_tc.bib";
   const std::string corpus = "['정말 좋아요','긍정','']\n['정말 싫어요','','부정']\n['아주 좋아요','긍정','']\n";

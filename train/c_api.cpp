@@ -17,6 +17,7 @@
 #include "models/model_file.h"
 #include "models/model_parts.h"
 #include "models/text.h"
+#include "train/base.h"
 
 struct bib_context {
   bib::Context context;
@@ -130,7 +131,7 @@ const std::vector<std::string>& labels_of(const bib_model& model) {
 }
 
 bib::TrainOptions train_options(const bib_train_options& o) {
-  bib::TrainOptions options{.output = o.output, .resume = o.resume != 0};
+  bib::TrainOptions options{.output = o.output, .base = o.base ? o.base : "", .resume = o.resume != 0};
   if (o.progress) {
     options.progress = [o](const bib::TrainProgress& p) {
       const bib_progress progress{sizeof progress,
@@ -285,13 +286,14 @@ bib_status bib_train(bib_context* context, const bib_train_options* given) {
     const bib_train_options o = read_options(given, "bib_train_options");
     require(o.task == BIB_NER || o.task == BIB_TC, "bib_train_options: task is neither BIB_NER nor BIB_TC");
     require(o.train_path && o.output, "bib_train_options: train_path or output is NULL");
-    for (const char* const input : {o.train_path, o.dev_path}) {
+    for (const char* const input : {o.train_path, o.dev_path, o.base}) {
       std::error_code ignored;  // where either is not there, they are not the same
       require(!input || !std::filesystem::equivalent(input, o.output, ignored),
-              "bib_train_options: output is also train_path or dev_path, and would take its place");
+              "bib_train_options: output is also train_path, dev_path or base, and would take its place");
     }
     const bib::Task task = o.task == BIB_NER ? bib::Task::ner : bib::Task::tc;
-    bib::Config config = bib::default_config(task);
+    bib::Config config =
+        o.base ? bib::continued(bib::config_of(*bib::read_base(task, o.base))) : bib::default_config(task);
     if (o.config) config = bib::from_toml(o.config, "bib_train_options.config", config);
     require(config.task == task, "bib_train_options: config is of the other task");
     const std::string format = o.format ? o.format : "auto";

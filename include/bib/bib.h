@@ -159,6 +159,7 @@ typedef struct bib_train_options {
   int (*progress)(const bib_progress* progress, void* user); /* after every step; not 0: save a checkpoint and stop */
   void (*warn)(bib_text message, void* user);
   void* user;
+  const char* base; /* a model to go on from; NULL: none. config may then change [train] alone */
 } bib_train_options;
 
 BIB_API bib_status bib_train(bib_context* context, const bib_train_options* options);
