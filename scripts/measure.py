@@ -66,10 +66,20 @@ def become_client(python, bib, packages):
     os.execve(python, [str(python), *sys.argv], env)
 
 
+def cpu_name(cpuinfo):
+    """Virtual machines call CPUs of different generations by one name, without a number: these are told apart."""
+    found = {key: re.search(rf"^{key}\s*:\s*(.+)$", cpuinfo, re.M) for key in ("model name", "cpu family", "model")}
+    if not found["model name"]:
+        return os.uname().machine
+    name = found["model name"][1]
+    if re.search(r"\d", name) or not (found["cpu family"] and found["model"]):
+        return name
+    return f"{name} (family {found['cpu family'][1]}, model {found['model'][1]})"
+
+
 def machine(bib):
     info = json.loads(run([bib, "info", "--json"], capture_output=True, text=True).stdout)
-    names = re.findall(r"^model name\s*:\s*(.+)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
-    info["cpu"] = names[0] if names else os.uname().machine
+    info["cpu"] = cpu_name(pathlib.Path("/proc/cpuinfo").read_text())
     info["cores"] = len(os.sched_getaffinity(0))
     return info
 
