@@ -176,6 +176,7 @@ class InputGradient {
   InputGradient(Context& ctx, const BackwardPlan& p) : p_(p) {
     if (!p.op.d_x) return;
     w_x_ = take(ctx, p.D * p.blocks * p.width, padded(p.I));
+    sums_ = take(ctx, p.N, padded(p.I));
     rows_ = take<real*>(ctx, p.N);
     // A row's sum does not depend on its chunk, so that the number of chunks may suit the threads.
     const int threads = ctx.threads(), full = (p.N + lstm_chunk_rows - 1) / lstm_chunk_rows;
@@ -209,6 +210,7 @@ class InputGradient {
                                         .rows = end - begin,
                                         .I = p_.I,
                                         .w_x = w_x_,
+                                        .sums = sums_ + std::int64_t{begin} * padded(p_.I),
                                         .d_x = rows_ + begin});
                  }};
   }
@@ -216,7 +218,7 @@ class InputGradient {
  private:
   const BackwardPlan& p_;
   int chunks_ = 0;
-  real* w_x_ = nullptr;
+  real *w_x_ = nullptr, *sums_ = nullptr;
   real** rows_ = nullptr;
 };
 

@@ -161,30 +161,44 @@ real* gradient_row(const LstmGradientRows& rows, int block, int packed) {
   return rows.data + (std::ptrdiff_t{block} * rows.tokens + packed) * 4 * lanes;
 }
 
-/// C[r] = d_gates[r] panels, for `rows` rows of n reals at the addresses c(r); d_gates rows lie at row(block, r).
-template <class Row, class Address>
-BIB_INLINE void gradient_product(int rows, int blocks, int n, const real* panels, Row&& at, Address&& c) {
+/// c = d_gates panels, whole vectors of it; row r of block i of d_gates lies at i block_stride + r row_stride.
+struct GradientProduct {
+  int rows, blocks, vectors;
+  const real* d_gates;
+  std::ptrdiff_t block_stride, row_stride;
+  const real* panels;
+  real* c;  // [rows, vectors lanes]
+};
+
+/// A run of gates meets all panels in turn, so that it comes from memory once; each tile asks for what the next will
+/// read, whose rows are too short for the hardware's prefetcher.
+BIB_INLINE void gradient_product(const GradientProduct& p) {
   constexpr int width = 4 * lanes;
   constexpr int step = panel_depth / width > 0 ? panel_depth / width : 1;
-  for_panels(blocks_of(n), [&](auto V, int first) {
-    const real* panel = panels + std::ptrdiff_t{first} * lanes * blocks * width;
-    for (int block = 0; block < blocks; block += step) {
-      for_tiles(rows, [&](auto S, int row) {
+  const std::ptrdiff_t row_stride = p.row_stride, ld = std::ptrdiff_t{p.vectors} * lanes;
+  for (int block = 0; block < p.blocks; block += step) {
+    for_panels(p.vectors, [&](auto V, int first) {
+      const real* panel = p.panels + std::ptrdiff_t{first} * lanes * p.blocks * width;
+      for_tiles(p.rows, [&](auto S, int row) {
         vec acc[S.value][V.value];
+        real* c = p.c + row * ld + first * lanes;
         for (int s = 0; s < S.value; ++s)
-          for (int v = 0; v < V.value; ++v)
-            acc[s][v] = block ? load_some(c(row + s) + (first + v) * lanes, n - (first + v) * lanes) : vec{};
-        for (int i = block; i < smaller(block + step, blocks); ++i) {
+          for (int v = 0; v < V.value; ++v) acc[s][v] = block ? load(c + s * ld + v * lanes) : vec{};
+        for (int i = block; i < smaller(block + step, p.blocks); ++i) {
           const real* a[S.value];
-          for (int s = 0; s < S.value; ++s) a[s] = at(i, row + s);
-          multiply(acc, a, panel + std::ptrdiff_t{i} * width * V.value * lanes, width);
+          for (int s = 0; s < S.value; ++s) a[s] = p.d_gates + i * p.block_stride + (row + s) * row_stride;
+          multiply(acc, a, panel + std::ptrdiff_t{i} * width * V.value * lanes, width, [&](int k) {
+            for (int s = 0; s < S.value; ++s) {
+              __builtin_prefetch(a[s] + S.value * row_stride);
+              if (i == block && k < V.value * lanes) __builtin_prefetch(c + (S.value + s) * ld + k);
+            }
+          });
         }
         for (int s = 0; s < S.value; ++s)
-          for (int v = 0; v < V.value; ++v)
-            store_some(c(row + s) + (first + v) * lanes, acc[s][v], n - (first + v) * lanes);
+          for (int v = 0; v < V.value; ++v) store(c + s * ld + v * lanes, acc[s][v]);
       });
-    }
-  });
+    });
+  }
 }
 
 /// d_gates of sentence j at step t; d_cell becomes the gradient of the cell before it.
@@ -215,26 +229,37 @@ void cell_backward(const LstmBackwardUnit& u, int t, int j, bool has_previous, i
 }
 
 void backward(const LstmBackwardUnit& u) {
-  const int height = padded(u.H);
-  const std::size_t bytes = sizeof(real) * static_cast<std::size_t>(u.count) * height;
+  const std::size_t bytes = sizeof(real) * static_cast<std::size_t>(u.count) * padded(u.H);
   __builtin_memset(u.d_state, 0, bytes);  // a sentence's last step receives nothing from a later one
   __builtin_memset(u.d_cell, 0, bytes);
   for (int q = u.steps; q-- > 0;) {
     const int t = u.direction == 0 ? q : u.steps - 1 - q, old = carried(u, t);
     const auto packed = [&](int j) { return u.packed_row[t] + u.first + j * u.stride; };
     for (int j = 0; j < u.active[t]; ++j) cell_backward(u, t, j, j < old, packed(j));
-    gradient_product(
-        old, u.d_gates.blocks, height, u.w_h,
-        [&](int block, int j) { return gradient_row(u.d_gates, block, packed(j)); },
-        [&](int j) { return u.d_state + std::ptrdiff_t{j} * height; });
+    gradient_product({.rows = old,
+                      .blocks = u.d_gates.blocks,
+                      .vectors = blocks_of(u.H),
+                      .d_gates = gradient_row(u.d_gates, 0, packed(0)),
+                      .block_stride = std::ptrdiff_t{u.d_gates.tokens} * 4 * lanes,
+                      .row_stride = u.stride * 4 * lanes,
+                      .panels = u.w_h,
+                      .c = u.d_state});
   }
 }
 
 void input_gradient(const LstmInputGradient& g) {
-  gradient_product(
-      g.rows, g.d_gates.blocks, g.I, g.w_x,
-      [&](int block, int row) { return gradient_row(g.d_gates, block, g.first + row); },
-      [&](int row) { return g.d_x[row]; });
+  gradient_product({.rows = g.rows,
+                    .blocks = g.d_gates.blocks,
+                    .vectors = blocks_of(g.I),
+                    .d_gates = gradient_row(g.d_gates, 0, g.first),
+                    .block_stride = std::ptrdiff_t{g.d_gates.tokens} * 4 * lanes,
+                    .row_stride = 4 * lanes,
+                    .panels = g.w_x,
+                    .c = g.sums});
+  for (int row = 0; row < g.rows; ++row) {
+    const real* from = g.sums + std::ptrdiff_t{row} * padded(g.I);
+    for (int i = 0; i < g.I; i += lanes) store_some(g.d_x[row] + i, load(from + i), g.I - i);
+  }
 }
 
 /// to[gate H + unit][n] += from[n][gate][unit] for the block's units and N columns.

@@ -51,6 +51,7 @@ struct LstmInputGradient {
   LstmGradientRows d_gates;  // of all directions, so D times the blocks of one
   int first, rows, I;
   const real* w_x;   // packed by pack_rows
+  real* sums;        // scratch [rows, padded(I)]
   real* const* d_x;  // [rows] addresses
 };
 
