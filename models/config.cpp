@@ -1,6 +1,7 @@
 // Config as TOML: written from, and read through, the one field table in include/bib/config.h.
 #include "bib/config.h"
 
+#define TOML_HEADER_ONLY 1  // its library, which Debian has only as a shared one, would be needed by every program
 #include <toml++/toml.h>
 
 #include <algorithm>
