@@ -99,6 +99,8 @@ TEST(Team, does_with_the_threads_that_the_system_gives) {
 }
 #endif
 
+TEST(Team, a_negative_number_of_threads_is_refused) { EXPECT_THROW(Context({.threads = -1}), std::invalid_argument); }
+
 TEST_P(TeamOf, contexts_come_and_go) {
   for (int round = 0; round < 50; ++round) {
     const auto ctx = std::make_unique<Context>(ContextOptions{.threads = GetParam()});
