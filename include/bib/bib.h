@@ -84,7 +84,7 @@ typedef enum bib_task { BIB_NER = 1, BIB_TC = 2 } bib_task;
 /* Maps the file and verifies it. The model stays on the context's device; it does not need the context to live. */
 BIB_API bib_status bib_model_load(bib_context* context, const char* path, bib_model** model);
 BIB_API void bib_model_free(bib_model* model);
-BIB_API bib_task bib_model_task(const bib_model* model);
+BIB_API bib_task bib_model_task(const bib_model* model);   /* 0, which is no task, for NULL */
 BIB_API bib_text bib_model_config(const bib_model* model); /* TOML */
 BIB_API size_t bib_model_label_count(const bib_model* model);
 BIB_API bib_text bib_model_label(const bib_model* model, size_t index); /* {NULL, 0} past the end */
