@@ -302,7 +302,7 @@ Config from_toml(std::string_view text, const std::string& file, Config config) 
 }
 
 void set_field(Config& config, std::string_view assignment) {
-  const std::string where = "--set " + std::string(assignment);
+  const std::string where(assignment);
   const std::size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) throw DataError(where + ": error: write key=value");
   std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1)), section;

@@ -77,7 +77,7 @@ class Trainer {
     } else if (options_.warn && std::filesystem::exists(checkpoint_path())) {
       options_.warn(checkpoint_path() +
                     " of an interrupted training is replaced by the first new checkpoint: stop now "
-                    "and add --resume to go on with it");
+                    "and resume (--resume) to go on with it");
     }
     tell_base_score();
     started_ = last_checkpoint_ = std::chrono::steady_clock::now();
@@ -280,22 +280,22 @@ class Trainer {
     const std::string begun_from = base == file.metadata.end() ? std::string() : base->second;
     if (begun_from != base_hash_) {
       throw DataError(checkpoint_path() + ": error: it was made " +
-                      (begun_from.empty()   ? "without --base"
-                       : base_hash_.empty() ? "with --base"
-                                            : "from another --base") +
-                      "; give the same, or train without --resume");
+                      (begun_from.empty()   ? "without a base"
+                       : base_hash_.empty() ? "with a base"
+                                            : "from another base") +
+                      " (--base); give the same, or begin anew (without --resume)");
     }
     // Then the configuration: another seed or train_rate parts the data elsewhere.
     if (file.text("bib.config") != to_toml(config_)) {
       throw DataError(
           checkpoint_path() +
           ": error: it was made with another configuration; give the same one ('bib inspect' prints it), or "
-          "train without --resume");
+          "begin anew (without --resume)");
     }
     if (file.text("state.data") != data_hash_ + vectors_hash_) {
-      throw DataError(
-          checkpoint_path() +
-          ": error: it was made from other training data or vectors; give the same, or train without --resume");
+      throw DataError(checkpoint_path() +
+                      ": error: it was made from other training data or vectors; give the same, or begin anew (without "
+                      "--resume)");
     }
     learner_.parameters().load(ctx_, file);
     updater_.load(ctx_, file);
