@@ -133,7 +133,10 @@ TEST_F(Documents, AModelThatCouldNotBeWrittenIsNotTrained) {
 
 TEST_F(Documents, EmptyTextsHaveAnswers) {
   train(ctx_, config(Task::ner), entities(), {}, {.output = output_});
-  EXPECT_TRUE(NerModel::load(output_, ctx_).predict(ctx_, "").entities.empty());
+  const NerModel model = NerModel::load(output_, ctx_);
+  EXPECT_TRUE(model.predict(ctx_, "").entities.empty());
+  EXPECT_NO_THROW(model.predict(ctx_, "", {.nbest = 10000}));
+  EXPECT_THROW(model.predict(ctx_, "", {.nbest = 10001}), std::invalid_argument);
 }
 
 }  // namespace

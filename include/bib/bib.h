@@ -99,7 +99,7 @@ typedef struct bib_predict_options {
   size_t struct_size;
   bib_offsets offsets;
   int no_scores;    /* NER: leave entity scores out (NaN), which is faster */
-  int nbest;        /* NER: this many readings of each text besides the answer */
+  int nbest;        /* NER: this many readings of each text besides the answer, up to 10,000 */
   int top_k;        /* TC: classes to list, and all answers; 0: all */
   double threshold; /* TC, multi-label: what counts as an answer, up to 1; 0: 0.5 */
 } bib_predict_options;
