@@ -147,6 +147,7 @@ typedef struct bib_progress {
   double dev_score, best_score; /* NaN while there is none */
 } bib_progress;
 
+/* progress and warn are called in the thread that called bib_train(). */
 typedef struct bib_train_options {
   size_t struct_size;
   bib_task task;
