@@ -6,16 +6,7 @@ include(CMakePackageConfigHelpers)
 file(GLOB_RECURSE bib_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/bib/*.h)
 target_sources(bib PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${bib_headers})
 
-# Only bib.h's functions are visible in it, so that its binary interface is that header and nothing else.
-add_library(bib_c SHARED ${PROJECT_SOURCE_DIR}/train/c_api.cpp)
-add_library(bib::c ALIAS bib_c)
-set_target_properties(bib_c PROPERTIES EXPORT_NAME c VERSION ${PROJECT_VERSION} SOVERSION 1)  # SOVERSION: BIB_ABI_VERSION
-target_compile_definitions(bib_c PRIVATE BIB_VERSION="${PROJECT_VERSION}")
-target_include_directories(bib_c PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
-                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}> PRIVATE ${PROJECT_SOURCE_DIR})
-target_link_libraries(bib_c PRIVATE bib $<BUILD_INTERFACE:bib_options>)
-target_link_options(bib_c PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
-
+set_target_properties(bib_c PROPERTIES EXCLUDE_FROM_ALL OFF)
 install(TARGETS bib bib_c EXPORT bibTargets
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
         FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

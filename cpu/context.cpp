@@ -18,7 +18,8 @@
 namespace bib {
 
 Context::Context(ContextOptions options) : options_(options), arena_(options.device, options.device_index) {
-  if (options_.threads <= 0) options_.threads = available_threads();
+  expect(options_.threads >= 0, "Context: threads is negative; 0 is as many as this process may use");
+  if (options_.threads == 0) options_.threads = available_threads();
   const char* careful = std::getenv("BIB_CAREFUL");
   careful_ = careful && *careful == '1';
   if (options_.device == Device::cuda && options_.math == Math::int8) options_.math = Math::fast;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <utility>
 
 namespace bib {
@@ -23,18 +24,51 @@ bool spin_until(F&& done) {
   return false;
 }
 
+#ifdef BIB_TSAN  // ThreadSanitizer does not see how libgomp, built without it, hands `this` to its threads
+constexpr bool openmp = false;
+#else
+constexpr bool openmp = true;
+#endif
+
+/// Adds n threads that call f(), or as many as the system still gives. Whether it gave them all.
+template <class F>
+bool add_threads(std::vector<std::thread>& to, int n, const F& f) noexcept {
+  try {
+    for (int i = 0; i < n; ++i) to.emplace_back(f);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+/// Whether the system would give n more threads, found out by starting them.
+bool room_for(int n) {
+  std::atomic<bool> over{false};
+  std::vector<std::thread> tried;
+  const bool room = add_threads(tried, n, [&] { over.wait(false); });
+  over = true;
+  over.notify_all();
+  for (std::thread& t : tried) t.join();
+  return room;
+}
+
 }  // namespace
 
+// With fewer threads than it asked for a team is slower, never wrong. libgomp, though, ends the process when it cannot
+// start one, so it is asked only where there is room for twice as many: what was tried may be counted a little longer.
 Team::Team(int workers, bool spin) : spin_(spin) {
   workers = std::min(workers, static_cast<int>(inside));
-#ifdef BIB_TSAN  // ThreadSanitizer does not see how libgomp, built without it, hands `this` to its threads
-  for (int t = 0; t < workers; ++t) threads_.emplace_back([this] { work(); });
-#else
-  threads_.emplace_back([this, workers] {
+  add_threads(threads_, 1, [this, workers] {
+    if (openmp && workers > 1 && room_for(2 * (workers - 1))) {
 #pragma omp parallel num_threads(workers)
-    work();
+      work();
+    } else {
+      std::vector<std::thread> others;
+      add_threads(others, workers - 1, [this] { work(); });
+      work();
+      for (std::thread& t : others) t.join();
+    }
   });
-#endif
 }
 
 Team::~Team() {

@@ -16,8 +16,8 @@ namespace bib {
 
 class Team {
  public:
-  /// `workers` threads beside the one that calls run(), at least 1. They look for work for some microseconds after the
-  /// last, then sleep; with `spin` false they sleep at once.
+  /// `workers` threads beside the one that calls run(), at least 1, or as many as the system gives. They look for work
+  /// for some microseconds after the last, then sleep; with `spin` false they sleep at once.
   Team(int workers, bool spin);
   ~Team();
   Team(const Team&) = delete;

@@ -5,7 +5,7 @@
 namespace bib {
 namespace {
 [[noreturn]] void no_cuda() {
-  throw DeviceError("this bib was built without CUDA: use --device cpu, or build where nvcc is installed");
+  throw DeviceError("this bib was built without CUDA: use the CPU (--device cpu), or build where nvcc is installed");
 }
 }  // namespace
 

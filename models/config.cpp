@@ -1,6 +1,7 @@
 // Config as TOML: written from, and read through, the one field table in include/bib/config.h.
 #include "bib/config.h"
 
+#define TOML_HEADER_ONLY 1  // its library, which Debian has only as a shared one, would be needed by every program
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 
 #include "bib/error.h"
 #include "models/nearest.h"
+#include "models/text.h"
 
 namespace bib {
 namespace {
@@ -68,6 +70,11 @@ std::string place(const std::string& file, const toml::node& node) {
   throw DataError(where + ": error: " + key + " " + what);
 }
 
+/// The greatest of a whole number that TOML can hold.
+template <class T>
+constexpr auto most = static_cast<std::int64_t>(std::min<std::uint64_t>(std::numeric_limits<T>::max(),
+                                                                        std::numeric_limits<std::int64_t>::max()));
+
 template <class T>
 void assign(T& to, const toml::node& node, const std::string& where, const std::string& key) {
   if constexpr (std::is_same_v<T, bool>) {
@@ -101,9 +108,7 @@ void assign(T& to, const toml::node& node, const std::string& where, const std::
   } else {
     const auto v = node.value_exact<std::int64_t>();
     if (!v) refuse(where, key, "must be a whole number");
-    constexpr auto most = static_cast<std::int64_t>(
-        std::min<std::uint64_t>(std::numeric_limits<T>::max(), std::numeric_limits<std::int64_t>::max()));
-    if (*v < 0 || *v > most) refuse(where, key, "must be between 0 and " + std::to_string(most));
+    if (*v < 0 || *v > most<T>) refuse(where, key, "must be between 0 and " + std::to_string(most<T>));
     to = static_cast<T>(*v);
   }
 }
@@ -220,8 +225,10 @@ void check(const Config& c) {
     if constexpr (std::is_floating_point_v<T>)
       require(std::isfinite(field), std::string(name) + " is no number");
     else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
-      require(std::cmp_greater_equal(field, 0) && std::cmp_less_equal(field, std::numeric_limits<std::int64_t>::max()),
-              std::string(name) + " is " + std::to_string(field) + "; it must be 0 to 9223372036854775807");
+      require(std::cmp_greater_equal(field, 0) && std::cmp_less_equal(field, most<T>),
+              std::string(name) + " is " + std::to_string(field) + "; it must be 0 to " + std::to_string(most<T>));
+    else if constexpr (std::is_same_v<T, std::string>)
+      require(is_valid_utf8(field), std::string(name) + " is no UTF-8, which the model holds it in");
   });
   const auto rate = [&](const char* name, float x) {
     require(x >= 0 && x < 1, std::string(name) + " is " + number(x) + "; it must be at least 0 and below 1");
@@ -256,8 +263,9 @@ void check(const Config& c) {
   require(c.vectors.empty() || (syllables ? c.syllable : c.word) > 0,
           std::string("vectors are given, but the size of the embedding they fill is 0; set ") +
               (syllables ? "syllable" : "word") + " to their dimension");
-  require(c.characters == 0 || (c.character_filters >= 1 && c.character_window >= 1 && c.character_window <= 16),
-          "character_filters must be at least 1 and character_window 1 to 16");
+  require(c.characters == 0 || (c.character_filters >= 1 && c.character_filters <= 65536 && c.character_window >= 1 &&
+                                c.character_window <= 16),
+          "character_filters must be 1 to 65536 and character_window 1 to 16");
 }
 
 std::string to_toml(const Config& config) {
@@ -294,7 +302,7 @@ Config from_toml(std::string_view text, const std::string& file, Config config) 
 }
 
 void set_field(Config& config, std::string_view assignment) {
-  const std::string where = "--set " + std::string(assignment);
+  const std::string where(assignment);
   const std::size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) throw DataError(where + ": error: write key=value");
   std::string key(assignment.substr(0, equals)), value(assignment.substr(equals + 1)), section;

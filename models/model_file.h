@@ -110,5 +110,7 @@ struct WriteError : std::runtime_error {
 /// Writes to a temporary name in the same folder, syncs and renames: the path holds the old file or the new one, never
 /// a part. Throws WriteError with the reason; nothing is left behind.
 void write_model(const std::string& path, const ModelFile& model);
+/// Throws the WriteError that write_model() would begin with.
+void require_writable(const std::string& path);
 
 }  // namespace bib

@@ -40,6 +40,7 @@ struct TemporaryFile {
   if (error == EACCES || error == EROFS || error == EPERM) advice = "; choose a folder you may write to";
   if (error == EFBIG) advice = "; raise the limit on file sizes (ulimit -f), then run again";
   if (error == ENOENT) advice = "; create the folder first";
+  if (error == ENAMETOOLONG) advice = "; choose a shorter name";
   throw WriteError(error, "cannot write model " + path + ": " + what + ": " + std::strerror(error) + advice);
 }
 
@@ -70,6 +71,23 @@ int open_temporary(const std::filesystem::path& target, TemporaryFile& temporary
   cannot_write(path, "create a temporary file");
 }
 
+/// The file that a model of this path takes the place of, with its folder.
+std::filesystem::path target_of(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  fs::path target = fs::path(path);
+  if (fs::is_symlink(target, ignored)) target = fs::weakly_canonical(target);  // replace what the link names
+  if (!target.has_filename()) {
+    errno = EISDIR;
+    cannot_write(path, "a file name is expected");
+  }
+  if (fs::exists(target, ignored) && !fs::is_regular_file(target, ignored)) {
+    errno = fs::is_directory(target, ignored) ? EISDIR : EINVAL;
+    cannot_write(path, "not a regular file");  // a rename would replace /dev/null
+  }
+  return (target.has_parent_path() ? target.parent_path() : fs::path(".")) / target.filename();
+}
+
 /// The rename itself must reach the disk; file systems that cannot sync a folder say EINVAL.
 void sync_folder(const std::filesystem::path& folder, const std::string& path) {
   Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -94,22 +112,13 @@ ModelFile read_model(const std::string& path) {
   return model;
 }
 
-void write_model(const std::string& path, const ModelFile& model) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  fs::path target = fs::path(path);
-  if (fs::is_symlink(target, ignored)) target = fs::weakly_canonical(target);  // replace what the link names
-  if (!target.has_filename()) {
-    errno = EISDIR;
-    cannot_write(path, "a file name is expected");
-  }
-  if (fs::exists(target, ignored) && !fs::is_regular_file(target, ignored)) {
-    errno = fs::is_directory(target, ignored) ? EISDIR : EINVAL;
-    cannot_write(path, "not a regular file");  // a rename would replace /dev/null
-  }
-  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
-  target = folder / target.filename();
+void require_writable(const std::string& path) {
+  TemporaryFile temporary;
+  const Descriptor descriptor(open_temporary(target_of(path), temporary, path));
+}
 
+void write_model(const std::string& path, const ModelFile& model) {
+  const std::filesystem::path target = target_of(path);
   const std::string header = encode_header(model);
   TemporaryFile temporary;
   Descriptor descriptor(open_temporary(target, temporary, path));
@@ -119,7 +128,7 @@ void write_model(const std::string& path, const ModelFile& model) {
   if (descriptor.close() != 0) cannot_write(path, "close");
   if (::rename(temporary.path.c_str(), target.c_str()) != 0) cannot_write(path, "rename");
   temporary.renamed = true;
-  sync_folder(folder, path);
+  sync_folder(target.parent_path(), path);
 }
 
 }  // namespace bib

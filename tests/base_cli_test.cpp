@@ -65,7 +65,7 @@ TEST_F(BaseCli, ResumeEndsWithTheSameBytesAndTakesNoOtherBase) {
   const std::string more = "train ner --train more.txt --epochs 8 --batch 4 --checkpoint-seconds 0 -q";
   ASSERT_EQ(run(more + " --base old.bib -o whole").code, 0);
   ASSERT_TRUE(WIFSIGNALED(interrupt(more + " --base old.bib -o m", "m.checkpoint", SIGKILL)));
-  for (const auto& [base, says] : {std::pair{" --base other.bib", "from another --base"}, {"", "with --base"}}) {
+  for (const auto& [base, says] : {std::pair{" --base other.bib", "from another base"}, {"", "with a base"}}) {
     const Result r = run(more + base + " -o m --resume");
     EXPECT_EQ(r.code, 3) << base;
     EXPECT_NE(r.err.find(std::string("m.checkpoint: error: it was made ") + says), std::string::npos) << r.err;

@@ -190,8 +190,8 @@ TEST_F(Base, ResumesToTheSameBytesAndFromNoOther) {
     }
     return "resumed";
   };
-  EXPECT_THAT(resumed(path("whole")), HasSubstr("it was made from another --base"));
-  EXPECT_THAT(resumed(""), HasSubstr("it was made with --base"));
+  EXPECT_THAT(resumed(path("whole")), HasSubstr("it was made from another base"));
+  EXPECT_THAT(resumed(""), HasSubstr("it was made with a base"));
   EXPECT_EQ(resumed(path("old")), "resumed");
   EXPECT_EQ(read_model(path("parts")).text("bib.checksum"), read_model(path("whole")).text("bib.checksum"));
 }

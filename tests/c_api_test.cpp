@@ -31,6 +31,7 @@ TEST(CApi, NullIsAnErrorOrNothing) {
   EXPECT_EQ(bib_class_count(nullptr, 0), 0u);
   EXPECT_TRUE(std::isnan(bib_reading_probability(nullptr, 0, 1)));
   EXPECT_EQ(bib_model_label(nullptr, 0).data, nullptr);
+  EXPECT_EQ(bib_model_task(nullptr), 0);
   bib_entity entity = {};
   EXPECT_EQ(bib_entity_get(nullptr, 0, 0, 0, &entity), BIB_USAGE);
 }
@@ -113,6 +114,8 @@ TEST_F(CApiTest, PredictsEntitiesInTheUnitAskedFor) {
     EXPECT_EQ(bib_reading_count(found, 1), 3u);
     EXPECT_GE(bib_reading_probability(found, 1, 1), bib_reading_probability(found, 1, 2));
     ASSERT_GE(bib_entity_count(found, 1, 0), 1u);
+    EXPECT_EQ(bib_entity_get(found, 1, 0, 0, nullptr), BIB_USAGE);
+    EXPECT_STREQ(bib_last_error(), "bib_entity is NULL");
     bib_entity e = {};
     EXPECT_EQ(bib_entity_get(found, 1, 0, 0, &e), BIB_USAGE) << "struct_size is not set";
     e.struct_size = sizeof e;
@@ -125,6 +128,11 @@ TEST_F(CApiTest, PredictsEntitiesInTheUnitAskedFor) {
     EXPECT_EQ(bib_class_count(found, 1), 0u);
     bib_predictions_free(found);
   }
+  bib_predictions* none = nullptr;
+  const bib_text endless = {texts[1].data, SIZE_MAX};
+  EXPECT_EQ(bib_predict(model, context, &endless, 1, nullptr, &none), BIB_USAGE);
+  EXPECT_EQ(bib_predict(model, context, texts, SIZE_MAX, nullptr, &none), BIB_USAGE);
+  EXPECT_STREQ(bib_last_error(), "a size or count is larger than memory can be");
   bib_model_free(model);
 }
 

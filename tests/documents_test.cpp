@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
 
 #include "bib/error.h"
@@ -64,6 +65,8 @@ TEST_F(Documents, WrongOnesAreRefusedByTheirNumber) {
   EXPECT_THAT(error([](Document& d) { d.weight = -1; }), HasSubstr("has a weight"));
   EXPECT_THAT(error([](Document& d) { d.weight = std::numeric_limits<float>::quiet_NaN(); }), HasSubstr("weight"));
   EXPECT_THAT(error([](Document& d) { d.labels = {""}; }), HasSubstr("has a class without a name"));
+  EXPECT_THAT(error([](Document& d) { d.labels = {"\xff"}; }), HasSubstr("document 2 has a label that is no UTF-8"));
+  EXPECT_THAT(error([](Document& d) { d.spans[0].label = "\xed\xa0\x80"; }), HasSubstr("has a label that is no UTF-8"));
 }
 
 TEST_F(Documents, TokensMustLieInTheText) {
@@ -89,7 +92,7 @@ TEST_F(Documents, SettingsThatAModelCouldNotHoldAreRefused) {
     Config c = config(Task::ner);
     change(c);
     try {
-      train(ctx_, c, entities(), {}, {.output = output_});
+      train(ctx_, c, entities(), {}, {.output = output_, .progress = [](const TrainProgress&) { return false; }});
     } catch (const DataError& e) {
       return e.what();
     }
@@ -99,13 +102,41 @@ TEST_F(Documents, SettingsThatAModelCouldNotHoldAreRefused) {
   EXPECT_THAT(error([](Config& c) { c.patience = -1; }), HasSubstr("patience is -1"));
   EXPECT_THAT(error([](Config& c) { c.clip = std::numeric_limits<float>::infinity(); }),
               HasSubstr("clip is no number"));
+  EXPECT_THAT(error([](Config& c) { c.epochs = -1; }), HasSubstr("epochs is -1; it must be 0 to 2147483647"));
+  EXPECT_THAT(error([](Config& c) { c.epochs = std::numeric_limits<int>::max(), c.batch = 2; }),
+              HasSubstr("epochs is 2147483647; with 2 steps each"));
+  EXPECT_THAT(error([](Config& c) { c.character_filters = std::numeric_limits<int>::max(); }),
+              HasSubstr("character_filters must be 1 to 65536"));
+  EXPECT_THAT(error([](Config& c) { c.vectors = "caf\xe9.vec"; }), HasSubstr("vectors is no UTF-8"));
   Config c;
   EXPECT_THROW(set_field(c, "lr=1e40"), DataError);
 }
 
+// What could not be written in the end, or when training is stopped, is refused before it begins.
+TEST_F(Documents, AModelThatCouldNotBeWrittenIsNotTrained) {
+  const auto error = [&](const std::string& output) -> std::string {
+    bool began = false;
+    const auto progress = [&](const TrainProgress&) { return began = true; };
+    try {
+      train(ctx_, config(Task::ner), entities(), {}, {.output = output, .progress = progress});
+    } catch (const std::exception& e) {
+      return began ? "training began" : e.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(error(testing::TempDir() + std::string(252, 'm')), HasSubstr("choose a shorter name"));
+  EXPECT_THAT(error(testing::TempDir() + std::string(300, 'm')), HasSubstr("File name too long"));
+  std::filesystem::create_directories(output_ + ".checkpoint/x");
+  EXPECT_THAT(error(output_), HasSubstr(".checkpoint: not a regular file: Is a directory"));
+  std::filesystem::remove_all(output_ + ".checkpoint");
+}
+
 TEST_F(Documents, EmptyTextsHaveAnswers) {
   train(ctx_, config(Task::ner), entities(), {}, {.output = output_});
-  EXPECT_TRUE(NerModel::load(output_, ctx_).predict(ctx_, "").entities.empty());
+  const NerModel model = NerModel::load(output_, ctx_);
+  EXPECT_TRUE(model.predict(ctx_, "").entities.empty());
+  EXPECT_NO_THROW(model.predict(ctx_, "", {.nbest = 10000}));
+  EXPECT_THROW(model.predict(ctx_, "", {.nbest = 10001}), std::invalid_argument);
 }
 
 }  // namespace

@@ -2,7 +2,10 @@
 #include "cpu/team.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -68,6 +71,35 @@ TEST_P(TeamOf, a_task_may_hold_tasks) {
                [&](int i) { parallel_for(ctx, 40, [&](int j) { ++count[static_cast<std::size_t>(i * 40 + j)]; }); });
   EXPECT_EQ(count, std::vector<int>(count.size(), 1));
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they reserve more than any limit
+/// Ends with 0 when the tasks ran though there was address space for `stacks` more threads at most.
+[[noreturn]] void run_with_room_for(int stacks) {
+  rlimit stack{}, space{};
+  getrlimit(RLIMIT_STACK, &stack);
+  const std::size_t stack_size = stack.rlim_cur == RLIM_INFINITY ? 8u << 20 : stack.rlim_cur;
+  std::size_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  space.rlim_cur = space.rlim_max =
+      pages * static_cast<std::size_t>(getpagesize()) + static_cast<std::size_t>(stacks) * stack_size;
+  setrlimit(RLIMIT_AS, &space);
+  Context ctx({.threads = 200});
+  int done = 0;
+  for (int round = 0; round < 3; ++round) {
+    std::vector<int> count(1000);
+    parallel_for(ctx, 1000, [&](int i) { ++count[static_cast<std::size_t>(i)]; });
+    done += count == std::vector<int>(1000, 1);
+  }
+  _exit(done == 3 ? 0 : 1);
+}
+
+TEST(Team, does_with_the_threads_that_the_system_gives) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  for (int stacks : {0, 1, 20, 300}) EXPECT_EXIT(run_with_room_for(stacks), testing::ExitedWithCode(0), "^$") << stacks;
+}
+#endif
+
+TEST(Team, a_negative_number_of_threads_is_refused) { EXPECT_THROW(Context({.threads = -1}), std::invalid_argument); }
 
 TEST_P(TeamOf, contexts_come_and_go) {
   for (int round = 0; round < 50; ++round) {

@@ -32,7 +32,8 @@ std::vector<std::string> without(const std::vector<std::string>& labels, const s
 std::shared_ptr<const ModelFile> read_base(Task task, const std::string& path) {
   std::shared_ptr<const ModelFile> file = read_model_of(task, path);
   if (file->metadata.contains("state.position"))
-    file->fail("is the checkpoint of a training; --resume goes on with it, a base is a model that was finished");
+    file->fail(
+        "is the checkpoint of a training; resuming (--resume) goes on with it, a base is a model that was finished");
   return file;
 }
 

@@ -1,5 +1,6 @@
 #include "train/batch_feed.h"
 
+#include <system_error>
 #include <utility>
 
 namespace bib {
@@ -9,7 +10,11 @@ constexpr std::size_t most_ready = 2;
 }
 
 BatchFeed::BatchFeed(int first, int end, bool ahead, Make make) : make_(std::move(make)), next_(first), end_(end) {
-  if (ahead) thread_ = std::thread([this] { work(); });
+  if (!ahead) return;
+  try {
+    thread_ = std::thread([this] { work(); });
+  } catch (const std::system_error&) {  // there is none left: take() makes them
+  }
 }
 
 BatchFeed::~BatchFeed() {

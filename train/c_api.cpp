@@ -60,6 +60,8 @@ bib_status guarded(F&& body) noexcept {
     return failed(BIB_NO_DEVICE, e.what());
   } catch (const std::invalid_argument& e) {
     return failed(BIB_USAGE, e.what());
+  } catch (const std::length_error&) {  // whose own message is for the one who wrote the library
+    return failed(BIB_USAGE, "a size or count is larger than memory can be");
   } catch (const std::bad_alloc&) {
     return failed(BIB_FAILED, "out of memory");
   } catch (const std::exception& e) {
@@ -87,7 +89,8 @@ T read_options(const T* given, const char* name) {
 /// Fills the caller's structure as far as both sides know it.
 template <class T>
 void write_result(T value, T* to, const char* name) {
-  require(to && to->struct_size >= sizeof(std::size_t), (std::string(name) + ": struct_size is not set").c_str());
+  require(to, (std::string(name) + " is NULL").c_str());
+  require(to->struct_size >= sizeof(std::size_t), (std::string(name) + ": struct_size is not set").c_str());
   const std::size_t size = std::min(to->struct_size, sizeof(T));
   value.struct_size = to->struct_size;
   std::memcpy(to, &value, size);
@@ -197,7 +200,8 @@ bib_status bib_model_load(bib_context* context, const char* path, bib_model** mo
 void bib_model_free(bib_model* model) { delete model; }
 
 bib_task bib_model_task(const bib_model* model) {
-  return model && std::holds_alternative<bib::TcModel>(model->model) ? BIB_TC : BIB_NER;
+  if (!model) return bib_task{};
+  return std::holds_alternative<bib::TcModel>(model->model) ? BIB_TC : BIB_NER;
 }
 
 bib_text bib_model_config(const bib_model* model) { return model ? text_of(model->config) : bib_text{nullptr, 0}; }

@@ -27,7 +27,7 @@ class NerLearner final : public Learner {
     const std::vector<std::string> labels = span_labels(train);
     if (labels.empty()) {
       throw DataError("training data: error: no entity is annotated in any of the " + std::to_string(train.size()) +
-                      " documents; check the format with 'bib check', or name it with --format");
+                      " documents; check the format with 'bib check', or name it (--format)");
     }
     const std::shared_ptr<NerModel::Impl> base = base_file ? open_ner(ctx, base_file) : nullptr;
     Features features = Features::build(config, train, base ? &base->features : nullptr);

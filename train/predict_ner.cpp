@@ -15,6 +15,8 @@ namespace {
 // Longer texts are read in windows that overlap by twice the context; of each, the middle counts.
 constexpr std::size_t window_units = 1024, context_units = 96;
 
+constexpr int most_alternatives = 10'000;  // each takes the memory of an answer to every text of a batch
+
 /// Part of a text that goes through the model at once; units keep_begin..keep_end of the text take their tags from it.
 struct Window {
   std::size_t document = 0, first = 0, keep_begin = 0, keep_end = 0;
@@ -196,6 +198,7 @@ void collect(const NerModel::Impl& model, const Window& window, const std::vecto
 
 std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Document> documents,
                                              const NerPredictOptions& options) const {
+  expect(options.nbest <= most_alternatives, "NerPredictOptions: nbest is more than 10000");
   const Impl& model = impl();
   PredictClock clock(options.stages);
   std::vector<EncodedText> texts = encode_apart(ctx, model.features, documents);

@@ -1,12 +1,12 @@
 // The training loop of both tasks: epochs, dev scores, the best weights, checkpoints, resume.
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <deque>
 #include <filesystem>
+#include <limits>
 
 #include "bib/error.h"
 #include "bib/together.h"
@@ -24,8 +24,10 @@ namespace {
 
 constexpr std::uint32_t order_stream = 2000;
 
+std::string checkpoint_of(const std::string& output) { return output + ".checkpoint"; }
+
 /// Hours of training must not end in a path that cannot be written.
-void require_writable(const std::string& output) {
+void require_place_for(const std::string& output) {
   namespace fs = std::filesystem;
   if (output.empty()) throw std::runtime_error("no output path is given for the model");
   if (fs::is_directory(output)) throw std::runtime_error(output + " is a directory; name a file for the model");
@@ -34,7 +36,8 @@ void require_writable(const std::string& output) {
   const fs::path folder = fs::path(output).has_parent_path() ? fs::path(output).parent_path() : fs::path(".");
   if (!fs::is_directory(folder))
     throw std::runtime_error("folder " + folder.string() + " does not exist; create it first");
-  if (access(folder.c_str(), W_OK) != 0) throw std::runtime_error("folder " + folder.string() + " is not writable");
+  require_writable(output);
+  require_writable(checkpoint_of(output));
 }
 
 /// On a small corpus a long average would still hold the first epoch's weights at the end: its memory is kept below a
@@ -74,7 +77,7 @@ class Trainer {
     } else if (options_.warn && std::filesystem::exists(checkpoint_path())) {
       options_.warn(checkpoint_path() +
                     " of an interrupted training is replaced by the first new checkpoint: stop now "
-                    "and add --resume to go on with it");
+                    "and resume (--resume) to go on with it");
     }
     tell_base_score();
     started_ = last_checkpoint_ = std::chrono::steady_clock::now();
@@ -234,7 +237,7 @@ class Trainer {
                     " before the first epoch");
   }
 
-  std::string checkpoint_path() const { return options_.output + ".checkpoint"; }
+  std::string checkpoint_path() const { return checkpoint_of(options_.output); }
 
   void write_model() {
     const View<real, 1> everything = learner_.parameters().everything();
@@ -277,22 +280,22 @@ class Trainer {
     const std::string begun_from = base == file.metadata.end() ? std::string() : base->second;
     if (begun_from != base_hash_) {
       throw DataError(checkpoint_path() + ": error: it was made " +
-                      (begun_from.empty()   ? "without --base"
-                       : base_hash_.empty() ? "with --base"
-                                            : "from another --base") +
-                      "; give the same, or train without --resume");
+                      (begun_from.empty()   ? "without a base"
+                       : base_hash_.empty() ? "with a base"
+                                            : "from another base") +
+                      " (--base); give the same, or begin anew (without --resume)");
     }
     // Then the configuration: another seed or train_rate parts the data elsewhere.
     if (file.text("bib.config") != to_toml(config_)) {
       throw DataError(
           checkpoint_path() +
           ": error: it was made with another configuration; give the same one ('bib inspect' prints it), or "
-          "train without --resume");
+          "begin anew (without --resume)");
     }
     if (file.text("state.data") != data_hash_ + vectors_hash_) {
-      throw DataError(
-          checkpoint_path() +
-          ": error: it was made from other training data or vectors; give the same, or train without --resume");
+      throw DataError(checkpoint_path() +
+                      ": error: it was made from other training data or vectors; give the same, or begin anew (without "
+                      "--resume)");
     }
     learner_.parameters().load(ctx_, file);
     updater_.load(ctx_, file);
@@ -346,7 +349,7 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
                   const TrainOptions& options) {
   const Phase whole(options.profile, &TrainProfile::other);
   check(config);
-  require_writable(options.output);
+  require_place_for(options.output);
   const std::shared_ptr<const ModelFile> base = open_base(config, options);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);
@@ -365,6 +368,9 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
                                     : make_tc_learner(ctx, config, std::move(train), std::move(dev), options, base);
   }();
   if (learner->lengths().empty()) throw DataError("training data: error: every document is empty");
+  if (config.epochs > std::numeric_limits<int>::max() / batches_of(*learner, config))
+    throw DataError("configuration: error: epochs is " + std::to_string(config.epochs) + "; with " +
+                    std::to_string(batches_of(*learner, config)) + " steps each that is more than can be counted");
   return Trainer(ctx, config, *learner, options, hash, base.get()).run();
 }
 

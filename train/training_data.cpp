@@ -10,6 +10,7 @@
 #include "bib/error.h"
 #include "models/mapped_file.h"
 #include "models/number.h"
+#include "models/text.h"
 #include "train/batching.h"
 #include "train/learner.h"
 
@@ -23,6 +24,9 @@ std::string hex(std::uint64_t h) {
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(h));
   return text;
 }
+
+std::string_view name_of(const Span& span) { return span.label; }
+std::string_view name_of(const std::string& label) { return label; }
 
 }  // namespace
 
@@ -62,6 +66,10 @@ void settle(std::vector<Document>& documents) {
     for (const ByteRange& token : d.tokens)
       if (!is_range(token)) refuse("has a token " + shown(token));
     if (std::find(d.labels.begin(), d.labels.end(), "") != d.labels.end()) refuse("has a class without a name");
+    const auto storable = [](const auto& label) { return is_valid_utf8(name_of(label)); };  // the model holds them
+    if (!std::all_of(d.spans.begin(), d.spans.end(), storable) ||
+        !std::all_of(d.labels.begin(), d.labels.end(), storable))
+      refuse("has a label that is no UTF-8");
     if (!(d.weight >= 0 && std::isfinite(d.weight))) refuse("has a weight that is negative or no number");
   }
 }

@@ -84,7 +84,7 @@ typedef enum bib_task { BIB_NER = 1, BIB_TC = 2 } bib_task;
 /* Maps the file and verifies it. The model stays on the context's device; it does not need the context to live. */
 BIB_API bib_status bib_model_load(bib_context* context, const char* path, bib_model** model);
 BIB_API void bib_model_free(bib_model* model);
-BIB_API bib_task bib_model_task(const bib_model* model);
+BIB_API bib_task bib_model_task(const bib_model* model);   /* 0, which is no task, for NULL */
 BIB_API bib_text bib_model_config(const bib_model* model); /* TOML */
 BIB_API size_t bib_model_label_count(const bib_model* model);
 BIB_API bib_text bib_model_label(const bib_model* model, size_t index); /* {NULL, 0} past the end */
@@ -99,7 +99,7 @@ typedef struct bib_predict_options {
   size_t struct_size;
   bib_offsets offsets;
   int no_scores;    /* NER: leave entity scores out (NaN), which is faster */
-  int nbest;        /* NER: this many readings of each text besides the answer */
+  int nbest;        /* NER: this many readings of each text besides the answer, up to 10,000 */
   int top_k;        /* TC: classes to list, and all answers; 0: all */
   double threshold; /* TC, multi-label: what counts as an answer, up to 1; 0: 0.5 */
 } bib_predict_options;
@@ -147,6 +147,7 @@ typedef struct bib_progress {
   double dev_score, best_score; /* NaN while there is none */
 } bib_progress;
 
+/* progress and warn are called in the thread that called bib_train(). */
 typedef struct bib_train_options {
   size_t struct_size;
   bib_task task;

@@ -17,6 +17,9 @@ namespace bib {
 enum class Math : std::uint8_t { strict, fast, int8 };
 
 /// BIB_CUDA is set by CMake for the library and everything that links it: 1 when kernels/ is compiled in.
+#ifndef BIB_CUDA
+#error "take bib's compiler flags from find_package(bib) or pkg-config: they hold BIB_CUDA, as the library was built"
+#endif
 inline constexpr bool has_cuda = BIB_CUDA;
 
 struct CudaState;  // stream, cuBLAS handle; defined in kernels/
@@ -39,7 +42,8 @@ struct ContextOptions {
 
 class Context {
  public:
-  /// Throws std::runtime_error when the device is missing or the library was built without it.
+  /// Throws DeviceError when the device is missing or the library was built without it, and std::invalid_argument for
+  /// a negative number of threads.
   explicit Context(ContextOptions options = {});
 
   Device device() const { return options_.device; }

@@ -36,7 +36,7 @@ struct NerPrediction {
 
 struct NerPredictOptions {
   bool scores = true;               // entity probabilities: one forward-backward pass more
-  int nbest = 0;                    // alternatives per text; texts longer than one window (1,024 units) get none
+  int nbest = 0;                    // alternatives per text, up to 10,000; a text longer than 1,024 units gets none
   PredictStages* stages = nullptr;  // where the time goes; added to
 };
 

@@ -44,6 +44,7 @@ struct TrainOptions {
   std::string base{};              // a model to go on from: its vocabularies, labels and weights, and what the data add
   bool resume = false;             // go on from the checkpoint if there is one
   double checkpoint_seconds = 60;  // least time between checkpoints; they are written at the end of an epoch
+  // Called in the thread that called train(); what they throw ends training and comes out of it.
   std::function<bool(const TrainProgress&)> progress{};  // false: save a checkpoint and stop
   std::function<void(const std::string&)> note{};        // what is worth knowing, such as the vectors' coverage
   std::function<void(const std::string&)> warn{};        // what the user should know but need not stop for

@@ -1,6 +1,7 @@
 // View<T, R>: a borrowed, contiguous, row-major tensor of rank R. Never owns; copy it freely.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 
@@ -21,7 +22,7 @@ struct View {
   std::array<int, R> shape{};
   Device device = Device::cpu;
 
-  constexpr int dim(int i) const { return shape[i]; }
+  constexpr int dim(int i) const { return shape[static_cast<std::size_t>(i)]; }
 
   constexpr std::int64_t size() const {
     std::int64_t n = 1;

@@ -51,6 +51,7 @@ struct Samples<AdamRows> {
                                              {"wider_than_a_block", 3, 5, 600, {.step = 3}},
                                              {"looked_up_at_odd_column", 3, 7, 8, {.step = 4}, 8, 12, 2},
                                              {"looked_up_in_odd_rows", 3, 7, 8, {.step = 4}, 8, 11, 0}};
+  static constexpr OperandAxis free[] = {{3, 0}, {4, 0}, {4, 1}};  // N, T, B
   static constexpr AdamRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.step = 50}}};
 
   static AdamRows make(Maker& m, const AdamRowsShape& s) {

@@ -28,6 +28,7 @@ struct Samples<ConvPoolForward> {
                                              {"two_columns_of_131", 3, 131, 33, 1, 2, 0, 2, 0},
                                              {"too_wide_for_fast_math", 73, 1, 2, 72, 3, 1, 4, 0},
                                              {"four_filters_in_turn", 7, 9, 13, 5, 55, 2, 60, 3}};
+  static constexpr OperandAxis free[] = {{0, 0}, {1, 0}, {2, 0}};  // T, T, V
   static constexpr ConvPoolShape timed[] = {{"tc_56x64_128to128_W1", 56, 64, 128, 1, 128, 0, 128, 0},
                                             {"tc_56x64_128to128_W3", 56, 64, 128, 3, 128, 1, 128, 0},
                                             {"tc_56x64_128to128_W5", 56, 64, 128, 5, 128, 2, 128, 0},
@@ -64,6 +65,7 @@ struct Samples<ConvPoolForward> {
 template <>
 struct Samples<ConvPoolBackward> {
   static constexpr auto& shapes = Samples<ConvPoolForward>::shapes;
+  static constexpr OperandAxis free[] = {{2, 0}};  // V
   static constexpr auto& timed = Samples<ConvPoolForward>::timed;
   static constexpr bool exact = true;
   static constexpr std::string_view layout[] = {"TBC", "TB", "", "B", "", "BF", "BY", "TBC", "", ""};

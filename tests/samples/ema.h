@@ -38,6 +38,7 @@ struct Samples<EmaRows> {
                                             {"no_rows", 0, 4, 3, 0.9f, 2},
                                             {"all_rows_odd", 7, 7, 13, 0.9f, 5},
                                             {"some_rows_slept_long", 60, 300, 40, 0.99f, 5000}};
+  static constexpr OperandAxis free[] = {{0, 0}};  // U
   static constexpr EmaRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, 0.999f, 50}};
 
   static EmaRows make(Maker& m, const EmaRowsShape& s) {

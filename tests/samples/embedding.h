@@ -71,6 +71,7 @@ struct Samples<EmbeddingForward> {
                                               {"last_columns", 9, 4, 200, 64, 96, 32},
                                               {"often_and_seldom", 32, 3, 3, 70, 70, 0},
                                               {"all_of_32_the_same", 8, 4, 1, 5, 5, 0}};
+  static constexpr OperandAxis free[] = {{1, 0}};  // V
   static constexpr EmbeddingShape timed[] = {{"syllables_64x32_E64_of_128", 64, 32, 8000, 64, 128, 64},
                                              {"bigrams_56x64_E128", 56, 64, 100000, 128, 128, 0}};
   static constexpr bool exact = true;
@@ -94,6 +95,7 @@ struct Samples<EmbeddingForward> {
 template <>
 struct Samples<EmbeddingBackward> {
   static constexpr auto& shapes = Samples<EmbeddingForward>::shapes;
+  static constexpr OperandAxis free[] = {{1, 0}, {2, 0}, {2, 1}};  // N, T, B
   static constexpr auto& timed = Samples<EmbeddingForward>::timed;
   static constexpr bool exact = true;
 

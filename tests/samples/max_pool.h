@@ -15,6 +15,7 @@ struct Samples<MaxPoolForward> {
                                             {"no_batch", 4, 0, 3},
                                             {"odd_tails", 7, 5, 13},
                                             {"full_and_empty", 30, 9, 32}};
+  static constexpr OperandAxis free[] = {{0, 0}};  // T
   static constexpr MaxPoolShape timed[] = {{"tc_56x64x128", 56, 64, 128}};
   static constexpr bool exact = true;
   static constexpr std::string_view layout[] = {"TBF", "B", "BF", "BF"};
@@ -31,6 +32,7 @@ struct Samples<MaxPoolForward> {
 template <>
 struct Samples<MaxPoolBackward> {
   static constexpr auto& shapes = Samples<MaxPoolForward>::shapes;
+  static constexpr OperandAxis free[] = {{2, 0}};  // T
   static constexpr auto& timed = Samples<MaxPoolForward>::timed;
   static constexpr bool exact = true;
 

@@ -21,6 +21,7 @@ struct Samples<NormSquared> {
                                          {"looked_up_wide", 0, 8, 3, 7, 300, 300, 0},
                                          {"looked_up_in_many_blocks", 0, 100, 9, 3000, 130, 130, 0},
                                          {"looked_up_in_tasks", 0, 80, 9, 700, 40, 41, 1}};
+  static constexpr OperandAxis free[] = {{0, 0}, {2, 0}, {3, 0}, {3, 1}};  // N, N, T, B
   static constexpr NormShape timed[] = {{"parameters_4M", 1 << 22},
                                         {"rows_32x64_E128", 0, 64, 32, 100000, 128, 128, 0}};
   static constexpr bool exact = true;

@@ -47,6 +47,7 @@ struct Samples<SgdRows> {
                                             {"looked_up", 5, 30, 13, {.momentum = 0.9f}, 9, 20, 4},
                                             {"looked_up_wide", 3, 7, 300, {}, 8, 300, 0},
                                             {"looked_up_at_odd_column", 3, 7, 8, {.momentum = 0.9f}, 8, 12, 2}};
+  static constexpr OperandAxis free[] = {{3, 0}, {4, 0}, {4, 1}};  // N, T, B
   static constexpr SgdRowsShape timed[] = {{"touched_2000_of_100000_E128", 2000, 100000, 128, {.momentum = 0.9f}}};
 
   static SgdRows make(Maker& m, const SgdRowsShape& s) {
