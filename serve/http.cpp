@@ -61,6 +61,10 @@ struct Http::Impl {
     server->set_payload_max_length(s.limits.message_bytes);
     server->set_keep_alive_max_count(1000000);
     server->set_tcp_nodelay(true);
+    server->set_socket_options([](socket_t socket) {  // the library's own would let two servers share a port in silence
+      const int yes = 1;
+      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
     server->set_pre_routing_handler([predicts = s.predicts()](const httplib::Request& request, httplib::Response& r) {
       return refuse_early(request, r, predicts) ? httplib::Server::HandlerResponse::Handled
                                                 : httplib::Server::HandlerResponse::Unhandled;
@@ -85,7 +89,9 @@ struct Http::Impl {
     } else if (server->bind_to_port(s.listen.c_str(), s.http_port)) {
       port = s.http_port;
     }
-    if (port <= 0) throw std::runtime_error("--http " + std::to_string(s.http_port) + ": the port cannot be bound");
+    if (port <= 0)
+      throw std::runtime_error("--http " + std::to_string(s.http_port) +
+                               ": the port cannot be bound; is it taken by another program?");
     thread = std::jthread([this] {
       server->listen_after_bind();
       ended = true;

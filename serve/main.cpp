@@ -73,12 +73,14 @@ class Server {
     }
     services_.push_back(make_model_service(app));
     grpc::ServerBuilder builder;
-    if (!s.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
+    if (s.no_reflection) builder.SetOption(std::make_unique<WithoutReflection>());
     for (const auto& service : services_) builder.RegisterService(service.get());
-    const bool v6 = s.listen.find(':') != std::string::npos && s.listen[0] != '[';
-    const std::string address = s.listen.rfind("unix:", 0) == 0
-                                    ? s.listen
-                                    : (v6 ? "[" + s.listen + "]" : s.listen) + ":" + std::to_string(s.port);
+    const auto with = [&](int port) {
+      return s.unix_socket() ? s.listen
+                             : (s.listen.find(':') != std::string::npos ? "[" + s.listen + "]" : s.listen) + ":" +
+                                   std::to_string(port);
+    };
+    const std::string address = with(s.port);
     builder.AddListeningPort(address, credentials(s), &port_);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two servers would share a port in silence
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
@@ -89,7 +91,7 @@ class Server {
     if (!server_ || port_ == 0) {
       throw std::runtime_error("cannot listen on " + address + "; is the port taken by another program?");
     }
-    log("gRPC on " + s.listen + ":" + std::to_string(port_) + ", role " + s.role);
+    log("gRPC on " + with(port_) + ", role " + s.role);
   }
 
   ~Server() { shutdown(); }

@@ -24,7 +24,7 @@ struct Settings {
   std::string role = "both", models = "models", state, datasets;
   std::string listen = "127.0.0.1";
   int port = 50051, http_port = -1;  // -1: no HTTP; 0: any free port
-  bool insecure = false, reflection = true, allow_empty = false, log_texts = false;
+  bool insecure = false, no_reflection = false, allow_empty = false, log_texts = false;
   std::string tls_cert, tls_key, tls_client_ca, tokens;
 
   std::string device_line;  // what was chosen, and why
@@ -41,6 +41,7 @@ struct Settings {
   double drain_seconds = 5, drain_timeout = 30;
   Limits limits;
 
+  bool unix_socket() const { return listen.rfind("unix:", 0) == 0; }
   bool predicts() const { return role != "train"; }
   bool trains() const { return role != "predict"; }
 };

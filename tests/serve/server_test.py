@@ -1,4 +1,5 @@
 """The server itself: overload, deadlines, draining, who may connect and do what."""
+import socket
 import subprocess
 import threading
 import time
@@ -8,7 +9,8 @@ import job_pb2
 import model_pb2
 import predict_pb2
 import train_pb2
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from server import *
 
 E = grpc.StatusCode
@@ -185,6 +187,41 @@ class ServerBehaviour(ServerTest):
         second = Server(self.folder, '--port', str(server.port), role='predict', wait=False)
         second.wait_for('cannot listen')
         self.assertEqual(second.end(None), 1)
+        second = Server(self.folder, '--http', str(server.http), role='predict', wait=False)
+        second.wait_for('--http .*cannot be bound')
+        self.assertEqual(second.end(None), 1)
+
+    def test_addresses(self):
+        if not socket.has_ipv6:
+            self.skipTest('this system has no IPv6')
+        for listen in ('::1', '[::1]'):
+            server = self.serve('--listen', listen, '--allow-empty', role='predict')
+            channel = grpc.insecure_channel(f'[::1]:{server.port}')
+            stub = health_pb2_grpc.HealthStub(channel)
+            self.assertEqual(stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE).status, 1)
+            channel.close()
+            with urllib.request.urlopen(f'http://[::1]:{server.http}/readyz', timeout=PATIENCE) as reply:
+                self.assertEqual(reply.read(), b'ready\n')
+            self.assertEqual(server.end(), 143)
+        path = f'unix:{self.folder}/socket'
+        server = self.serve('--listen', path, '--http', '-1', '--allow-empty', role='predict', wait=False)
+        server.wait_for(f'gRPC on {path},')
+        self.assertEqual(run_bib('client', '--server', path, 'health').stdout, 'SERVING\n')
+        done = run_bib('serve', '--models', str(self.folder / 'models'), '--listen', path, '--http', '0')
+        self.assertEqual(done.returncode, 2)
+        self.assertIn('--http', done.stderr)
+
+    def test_a_flag_whose_variable_was_empty_opens_nothing(self):
+        for flag in ('--tokens', '--tls-cert', '--tls-key', '--tls-client-ca', '--models', '--state', '--datasets'):
+            done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', flag, '')
+            self.assertEqual(done.returncode, 2, flag)
+            self.assertIn(flag, done.stderr)
+
+    def test_every_flag_has_a_variable(self):
+        server = self.serve('--allow-empty', role='predict', env={'BIB_NO_REFLECTION': '1'})
+        stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+        self.refused(E.UNIMPLEMENTED, lambda: stub.ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services='')])))
 
     def test_public_listening_needs_tls_or_insecure(self):
         for arguments in (['--listen', '0.0.0.0'], ['--listen', '::'], ['--tls-cert', 'x'], ['--tls-client-ca', 'x']):
@@ -194,7 +231,8 @@ class ServerBehaviour(ServerTest):
 
     def test_numbers_that_make_no_sense_are_refused(self):
         for flag, value in (('--workers', '-1'), ('--workers', '100000'), ('--train-threads', '-1'), ('--queue-ms', '-5'),
-                            ('--max-queued-jobs', '-1'), ('--drain-seconds', '-1'), ('--drain-timeout', '-1')):
+                            ('--max-queued-jobs', '-1'), ('--drain-seconds', '-1'), ('--drain-timeout', '-1'),
+                            ('--max-text-bytes', '-5'), ('--max-texts', '0'), ('--max-streams', '-1')):
             done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', flag, value)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(flag, done.stderr)
