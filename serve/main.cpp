@@ -175,6 +175,9 @@ void catch_signals() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup's wish is left alone
   signal(SIGPIPE, SIG_IGN);
 }
 
@@ -194,7 +197,12 @@ int wait_for_end(const App& app) {
   double least = resident_bytes();
   std::uint64_t asked = 0;
   for (int idle = 0;;) {
-    if (const int signal = wait_signal(look_seconds)) return signal;
+    if (const int signal = wait_signal(look_seconds); signal == SIGHUP) {
+      log("SIGHUP: models are looked for; tokens and certificates are read whenever they change");
+      if (app.store) app.store->look();
+    } else if (signal) {
+      return signal;
+    }
     const bool rests = app.metrics.in_flight == 0 && app.metrics.asked == asked;
     asked = app.metrics.asked;
     idle = rests ? idle + 1 : 0;
@@ -209,6 +217,7 @@ int wait_for_end(const App& app) {
 
 /// Not ready but serving, then refusing, then waiting for what is in flight. A second signal hurries it.
 void drain(App& app, Server& server, int signal) {
+  ::signal(SIGHUP, SIG_IGN);  // nothing to look for any more, and no reason to hurry
   app.draining = true;
   server.update_health();
   const double lame = signal == SIGTERM ? app.settings.drain_seconds : 0;

@@ -196,13 +196,22 @@ void ModelStore::unload(const std::string& name, const std::string& selector) {
 }
 
 void ModelStore::follow(std::stop_token stop) {
-  std::mutex mutex;
-  std::condition_variable_any timer;
-  std::unique_lock lock(mutex);
   while (!stop.stop_requested()) {
-    timer.wait_for(lock, stop, std::chrono::duration<double>(settings_.poll_seconds), [] { return false; });
+    {
+      std::unique_lock lock(look_mutex_);
+      timer_.wait_for(lock, stop, std::chrono::duration<double>(settings_.poll_seconds), [this] { return look_; });
+      look_ = false;
+    }
     if (!stop.stop_requested()) refresh();
   }
+}
+
+void ModelStore::look() {
+  {
+    const std::lock_guard lock(look_mutex_);
+    look_ = true;
+  }
+  timer_.notify_all();
 }
 
 void ModelStore::refresh() {

@@ -54,6 +54,8 @@ class ModelStore {
 
   /// Looks at the repository at once: new versions, changed aliases, deleted models.
   void refresh();
+  /// Has the repository looked at now, by another thread.
+  void look();
   /// Loads what --preload says and starts to follow the repository.
   void start();
 
@@ -93,6 +95,9 @@ class ModelStore {
   std::map<std::pair<std::string, int>, Error> errors_;
   std::map<std::pair<std::string, std::string>, std::string> unresolved_;  // why not, by name and selector: said once
   std::deque<Job> jobs_;
+  std::mutex look_mutex_;
+  std::condition_variable_any timer_;
+  bool look_ = false;
   std::jthread loader_, follower_;
 };
 

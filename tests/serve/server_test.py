@@ -152,6 +152,15 @@ class ServerBehaviour(ServerTest):
         server.wait_for('drained')
         self.assertEqual(server.end(None), 143)
 
+    def test_a_hangup_ends_nothing_and_looks_for_models(self):
+        server = self.serve('--poll-seconds', '3600', role='predict')
+        publish(self.folder, 'ner', 'ner', 2)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for('SIGHUP')
+        server.wait_for('version 2 serves instead of 1')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertEqual(server.end(), 143)
+
     def test_a_server_that_is_ended_as_soon_as_it_is_ready_ends(self):
         for _ in range(10):  # several at a time, so that their threads get to run in any order
             started = [self.serve('--allow-empty', role='predict', wait=False) for _ in range(6)]
