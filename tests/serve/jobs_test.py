@@ -1,10 +1,12 @@
 """Training over gRPC: the original client's lines, jobs that survive, the same bytes whatever happened on the way."""
 import contextlib
 import sqlite3
+import threading
 
 import grpc
 import job_pb2
 import model_pb2
+import predict_pb2
 import train_pb2
 import train_pb2_grpc
 from grpc_health.v1 import health_pb2
@@ -273,6 +275,27 @@ records = stub.TrainTextClassificationModel(request)
         self.assertIn('--max-upload-bytes', error.details())
         uploads = [p.name for p in (self.folder / 'models/.state/datasets').iterdir()]
         self.assertEqual([n for n in uploads if n.startswith('.')], [])
+
+    def test_what_a_stream_too_many_asked_for_is_not_begun(self):
+        publish(self.folder, 'other', 'tc')
+        server = self.serve('--max-streams', '1')
+        ended = threading.Event()
+        question = predict_pb2.PredictRequest(id=1, text_classification={'model_name': 'other', 'text': ['a']})
+        open_one = server.predict.PredictStream(q for q in [question, None] if q or ended.wait(PATIENCE) and False)
+        self.assertEqual(next(open_one).id, 1)
+        calls = [lambda: server.train.TrainTextClassificationModel(tc_request()),
+                 lambda: server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name='a', data=b'a')])),
+                 lambda: server.jobs.ResumeJob(job_pb2.JobRequest(job_id='none')),
+                 lambda: server.models.ExportModel(model_pb2.ModelRequest(model_name='other')),
+                 lambda: server.models.ImportModel(iter([model_pb2.ModelChunk(model_name='a', data=b'a')]))]
+        for call in calls:
+            self.assertIn('1 streams open', self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED, call).details())
+        self.assertEqual(len(server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), 0)
+        self.assertIn('bib_calls_total{method="TrainTextClassificationModel",code="8"} 1', server.get('/metrics')[1])
+        ended.set()
+        list(open_one)
+        self.until(lambda: 'bib_streams_open 0' in server.get('/metrics')[1])
+        self.assertEqual(list(server.train.TrainTextClassificationModel(tc_request()))[-1].status, 'Done')
 
     def test_streams_over_the_limit_are_refused_with_a_hint(self):
         server = self.serve('--max-streams', '1', role='train')
