@@ -46,6 +46,13 @@ int print_all(Reader& reader) {
   return 0;
 }
 
+/// The name of an upload only helps to tell it from others; the server takes 64 bytes, and whole characters.
+std::string upload_name(const std::string& model) {
+  std::size_t end = std::min<std::size_t>(model.size(), 64);
+  while (end < model.size() && end > 0 && (model[end] & 0xC0) == 0x80) --end;
+  return model.substr(0, end);
+}
+
 /// Sends a file in chunks; the first carries the name.
 template <class Chunk, class Writer, class Name>
 void send(const std::string& path, Writer& writer, Name&& name) {
@@ -58,6 +65,7 @@ void send(const std::string& path, Writer& writer, Name&& name) {
     if (!writer.Write(chunk)) break;
     chunk.Clear();
   }
+  if (in.bad()) throw std::runtime_error(path + ": cannot be read to its end");  // the call goes with its context
   writer.WritesDone();
   require_ok(writer.Finish());
 }
@@ -100,7 +108,7 @@ int train(const Connection& connection, const TrainFlags& flags) {
   {
     const auto context = connection.context();
     const auto writer = stub->UploadDataSet(context.get(), &info);
-    send<v1::DataSetChunk>(flags.data, *writer, [&](v1::DataSetChunk& c) { c.set_name(flags.name.substr(0, 64)); });
+    send<v1::DataSetChunk>(flags.data, *writer, [&](v1::DataSetChunk& c) { c.set_name(upload_name(flags.name)); });
   }
   v1::TrainOptions options;
   options.set_dataset_id(info.dataset_id());
@@ -181,7 +189,17 @@ int jobs(const Connection& connection, const std::string& what, const std::strin
 
 struct ModelFlags {
   std::string what, name, version, alias, file;
+  bool all = false;  // delete, alias: without a version, which must not be left out by mistake
 };
+
+void check(const ModelFlags& f) {
+  if (f.what == "delete" && f.version.empty() != f.all) {
+    throw CLI::ValidationError("delete", "name a version, or give --all to delete every version");
+  }
+  if (f.what == "alias" && f.version.empty() != f.all) {
+    throw CLI::ValidationError("alias", "name a version, or give --remove to take the alias away");
+  }
+}
 
 int models(const Connection& connection, const ModelFlags& f) {
   const auto stub = v1::ModelProvider::NewStub(connection.channel());
@@ -267,7 +285,12 @@ void add_models(CLI::App& app, const Connection& connection, Action& action) {
     if (w == "alias") sub->add_option("alias", f->alias, "Alias, such as stable")->required();
     if (w == "import" || w == "export") sub->add_option("file", f->file, "Model file")->required();
     if (w != "list" && w != "import") sub->add_option("model_version", f->version, "A number or an alias");
-    sub->callback([&action, &connection, f] { action = [&connection, f] { return models(connection, *f); }; });
+    if (w == "delete") sub->add_flag("--all", f->all, "Every version");
+    if (w == "alias") sub->add_flag("--remove", f->all, "Take the alias away");
+    sub->callback([&action, &connection, f] {
+      check(*f);
+      action = [&connection, f] { return models(connection, *f); };
+    });
   }
 }
 

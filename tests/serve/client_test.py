@@ -83,6 +83,32 @@ class ClientTest(ServerTest):
         self.assertEqual(done.returncode, 1)
         self.assertIn('standard output: cannot be written', done.stderr)
 
+    def test_a_file_that_ends_in_an_error_is_not_sent_as_if_whole(self):
+        server = self.serve()
+        for command in (['train', 'tc', 'x'], ['models', 'import', 'x']):  # the first byte is none that is mapped
+            self.assertIn('cannot be read to its end', self.client(server, *command, '/proc/self/mem', code=1))
+        self.assertEqual(list((self.folder / 'models').glob('.import-*')), [])
+
+    def test_what_changes_most_is_asked_for_by_name(self):
+        for version in (1, 2):
+            publish(self.folder, 'ner', 'ner', version)
+        server = self.serve()
+        self.client(server, 'models', 'alias', 'ner', 'stable', '1')
+        for command, flag in ((['alias', 'ner', 'stable'], '--remove'), (['delete', 'ner'], '--all'),
+                              (['alias', 'ner', 'stable', '1', '--remove'], '--remove'), (['delete', 'ner', '1', '--all'], '--all')):
+            self.assertIn(flag, self.client(server, 'models', *command, code=2))
+        self.assertIn('1\tloaded\t', self.client(server, 'models', 'list'))
+        self.client(server, 'models', 'alias', 'ner', 'stable', '--remove')
+        self.assertIn('2\tloaded\t', self.client(server, 'models', 'list'))
+        self.client(server, 'models', 'delete', 'ner', '--all')
+        self.assertEqual(self.client(server, 'models', 'list'), '')
+
+    def test_a_long_korean_name_is_cut_between_characters(self):
+        server = self.serve(role='train')
+        name = '가나다라마바사아자차카타파하' * 2
+        out = self.client(server, 'train', 'tc', name, str(SOURCE / 'data/tc/train.txt'), '--epochs', '1', '--set', 'filters=4')
+        self.assertEqual(parse(out)[-1]['model_name'], name)
+
     def test_an_export_that_fails_leaves_the_file_that_was_there(self):
         publish(self.folder, 'ner', 'ner')
         server = self.serve()
