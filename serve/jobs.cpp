@@ -1,8 +1,6 @@
 #include "serve/jobs.h"
 
 #include <fcntl.h>
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -12,7 +10,6 @@
 #include <fstream>
 #include <iomanip>
 
-#include "serve/ids.h"
 #include "serve/job_run.h"
 #include "serve/log.h"
 
@@ -22,20 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr auto heartbeat = std::chrono::seconds(5);
 constexpr int most_deaths = 5;  // of the server over one job that gets no further
-
-/// The request as bytes, the same for the same content (maps are ordered).
-std::string bytes_of(const TrainRequest& request) {
-  const google::protobuf::Message& message =
-      request.task == Task::ner ? static_cast<const google::protobuf::Message&>(request.ner) : request.tc;
-  std::string out(1, request.task == Task::ner ? 'n' : 't');
-  {
-    google::protobuf::io::StringOutputStream stream(&out);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
-  return out;
-}
 
 void set_time(google::protobuf::Timestamp* to, double seconds) {
   to->set_seconds(static_cast<std::int64_t>(seconds));
@@ -146,52 +129,6 @@ bool Jobs::died_too_often(const Job& job) const {
   deaths = job.last.progress() > farthest ? 1 : deaths + 1;
   std::ofstream(path) << deaths << ' ' << std::setprecision(17) << std::max(farthest, job.last.progress()) << '\n';
   return deaths >= most_deaths;
-}
-
-std::string Jobs::submit(const TrainRequest& request) {
-  check_request(app_.settings, request);
-  const v1::TrainOptions& options = request.options();
-  const std::string bytes = bytes_of(request), digest = digest_of(bytes);
-  std::unique_lock lock(mutex_);
-  if (!options.request_id().empty()) {
-    for (const auto& [id, job] : jobs_) {
-      if (job->row.request_id != options.request_id()) continue;
-      if (job->row.request_hash != digest) {
-        throw Refusal(grpc::StatusCode::ALREADY_EXISTS,
-                      "request_id '" + options.request_id() + "' belongs to job " + id + ", which is another request");
-      }
-      return id;
-    }
-  }
-  if (stopping_) throw Refusal(grpc::StatusCode::UNAVAILABLE, "the server is going down", "", 1);
-  if (queue_.size() >= static_cast<std::size_t>(app_.settings.max_queued_jobs)) {
-    throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                  std::to_string(queue_.size()) + " jobs wait already (--max-queued-jobs)", "", 30);
-  }
-  auto job = std::make_shared<Job>();
-  job->row = {.id = new_id(),
-              .request_id = options.request_id(),
-              .request_hash = digest,
-              .task = request.task == Task::ner ? "ner" : "tc",
-              .model_name = request.model_name(),
-              .item_id = options.pipeline_item_id(),
-              .created = unix_time()};
-  // First the request, then the row: a crash between them leaves an unused folder, never a job without its data.
-  make_folder(folder(job->row.id));
-  try {
-    if (!options.dataset_id().empty()) take_dataset(options.dataset_id(), job->row.id);
-    write_file(folder(job->row.id) + "/request", bytes);
-    journal_->put(job->row);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(folder(job->row.id), ignored);
-    throw;
-  }
-  jobs_[job->row.id] = job;
-  queue_.push_back(job);
-  changed_.notify_all();
-  log("job " + job->row.id + " (" + job->row.model_name + ") queued");
-  return job->row.id;
 }
 
 std::shared_ptr<Job> Jobs::find(const std::string& id) {

@@ -31,7 +31,7 @@ void print(const v1::TrainProgress& r) {
                              {"job_id", r.job_id()},
                              {"sequence", r.sequence()},
                              {"epoch", r.epoch()}};
-  for (const char* key : {"loss", "dev_score", "best_score"}) {
+  for (const char* key : {"loss", "dev_score", "best_score", "base_score"}) {
     if (const auto found = r.metrics().find(key); found != r.metrics().end()) out[key] = found->second;
   }
   if (!r.model_version().empty()) out["model_version"] = r.model_version();
@@ -95,7 +95,7 @@ void receive(grpc::ClientContext& context, grpc::ClientReader<v1::ModelChunk>& r
 }
 
 struct TrainFlags {
-  std::string task, name, data, format, request_id, item_id;
+  std::string task, name, data, format, request_id, item_id, base, base_version;
   int epochs = 15;
   double train_rate = 0.9;
   std::uint64_t seed = 1;
@@ -116,6 +116,8 @@ int train(const Connection& connection, const TrainFlags& flags) {
   options.set_seed(flags.seed);
   options.set_request_id(flags.request_id);
   options.set_pipeline_item_id(flags.item_id);
+  options.set_base_model(flags.base);
+  options.set_base_version(flags.base_version);
   for (const std::string& s : flags.set) {
     const std::size_t equals = s.find('=');
     if (equals == std::string::npos) throw std::runtime_error("--set " + s + ": write key=value");
@@ -253,6 +255,9 @@ void add_train(CLI::App& app, const Connection& connection, Action& action) {
   verb->add_option("--train-rate", f->train_rate, "Share to train on")->capture_default_str();
   verb->add_option("--seed", f->seed, "Seed of all random numbers")->capture_default_str();
   verb->add_option("--set", f->set, "One setting, section.key=value");
+  verb->add_option("--base", f->base,
+                   "Model of the server to go on from; the data's new words and labels are added to it");
+  verb->add_option("--base-version", f->base_version, "A number or an alias; default: what the model's name means");
   verb->add_option("--request-id", f->request_id, "The same id again is the same job");
   verb->add_option("--item-id", f->item_id, "pipeline_item_id of the records");
   verb->callback([&action, &connection, f] { action = [&connection, f] { return train(connection, *f); }; });
