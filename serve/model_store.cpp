@@ -66,6 +66,19 @@ ModelHandle ModelStore::find(const std::string& name, const std::string& selecto
   return found == model->second.end() ? nullptr : found->second;
 }
 
+ModelHandle ModelStore::at_hand(const std::string& name, const std::string& selector) const {
+  if (ModelHandle model = find(name, selector)) return model;
+  try {
+    check_name(name, "name");
+    const std::optional<int> version = repository_.resolve(name, selector);
+    for (const auto& [other, model] : serving(name)) {
+      if (version && model->version == *version) return model;
+    }
+  } catch (const Refusal&) {  // an alias that means nothing, a name that is none
+  }
+  return {};
+}
+
 void ModelStore::get(const std::string& name, const std::string& selector, bool load, Done done) {
   if (ModelHandle model = find(name, selector)) return done(std::move(model), nullptr, 0);
   try {

@@ -60,6 +60,8 @@ class ModelStore {
   void start();
 
   bool any() const;
+  /// What is in memory of the version that the selector means, by whatever selector it is served; null: nothing.
+  ModelHandle at_hand(const std::string& name, const std::string& selector) const;
   std::map<std::string, ModelHandle> serving(const std::string& name) const;  // by selector
   std::vector<std::string> served_names() const;
   /// Why the file that is there now is refused; "" when it is not, or nobody tried.

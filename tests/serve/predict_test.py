@@ -4,6 +4,7 @@ import json
 import threading
 
 import grpc
+import model_pb2
 import open_inference_pb2 as oip
 import open_inference_pb2_grpc
 import predict_pb2
@@ -193,6 +194,36 @@ class PredictTest(ServerTest):
         for broken in (raw[:-1], raw[:2], b''):
             self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.ModelInfer(
                 oip.ModelInferRequest(model_name='entities', inputs=[tensor], raw_input_contents=[broken])))
+
+    def test_open_inference_protocol_names_versions_and_outputs(self):
+        publish(self.folder, 'classes', 'tc', 2)
+        self.server.wait_for('version 2 serves')
+        self.server.models.SetAlias(model_pb2.SetAliasRequest(model_name='classes', alias='stable', version='2'))
+        stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(self.server.channel)
+        ready = lambda name, version: stub.ModelReady(oip.ModelReadyRequest(name=name, version=version)).ready
+        for version, there in (('', True), ('2', True), ('latest', True), ('stable', True), ('1', False), ('9', False)):
+            self.assertEqual(ready('classes', version), there, version)
+        self.assertFalse(ready('../classes', ''))
+        self.assertFalse(ready('classes', '../1'))
+        metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name='classes', version='1'))  # loads it, as ModelInfer does
+        self.assertEqual(list(metadata.versions), ['1', '2'])
+        self.assertTrue(ready('classes', '1'))
+        for name, version in (('none', ''), ('classes', '9')):
+            self.refused(grpc.StatusCode.NOT_FOUND,
+                         lambda: stub.ModelMetadata(oip.ModelMetadataRequest(name=name, version=version)))
+
+        def infer(*outputs, raw=()):
+            request = oip.ModelInferRequest(model_name='classes', raw_input_contents=raw, outputs=[
+                oip.ModelInferRequest.InferRequestedOutputTensor(name=o) for o in outputs])
+            request.inputs.add(name='text', datatype='BYTES', shape=[1]).contents.bytes_contents.append('서울'.encode())
+            return [o.name for o in stub.ModelInfer(request).outputs]
+        self.assertEqual(infer(), ['label', 'score', 'probabilities'])
+        self.assertEqual(infer('score', 'label'), ['score', 'label'])
+        for wrong in (lambda: infer('label', 'entities'), lambda: infer(raw=[b'', b''])):
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, wrong)
+        page = self.server.get('/metrics')[1]
+        self.assertIn('bib_calls_total{method="ModelMetadata",code="0"} 1\n', page)
+        self.assertIn('bib_calls_total{method="ModelMetadata",code="5"} 2\n', page)
 
     def test_timing_and_metrics(self):
         reply, call = self.server.predict.PredictNamedEntityRecognition.with_call(
