@@ -128,7 +128,7 @@ struct Http::Impl {
     const bool complete = form ? read([](const httplib::MultipartFormData&) { return true; }, take) : read(take);
     const bool large = size > most || r.status == 413;
     if (!complete || large) {
-      app.metrics.count_call(method, grpc::StatusCode::INVALID_ARGUMENT);
+      app.count(method, {grpc::StatusCode::INVALID_ARGUMENT, ""});
       set_last_error(r, large ? 413 : 400,
                      large ? "the body has more than " + std::to_string(most) + " bytes (--max-message-bytes)"
                            : "the body is cut short, or not coded as its headers say");
@@ -164,7 +164,7 @@ struct Http::Impl {
       if (work->error) std::rethrow_exception(work->error);
       r.set_header("bib-timing", timing_text(*work));
       r.set_content(json_line(answer_json(*work, body)), json_type);
-      app.metrics.count_call(method, grpc::StatusCode::OK);
+      app.count(method, grpc::Status::OK);
     } catch (...) {
       fail(r);
     }
@@ -180,7 +180,7 @@ struct Http::Impl {
     const grpc::Status status = status_of_current_exception(nullptr);
     if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) r.set_header("WWW-Authenticate", "Bearer");
     set_error(r, http_code(status.error_code()), status.error_message());
-    app.metrics.count_call(method, status.error_code());
+    app.count(method, status);
   }
 };
 

@@ -97,7 +97,7 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
                                           inference::ModelMetadataResponse* reply) override {
     grpc::ServerUnaryReactor* reactor = c->DefaultReactor();
     const auto end = [this, reactor](const grpc::Status& status) {
-      app_.metrics.count_call("ModelMetadata", status.error_code());
+      app_.count("ModelMetadata", status);
       reactor->Finish(status);
     };
     try {

@@ -223,7 +223,15 @@ void Jobs::set_state(Job& job, int state, int code, const std::string& error) {
   job.row.error_code = code;
   job.row.error = error;
   if (state == v1::QUEUED) job.row.finished = 0;
-  if (!active(state)) job.row.finished = unix_time();
+  if (!active(state)) {
+    job.row.finished = unix_time();
+    Metrics& m = app_.metrics;
+    (state == v1::SUCCEEDED   ? m.jobs_succeeded
+     : state == v1::FAILED    ? m.jobs_failed
+     : state == v1::CANCELLED ? m.jobs_cancelled
+                              : m.jobs_interrupted)
+        .add();
+  }
   try {
     journal_->put(job.row);
   } catch (const std::exception& e) {
@@ -318,6 +326,7 @@ void Jobs::run_loop(std::stop_token stop) {
       ++running_;
       if (job->row.started == 0) job->row.started = unix_time();
       set_state(*job, v1::PREPARING);
+      log("job " + job->row.id + " (" + job->row.model_name + ") begins");
     }
     // A thread of its own for each job: low priority, and its memory and team end with it.
     std::thread([&] { Run(*this, *job).run(); }).join();

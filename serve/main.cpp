@@ -21,6 +21,7 @@
 #include "serve/app.h"
 #include "serve/http.h"
 #include "serve/http_tls.h"
+#include "serve/job_run.h"
 #include "serve/jobs.h"
 #include "serve/log.h"
 #include "serve/services.h"
@@ -149,6 +150,8 @@ void add_gauges(App& app) {
     m.gauge("bib_models_loaded", "Models that are served.",
             [&app] { return static_cast<double>(app.store->served_names().size()); });
   }
+  m.gauge("process_start_time_seconds", "Unix time at which the server began.",
+          [began = unix_time()] { return began; });
   if (app.jobs) {
     m.gauge("bib_jobs_queued", "Training jobs that wait.", [&app] { return static_cast<double>(app.jobs->queued()); });
     m.gauge("bib_jobs_running", "Training jobs that run.", [&app] { return static_cast<double>(app.jobs->running()); });
@@ -241,7 +244,7 @@ int run(const Settings& settings) {
   mallopt(M_ARENA_MAX, 4);
   mallopt(M_MMAP_THRESHOLD, 512 << 10);
 
-  log(settings.device_line);
+  log("bib " BIB_VERSION ", " + settings.device_line);
   App app(settings);
   add_gauges(app);
   Server server(app);

@@ -163,6 +163,7 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
     errors_.erase({name, version});
     return model;
   } catch (const std::exception& e) {
+    metrics_.loads_failed.add();
     const std::lock_guard lock(mutex_);
     errors_[{name, version}] = {file_id, e.what()};
     throw;

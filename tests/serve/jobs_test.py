@@ -404,6 +404,10 @@ records = stub.TrainTextClassificationModel(request)
         error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(same))
         job = server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs[0]
         self.assertEqual((job.state, job.error), (train_pb2.FAILED, error.details()))
+        list(server.train.TrainTextClassificationModel(tc_request()))
+        page = server.get('/metrics')[1]
+        for state, count in (('failed', 1), ('succeeded', 1), ('cancelled', 0), ('interrupted', 0)):
+            self.assertIn(f'bib_jobs_finished_total{{state="{state}"}} {count}\n', page)
 
     def test_two_servers_on_one_volume(self):
         self.serve(role='train')

@@ -134,6 +134,20 @@ class ModelsTest(ServerTest):
         self.assertNotEqual(model.versions[1].error, '')
         self.assertEqual(server.health('bib.model.ner'), SERVING)
 
+    def test_what_is_wrong_with_the_server_is_in_its_log(self):
+        (self.folder / 'models/bad/1').mkdir(parents=True)
+        (self.folder / 'models/bad/1/model.bib').write_bytes(b'no model')
+        server = self.serve('--allow-empty', role='predict')
+        for _ in range(3):
+            self.refused(grpc.StatusCode.DATA_LOSS, lambda: server.predict.PredictTextClassification(
+                predict_pb2.PredictTextClassificationRequest(model_name='bad', text=['a'])))
+        self.assertEqual(server.get('/v1/predict', '{"model":"bad","text":"a"}')[0], 500)
+        self.assertRegex(server.get('/metrics')[1], r'bib_model_load_failures_total [1-9]')
+        server.end()
+        log = ''.join(server.log + list(iter(server._news.get_nowait, None)))
+        self.assertEqual(len(re.findall('PredictTextClassification failed: .*model.bib', log)), 1, log)  # not one a request
+        self.assertEqual(len(re.findall('POST /v1/predict failed: .*model.bib', log)), 1, log)
+
     def test_a_number_that_comes_again_is_another_file(self):
         """The newest version is deleted, and the next one gets its number: another server must not take it for the old."""
         other = self.folder / 'other.bib'

@@ -2,6 +2,7 @@
 import http.client
 import json
 import threading
+import time
 
 import grpc
 import model_pb2
@@ -239,6 +240,35 @@ class PredictTest(ServerTest):
             self.assertIn(f'bib_predict_seconds_bucket{{stage="{stage}",le="+Inf"}} 1\n', page)
             self.assertGreater(float(re.search(rf'bib_predict_seconds_sum{{stage="{stage}"}} (.*)', page)[1]), 0)
         self.assertRegex(page, r'bib_resident_bytes [0-9.e+]+\n')
+        self.assertRegex(page, r'bib_build_info\{version="[0-9.]+"\} 1\n')
+        self.assertLess(abs(float(re.search(r'^process_start_time_seconds (.*)', page, re.M)[1]) - time.time()), PATIENCE)
+
+    def test_the_page_of_metrics_is_one(self):
+        """What `promtool check metrics` asks for, and that every series of a family stands under its head."""
+        for _ in range(2):
+            self.server.get('/v1/predict', '{"model":"entities","text":"a"}')
+        page = self.server.get('/metrics')[1]
+        families, series = {}, set()
+        for line in page.splitlines():
+            if line.startswith('# HELP '):
+                name, text = line[7:].split(' ', 1)
+                self.assertTrue(text and name not in families, line)
+            elif line.startswith('# TYPE '):
+                name, families[name] = line[7:].split(' ')
+                current = name
+            else:
+                key, value = line.rsplit(' ', 1)
+                float(value)
+                self.assertNotIn(key, series)
+                series.add(key)
+                base = key.split('{')[0]
+                if families[current] == 'histogram':
+                    base = re.sub('_(bucket|sum|count)$', '', base)
+                self.assertEqual(base, current, line)
+                self.assertRegex(base, '^[a-z][a-z_]*$')
+        for name, kind in families.items():
+            self.assertEqual(name.endswith('_total'), kind == 'counter', name)
+            self.assertNotRegex(name, '_(ms|milliseconds|kb|mb|minutes)(_|$)')
 
 
 if __name__ == '__main__':
