@@ -56,6 +56,20 @@ struct WithoutReflection final : grpc::ServerBuilderOption {
   }
 };
 
+/// A client that vanished without a word, as with its machine, would else keep its streams for hours; and one that
+/// connected once would never see the servers that came since.
+void set_lifetimes(grpc::ServerBuilder& builder, const Settings& s) {
+  constexpr int longest_answer = 20;  // seconds
+  if (s.keepalive_seconds > 0) {
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, s.keepalive_seconds * 1000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, std::min(s.keepalive_seconds, longest_answer) * 1000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as it takes
+  }
+  // Calls under way are finished first, however long they are.
+  if (s.connection_seconds > 0) builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, s.connection_seconds * 1000);
+}
+
 /// The gRPC server, its services and their health.
 class Server {
  public:
@@ -85,6 +99,7 @@ class Server {
     builder.AddListeningPort(address, credentials(s), &port_);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two servers would share a port in silence
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+    set_lifetimes(builder, s);
     // Somewhat more than the limit, so that what is just above it gets an answer that says so.
     builder.SetMaxReceiveMessageSize(static_cast<int>(s.limits.message_bytes + s.limits.message_bytes / 4));
     builder.SetMaxSendMessageSize(-1);

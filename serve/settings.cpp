@@ -36,6 +36,14 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
       ->group("Network");
   flag(app, "--listen", s.listen, "Address to listen on")->group("Network");
   flag(app, "--insecure", s.insecure, "Listen beyond this machine without TLS")->group("Network");
+  flag(app, "--keepalive-seconds", s.keepalive_seconds,
+       "A quiet gRPC client is pinged so often; one that does not answer has gone. 0: never")
+      ->check(CLI::Range(0, 86'400))
+      ->group("Network");
+  flag(app, "--connection-seconds", s.connection_seconds,
+       "A gRPC client is asked so often to connect anew, so that it finds new servers. 0: never")
+      ->check(CLI::Range(0, 86'400))
+      ->group("Network");
   flag(app, "--tls-cert", s.tls_cert, "Certificate chain, PEM; read again when it changes")->group("Network");
   flag(app, "--tls-key", s.tls_key, "Its key, PEM")->group("Network");
   flag(app, "--tls-client-ca", s.tls_client_ca, "Clients must show a certificate of this authority")->group("Network");

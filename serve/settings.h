@@ -39,6 +39,7 @@ struct Settings {
   std::int64_t batch_units = 8192;  // padded
   double queue_ms = 40;             // a prediction that would wait longer is refused with a retry hint
   double drain_seconds = 5, drain_timeout = 30;
+  int keepalive_seconds = 60, connection_seconds = 0;
   Limits limits;
 
   bool unix_socket() const { return listen.rfind("unix:", 0) == 0; }

@@ -152,6 +152,40 @@ class ServerBehaviour(ServerTest):
         server.wait_for('drained')
         self.assertEqual(server.end(None), 143)
 
+    def frames(self, server):
+        """The types of HTTP/2 frames that an idle client gets which answers none, until the server closes."""
+        with socket.create_connection(('127.0.0.1', server.port), timeout=PATIENCE) as client:
+            client.sendall(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            received = b''
+            while data := client.recv(65536):
+                received += data
+        types = []
+        while received:
+            types.append(received[3])
+            received = received[9 + int.from_bytes(received[:3], 'big'):]
+        return types
+
+    def test_a_client_that_has_gone_without_a_word_is_noticed(self):
+        ping = 6
+        self.assertIn(ping, self.frames(self.serve('--keepalive-seconds', '1', role='predict')))
+
+    def test_clients_are_asked_to_connect_anew_and_lose_nothing_by_it(self):
+        server = self.serve('--connection-seconds', '1', '--keepalive-seconds', '1', role='predict')
+        ended = threading.Event()
+        answers = []
+
+        def ask():
+            while not ended.is_set():
+                answers.append(len(server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE).results))
+        client = threading.Thread(target=ask)
+        client.start()
+        go_away = 7
+        self.assertIn(go_away, self.frames(server))
+        self.assertIn(go_away, self.frames(server))
+        ended.set()
+        client.join()
+        self.assertEqual(set(answers), {1})
+
     def test_a_hangup_ends_nothing_and_looks_for_models(self):
         server = self.serve('--poll-seconds', '3600', role='predict')
         publish(self.folder, 'ner', 'ner', 2)
