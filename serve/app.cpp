@@ -36,9 +36,11 @@ void App::count(const char* method, const grpc::Status& status) {
   log(line);
 }
 
-/// A prediction server without a model is not ready; one that can also train may get its first model that way.
+/// A prediction server without a model, or without one that --preload names, is not ready; one that can also train may
+/// get its first model that way. While the models of the start are loaded, the first of them does not make it ready.
 bool App::ready() const {
   if (draining) return false;
+  if (store && !store->awaited().empty()) return false;
   return !store || settings.allow_empty || settings.trains() || store->any();
 }
 

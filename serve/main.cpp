@@ -263,6 +263,7 @@ int run(const Settings& settings) {
   App app(settings);
   add_gauges(app);
   Server server(app);
+  server.update_health();  // alive, while the models of the start are loaded
   if (app.store) {
     app.store->changed = [&server] { server.update_health(); };
     app.store->start();
@@ -273,7 +274,8 @@ int run(const Settings& settings) {
     http = std::make_unique<Http>(app);
     log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
   }
-  log(app.ready() ? "ready" : "waiting for a model in " + settings.models);
+  const std::string awaited = app.store ? app.store->awaited() : "";
+  log(app.ready() ? "ready" : "waiting for a model in " + settings.models + (awaited.empty() ? "" : ": " + awaited));
   const int signal = wait_for_end(app);
   drain(app, server, signal);
   http.reset();

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <sstream>
 #include <utility>
 
 #include "bib/error.h"
@@ -40,6 +41,11 @@ ModelStore::ModelStore(const Settings& settings, Repository& repository, Metrics
   ContextOptions options = settings.device;
   options.threads = 1;
   context_ = std::make_unique<Context>(options);
+  if (settings.preload == "all" || settings.preload == "none") return;
+  std::istringstream names(settings.preload);
+  for (std::string name; std::getline(names, name, ',');) {
+    if (!name.empty()) awaited_.insert(name);
+  }
 }
 
 ModelStore::~ModelStore() { stop(); }
@@ -54,6 +60,11 @@ void ModelStore::stop() {
 
 void ModelStore::start() {
   refresh();
+  {
+    const std::lock_guard lock(mutex_);
+    looked_ = true;
+  }
+  if (changed) changed();
   loader_ = std::jthread([this](std::stop_token stop) { run_loads(stop); });
   follower_ = std::jthread([this](std::stop_token stop) { follow(stop); });
 }
@@ -135,6 +146,7 @@ ModelHandle ModelStore::load_now(const std::string& name, const std::string& sel
     const std::lock_guard lock(mutex_);
     ModelHandle& place = served_[name][selector];
     old = std::exchange(place, model);
+    awaited_.erase(name);
   }
   if (changed) changed();
   return model;
@@ -280,6 +292,14 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
                : "") +
         ": " + e.what());
   }
+}
+
+std::string ModelStore::awaited() const {
+  const std::lock_guard lock(mutex_);
+  if (!looked_) return "the first look at the repository";
+  std::string out;
+  for (const std::string& name : awaited_) out += (out.empty() ? "" : ", ") + name;
+  return out;
 }
 
 bool ModelStore::any() const {

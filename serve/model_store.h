@@ -60,6 +60,8 @@ class ModelStore {
   void start();
 
   bool any() const;
+  /// The names of --preload that were not served yet, with commas; before the first look is over: not empty.
+  std::string awaited() const;
   /// What is in memory of the version that the selector means, by whatever selector it is served; null: nothing.
   ModelHandle at_hand(const std::string& name, const std::string& selector) const;
   std::map<std::string, ModelHandle> serving(const std::string& name) const;  // by selector
@@ -96,6 +98,8 @@ class ModelStore {
   };
   std::map<std::pair<std::string, int>, Error> errors_;
   std::map<std::pair<std::string, std::string>, std::string> unresolved_;  // why not, by name and selector: said once
+  std::set<std::string> awaited_;                                          // of --preload
+  bool looked_ = false;                                                    // once
   std::deque<Job> jobs_;
   std::mutex look_mutex_;
   std::condition_variable_any timer_;

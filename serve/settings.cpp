@@ -53,7 +53,8 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--workers", s.workers, "Prediction threads; 0: as many as the process may use")
       ->check(CLI::Range(0, 4096))
       ->group("Prediction");
-  flag(app, "--preload", s.preload, "Models to load at the start: all, none, or names with commas")
+  flag(app, "--preload", s.preload,
+       "Models to load at the start: all, none, or names with commas, which it is not ready without")
       ->group("Prediction");
   flag(app, "--allow-empty", s.allow_empty, "Be ready without a model")->group("Prediction");
   flag(app, "--poll-seconds", s.poll_seconds, "How often the repository is looked at")

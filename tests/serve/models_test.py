@@ -40,6 +40,18 @@ class ModelsTest(ServerTest):
         self.assertEqual(ask(server).timing.load, 0)
         watch.cancel(), whole.cancel()
 
+    def test_ready_with_every_model_that_preload_names(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve('--preload', 'tc,ner', role='predict')
+        server.wait_for('waiting for a model in .*: tc')
+        self.assertEqual((server.health('bib.model.ner'), server.health(), server.get('/readyz')[0]), (SERVING, NOT_SERVING, 503))
+        self.assertEqual(len(ask(server).results), 1)
+        publish(self.folder, 'tc', 'tc')
+        self.until(lambda: server.health() == SERVING)
+        server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='tc'))  # on purpose: the rest serves on
+        self.until(lambda: server.health('bib.model.tc') == NOT_SERVING)
+        self.assertEqual((server.health(), server.get('/readyz')[0]), (SERVING, 200))
+
     def test_reflection_resolves_every_service(self):
         server = self.serve()
         database = ProtoReflectionDescriptorDatabase(server.channel)
