@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <filesystem>
 #include <sstream>
 #include <utility>
 
@@ -18,6 +19,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr int loading_niceness = 19;
+// Polls until a file that was refused is tried again: what was wrong, such as too little memory, may have gone.
+constexpr double retry_polls = 30;
 double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
 std::string shown(const std::string& name, const std::string& selector) {
@@ -177,7 +180,7 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
   } catch (const std::exception& e) {
     metrics_.loads_failed.add();
     const std::lock_guard lock(mutex_);
-    errors_[{name, version}] = {file_id, e.what()};
+    errors_[{name, version}] = {file_id, e.what(), Clock::now()};
     throw;
   }
 }
@@ -242,7 +245,20 @@ void ModelStore::look() {
 
 void ModelStore::refresh() {
   std::vector<std::pair<std::string, std::string>> wanted;
-  const std::vector<std::string> names = repository_.names();
+  std::vector<std::string> names;
+  std::string fault;
+  try {
+    names = repository_.names();
+  } catch (const Refusal& e) {
+    fault = e.what();
+  }
+  bool said = false;
+  {
+    const std::lock_guard lock(mutex_);
+    said = std::exchange(fault_, fault) == fault;
+  }
+  if (!fault.empty() && !said) log("what is served stays as it is: " + fault);
+  if (!fault.empty()) return;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [name, selectors] : served_) {
@@ -273,11 +289,14 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
     return;
   }
   if (!version) {
-    if (now) drop(name, selector);
+    std::error_code ignored;  // a volume that has gone is no wish to delete its models
+    if (now && std::filesystem::exists(repository_.root(), ignored)) drop(name, selector);
     return;
   }
   const bool same = now && now->version == *version;
-  if ((same && now->file_id == repository_.file_id(name, *version)) || !error_of(name, *version).empty()) return;
+  if (same && now->file_id == repository_.file_id(name, *version)) return;
+  const auto error = refused(name, *version);
+  if (error && since(error->when) < retry_polls * settings_.poll_seconds) return;
   try {
     const ModelHandle model = load_now(name, selector);
     log("model " + name + " version " + std::to_string(*version) + " serves" +
@@ -286,6 +305,7 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
                : "") +
         " (loaded in " + std::to_string(static_cast<int>(model->load_seconds * 1000)) + " ms)");
   } catch (const std::exception& e) {
+    if (error && error->what == e.what()) return;  // said already
     log("model " + name + " version " + std::to_string(*version) + " is refused" +
         (same  ? ", what it was keeps serving"
          : now ? ", version " + std::to_string(now->version) + " keeps serving"
@@ -320,11 +340,17 @@ std::vector<std::string> ModelStore::served_names() const {
   return out;
 }
 
-std::string ModelStore::error_of(const std::string& name, int version) const {
+std::optional<ModelStore::Error> ModelStore::refused(const std::string& name, int version) const {
   const std::string file_id = repository_.file_id(name, version);
   const std::lock_guard lock(mutex_);
   const auto found = errors_.find({name, version});
-  return found == errors_.end() || found->second.file_id != file_id ? "" : found->second.what;
+  if (found == errors_.end() || found->second.file_id != file_id) return {};
+  return found->second;
+}
+
+std::string ModelStore::error_of(const std::string& name, int version) const {
+  const auto error = refused(name, version);
+  return error ? error->what : "";
 }
 
 }  // namespace bib::serve

@@ -92,10 +92,13 @@ class ModelStore {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any wake_;
   std::map<std::string, std::map<std::string, ModelHandle>> served_;  // name -> selector -> model
-  std::set<std::string> unloaded_;                                    // by hand: not preloaded again
+  std::string fault_;               // why the repository could not be looked at, the last time: said once
+  std::set<std::string> unloaded_;  // by hand: not preloaded again
   struct Error {
     std::string file_id, what;
+    std::chrono::steady_clock::time_point when{};
   };
+  std::optional<Error> refused(const std::string& name, int version) const;  // the file that is there now
   std::map<std::pair<std::string, int>, Error> errors_;
   std::map<std::pair<std::string, std::string>, std::string> unresolved_;  // why not, by name and selector: said once
   std::set<std::string> awaited_;                                          // of --preload

@@ -1,4 +1,5 @@
 """The model repository: readiness, swaps, aliases, damaged models, import and export."""
+import resource
 import threading
 
 import grpc
@@ -192,6 +193,41 @@ class ModelsTest(ServerTest):
         model = server.models.ImportModel(iter([model_pb2.ModelChunk(model_name='ner', data=whole)]))
         self.assertEqual([(v.version, v.error) for v in model.versions], [('1', ''), ('2', '')])
         self.assertEqual(ask(server).model_version, '2')
+
+    def test_a_volume_that_cannot_be_looked_at_takes_no_model_away(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve(role='predict')
+        self.assertEqual(ask(server).model_version, '1')
+        limit = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+        publish(self.folder, 'ner', 'ner', 2)
+        server.wait_for('stays as it is: .*Too many open files')
+        self.assertEqual(ask(server).model_version, '1')
+        self.refused(grpc.StatusCode.UNAVAILABLE, lambda: server.models.ListModels(model_pb2.ListModelsRequest()))
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limit)
+        server.wait_for('version 2 serves instead of 1')
+        (self.folder / 'models').rename(self.folder / 'unmounted')
+        self.assertEqual(list(server.models.ListModels(model_pb2.ListModelsRequest()).models), [])
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for('SIGHUP')
+        self.assertEqual(ask(server, load=predict_pb2.NEVER).model_version, '2')
+        (self.folder / 'unmounted').rename(self.folder / 'models')
+        server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner'))
+        server.wait_for('is no longer served')
+
+    def test_a_refused_version_is_tried_again(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve(role='predict')
+        staged = publish(self.folder, 'ner', 'ner', '2.tmp')
+        whole = staged.read_bytes()
+        staged.write_bytes(bytes(len(whole)))
+        os.utime(staged, (1, 1))
+        staged.parent.rename(self.folder / 'models/ner/2')
+        server.wait_for('version 2 is refused, version 1 keeps serving')
+        (self.folder / 'part').write_bytes(whole)
+        os.utime(self.folder / 'part', (1, 1))  # the server takes it for the same file
+        (self.folder / 'part').rename(self.folder / 'models/ner/2/model.bib')
+        server.wait_for('version 2 serves instead of 1')
 
     def test_an_alias_written_by_hand_may_end_its_line(self):
         for version in (1, 2):
