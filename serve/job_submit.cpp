@@ -74,6 +74,7 @@ std::string Jobs::submit(const TrainRequest& request) {
     throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
                   std::to_string(queue_.size()) + " jobs wait already (--max-queued-jobs)", "", 30);
   }
+  remove_old_jobs();
   auto job = std::make_shared<Job>();
   job->row = {.id = new_id(),
               .request_id = options.request_id(),

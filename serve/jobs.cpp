@@ -58,6 +58,7 @@ Jobs::Jobs(App& app) : app_(app), state_(app.settings.state) {
   remove_old_uploads();
   journal_ = std::make_unique<Journal>(state_ + "/jobs.db");
   recover();
+  remove_old_jobs();
   for (int i = 0; i < app.settings.train_slots; ++i) {
     slots_.emplace_back([this](std::stop_token stop) { run_loop(stop); });
   }
@@ -211,10 +212,33 @@ void Jobs::remove(const std::string& id) {
   if (active(job->row.state)) {
     throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "job " + id + " is not finished; cancel it first");
   }
+  erase(id);
+}
+
+void Jobs::erase(const std::string& id) {
   journal_->remove(id);
   std::error_code ignored;
   fs::remove_all(folder(id), ignored);
   jobs_.erase(id);
+}
+
+void Jobs::remove_old_jobs() {
+  if (app_.settings.keep_jobs_days == 0) return;
+  const double oldest = unix_time() - 86'400 * app_.settings.keep_jobs_days;
+  std::vector<std::string> old;
+  for (const auto& [id, job] : jobs_) {
+    const JobRow& row = job->row;
+    const bool ended = row.state == v1::SUCCEEDED || row.state == v1::FAILED || row.state == v1::CANCELLED;
+    if (ended && row.finished < oldest) old.push_back(id);
+  }
+  for (const std::string& id : old) {
+    try {
+      erase(id);
+      log("job " + id + " is removed: it ended more than --keep-jobs-days ago");
+    } catch (const std::exception& e) {  // the next try may succeed
+      log("job " + id + " cannot be removed: " + e.what());
+    }
+  }
 }
 
 /// The state in memory and in the journal; mutex_ is held (or nobody else knows the job yet).

@@ -86,6 +86,8 @@ class Jobs {
   void remove_old_uploads();                                         // as --keep-uploads-days says
   void take_dataset(const std::string& id, const std::string& job);  // throws INVALID_ARGUMENT when there is none
   void recover();
+  void erase(const std::string& id);  // mutex_ is held
+  void remove_old_jobs();             // as --keep-jobs-days says; mutex_ is held
   bool died_too_often(const Job& job) const;
   void run_loop(std::stop_token stop);
   void set_state(Job& job, int state, int code = 0, const std::string& error = "");

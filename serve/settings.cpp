@@ -83,6 +83,10 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--keep-uploads-days", s.keep_uploads_days, "Uploaded corpora that nobody used for so long go; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->group("Training");
+  flag(app, "--keep-jobs-days", s.keep_jobs_days,
+       "Jobs that ended so long ago go, with their records and checkpoints; their models stay. 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Training");
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
       ->check(CLI::NonNegativeNumber)
       ->group("Ending");

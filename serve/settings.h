@@ -31,7 +31,7 @@ struct Settings {
   ContextOptions device;    // of each prediction worker and of training
   int workers = 0;          // prediction threads; 0: as many as the process may use
   int train_threads = 0, train_slots = 1, train_nice = 10, max_queued_jobs = 100;
-  double checkpoint_seconds = 60, keep_uploads_days = 30;
+  double checkpoint_seconds = 60, keep_uploads_days = 30, keep_jobs_days = 90;
 
   std::string preload = "all";  // all, none, or names
   double poll_seconds = 2;      // how often the repository is looked at

@@ -313,6 +313,37 @@ records = stub.TrainTextClassificationModel(request)
         self.serve(role='train')
         self.assertFalse(left.exists())
 
+    def test_jobs_that_ended_long_ago_go(self):
+        server = self.serve('--train-slots', '2', role='train')
+        list(server.train.TrainTextClassificationModel(tc_request('old')))
+        list(server.train.TrainTextClassificationModel(tc_request('young')))
+        for name in ('stopped', 'underway'):
+            stream, first = self.start(server, tc_request(name, epochs=100_000))
+            if name == 'stopped':
+                server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first.job_id))
+        server.end(signal.SIGKILL)
+        state = self.folder / 'models/.state'
+        with contextlib.closing(sqlite3.connect(state / 'jobs.db')) as db:
+            db.execute("UPDATE jobs SET created = 1, started = 1, finished = finished - 91 * 86400 WHERE model_name <> 'young'")
+            db.commit()
+
+        def left(*flags):
+            server = self.serve(*flags, role='train')
+            names = sorted(j.model_name for j in server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs)
+            return server, names
+
+        server, names = left('--keep-jobs-days', '0')
+        self.assertEqual(names, ['old', 'stopped', 'underway', 'young'])
+        server.end(signal.SIGKILL)
+        server, names = left()
+        self.assertEqual(names, ['underway', 'young'])
+        server.wait_for('is removed: it ended more than --keep-jobs-days ago')
+        self.assertEqual(len(list((state / 'jobs').iterdir())), 1)
+        self.assertTrue((self.folder / 'models/old/1/model.bib').exists())
+        server.end()
+        with contextlib.closing(sqlite3.connect(state / 'jobs.db')) as db:
+            self.assertEqual(db.execute('SELECT count(DISTINCT job) FROM records').fetchone(), (2,))
+
     def test_uploads_that_nobody_uses_go(self):
         def upload(server, name):
             return server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name=name, data='\n'.join(
