@@ -69,6 +69,9 @@ struct Http::Impl {
       return refuse_early(request, r, predicts) ? httplib::Server::HandlerResponse::Handled
                                                 : httplib::Server::HandlerResponse::Unhandled;
     });
+    server->set_post_routing_handler([this](const httplib::Request&, httplib::Response& r) {
+      if (app.draining) r.set_header("Connection", "close");
+    });
     server->set_error_handler([](const httplib::Request&, httplib::Response& r) { explain(r); });
     server->Get("/healthz", [](const httplib::Request&, httplib::Response& r) { r.set_content("ok\n", "text/plain"); });
     server->Get("/readyz", [this](const httplib::Request&, httplib::Response& r) {

@@ -1,4 +1,5 @@
 """The server itself: overload, deadlines, draining, who may connect and do what."""
+import contextlib
 import socket
 import subprocess
 import threading
@@ -7,6 +8,7 @@ import time
 import grpc
 import job_pb2
 import model_pb2
+import open_inference_pb2
 import predict_pb2
 import train_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -143,7 +145,9 @@ class ServerBehaviour(ServerTest):
             time.sleep(0.001)  # between two looks at the condition
         server.process.send_signal(signal.SIGTERM)
         server.wait_for('not ready any more')
-        # Not ready, yet it serves.
+        # Not ready, yet it serves; a proxy that keeps its connections is asked to open others.
+        status, _, headers = server.get('/v1/predict', '{"model":"ner","text":"a"}')
+        self.assertEqual((status, headers['Connection']), (200, 'close'))
         self.assertEqual(server.health(), health_pb2.HealthCheckResponse.NOT_SERVING)
         self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
         for t in threads:
@@ -333,6 +337,37 @@ class ServerBehaviour(ServerTest):
             done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', '--tokens', str(tokens))
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn(str(tokens), done.stderr)
+
+    def test_every_call_asks_for_its_role(self):
+        tokens = {role: f'{role}-0123456789abcdef' for role in ('predict', 'train', 'admin')}
+        (self.folder / 'tokens').write_text(''.join(f'{role} {token}\r\n' for role, token in tokens.items()))
+        server = self.serve('--tokens', str(self.folder / 'tokens'))
+        least = {'PredictTextClassification': 'predict', 'PredictNamedEntityRecognition': 'predict', 'PredictStream': 'predict',
+                 'ModelMetadata': 'predict', 'ModelInfer': 'predict', 'ListModels': 'predict', 'GetModel': 'predict',
+                 'LoadModel': 'admin', 'UnloadModel': 'admin', 'DeleteModel': 'admin', 'SetAlias': 'admin',
+                 'ExportModel': 'admin', 'ImportModel': 'admin',
+                 'ServerLive': None, 'ServerReady': None, 'ServerMetadata': None, 'ModelReady': None}
+        files = (train_pb2, job_pb2, predict_pb2, model_pb2, open_inference_pb2)
+        services = [s for f in files for s in f.DESCRIPTOR.services_by_name.values()]
+        self.assertEqual(len(services), 5)
+        for method in (m for s in services for m in s.methods):
+            role = least.get(method.name, 'train')
+            for token in (None, 'unknown-0123456789', *tokens.values()):
+                # An empty request; whether the call is a stream does not matter to a client that sends one message.
+                call = server.channel.stream_stream(f'/{method.containing_service.full_name}/{method.name}')(
+                    iter([b'']), timeout=PATIENCE, metadata=token and [('authorization', f'bearer {token}')])
+                with contextlib.suppress(grpc.RpcError):
+                    list(call)
+                allowed = role is None or token in (tokens[role], tokens['admin'])
+                known = token in tokens.values()
+                if allowed:
+                    self.assertNotIn(call.code(), (E.UNAUTHENTICATED, E.PERMISSION_DENIED), (method.full_name, token))
+                else:
+                    self.assertEqual(call.code(), E.PERMISSION_DENIED if known else E.UNAUTHENTICATED, (method.full_name, token))
+        for path in ('/healthz', '/readyz', '/metrics'):
+            self.assertEqual(server.get(path)[0], 200)
+        status, _, headers = server.get('/v1/predict', '{}')
+        self.assertEqual((status, headers['WWW-Authenticate']), (401, 'Bearer'))
 
     def test_nothing_a_client_sends_ends_the_server(self):
         server = self.serve()
