@@ -98,6 +98,10 @@ class ModelService final : public v1::ModelProvider::Service {
         if (!writer->Write(chunk)) throw Refusal(grpc::StatusCode::CANCELLED, "the client has gone");
         chunk.clear_model_name();
       }
+      if (in.bad()) {  // what was sent looks like a whole file otherwise
+        throw Refusal(grpc::StatusCode::DATA_LOSS, "model '" + request->model_name() + "' version " +
+                                                       std::to_string(version) + " cannot be read to its end");
+      }
     });
   }
 

@@ -123,12 +123,23 @@ void ModelStore::run_loads(std::stop_token stop) {
     ModelHandle model = find(job.name, job.selector);  // an earlier job may have loaded it
     std::exception_ptr error;
     try {
-      if (!model) model = load_now(job.name, job.selector);
+      if (!model) {
+        refuse_at_once(job.name, job.selector);
+        model = load_now(job.name, job.selector);
+      }
     } catch (...) {
       error = std::current_exception();
     }
     job.done(std::move(model), error, since(begin));
   }
+}
+
+/// Requests for a version that was refused just now do not read its file again and again, while others wait to load.
+void ModelStore::refuse_at_once(const std::string& name, const std::string& selector) const {
+  constexpr double just_now = 1;  // seconds
+  const std::optional<int> version = repository_.resolve(name, selector);
+  const auto error = version ? refused(name, *version) : std::nullopt;
+  if (error && since(error->when) < just_now) std::rethrow_exception(error->exception);
 }
 
 ModelHandle ModelStore::load(const std::string& name, const std::string& selector) {
@@ -180,7 +191,7 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
   } catch (const std::exception& e) {
     metrics_.loads_failed.add();
     const std::lock_guard lock(mutex_);
-    errors_[{name, version}] = {file_id, e.what(), Clock::now()};
+    errors_[{name, version}] = {file_id, e.what(), std::current_exception(), Clock::now()};
     throw;
   }
 }

@@ -96,8 +96,10 @@ class ModelStore {
   std::set<std::string> unloaded_;  // by hand: not preloaded again
   struct Error {
     std::string file_id, what;
+    std::exception_ptr exception;
     std::chrono::steady_clock::time_point when{};
   };
+  void refuse_at_once(const std::string& name, const std::string& selector) const;
   std::optional<Error> refused(const std::string& name, int version) const;  // the file that is there now
   std::map<std::pair<std::string, int>, Error> errors_;
   std::map<std::pair<std::string, std::string>, std::string> unresolved_;  // why not, by name and selector: said once

@@ -215,6 +215,27 @@ class ModelsTest(ServerTest):
         server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner'))
         server.wait_for('is no longer served')
 
+    def test_an_export_that_cannot_be_read_is_no_whole_file(self):
+        publish(self.folder, 'ner', 'ner')
+        (self.folder / 'models/ner/1/model.bib').unlink()
+        (self.folder / 'models/ner/1/model.bib').symlink_to('/proc/self/mem')  # whose first byte cannot be read
+        server = self.serve()
+        self.refused(grpc.StatusCode.DATA_LOSS,
+                     lambda: server.models.ExportModel(model_pb2.ModelRequest(model_name='ner', version='1')))
+
+    def test_a_burst_for_a_damaged_model_reads_it_once(self):
+        publish(self.folder, 'ner', 'ner')
+        (self.folder / 'models/bad/1').mkdir(parents=True)
+        (self.folder / 'models/bad/1/model.bib').write_bytes(b'no model')
+        server = self.serve('--preload', 'ner', role='predict')
+        calls = [server.predict.PredictTextClassification.future(
+            predict_pb2.PredictTextClassificationRequest(model_name='bad', text=['a'])) for _ in range(200)]
+        for call in calls:
+            self.assertEqual(call.exception(timeout=PATIENCE).code(), grpc.StatusCode.DATA_LOSS)
+        failures = int(re.search(r'bib_model_load_failures_total (\d+)', server.get('/metrics')[1])[1])
+        self.assertGreater(failures, 0)
+        self.assertLess(failures, 100)
+
     def test_a_refused_version_is_tried_again(self):
         publish(self.folder, 'ner', 'ner')
         server = self.serve(role='predict')
