@@ -89,6 +89,19 @@ class ClientTest(ServerTest):
             self.assertIn('cannot be read to its end', self.client(server, *command, '/proc/self/mem', code=1))
         self.assertEqual(list((self.folder / 'models').glob('.import-*')), [])
 
+    def test_a_busy_server_is_asked_again(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve('--queue-ms', '0', '--workers', '1', role='predict')
+        texts = self.folder / 'texts.txt'
+        texts.write_text('\n'.join(lines('data/ner/predict.txt', 60) * 40) + '\n', encoding='utf-8')
+        expected = run_bib('predict', str(model_file('ner')), str(texts), '--from', 'text', '--format', 'jsonl').stdout
+        command = [BIB, 'client', '--server', f'127.0.0.1:{server.port}', 'predict', 'ner', 'ner', str(texts)]
+        clients = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+        for client in clients:
+            self.assertEqual(client.communicate(timeout=PATIENCE)[0], expected)
+            self.assertEqual(client.returncode, 0)
+        self.assertNotIn('bib_predict_rejected_total 0\n', server.get('/metrics')[1])
+
     def test_what_changes_most_is_asked_for_by_name(self):
         for version in (1, 2):
             publish(self.folder, 'ner', 'ner', version)
