@@ -300,6 +300,11 @@ void Jobs::flush(Job& job) {
 void Jobs::watch(const std::string& id, std::uint32_t after, const std::function<bool(const v1::TrainProgress&)>& write,
                  const std::function<bool()>& gone) {
   auto last_write = std::chrono::steady_clock::now();
+  {  // A server that was killed took its last records with it: who saw them gets what the job says now, and on.
+    const std::lock_guard lock(mutex_);
+    const std::uint32_t last = find(id)->last.sequence();
+    if (after > last) after = std::max(last, 1u) - 1;
+  }
   for (;;) {
     std::vector<v1::TrainProgress> records;
     JobRow row;

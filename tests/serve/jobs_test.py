@@ -96,6 +96,18 @@ records = stub.TrainTextClassificationModel(request)
         server.jobs.DeleteJob(job_pb2.JobRequest(job_id=first.job_id))
         self.refused(grpc.StatusCode.NOT_FOUND, lambda: server.jobs.GetJob(job_pb2.JobRequest(job_id=first.job_id)))
 
+    def test_a_number_that_is_not_reached_hides_no_record(self):
+        server = self.serve(role='train')
+        stream, first = self.start(server, tc_request(epochs=100_000))
+        watch = server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id, after_sequence=4_000_000_000))
+        self.assertGreaterEqual(next(r for r in watch if not r.heartbeat).sequence, 1)
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first.job_id))
+        with self.assertRaises(grpc.RpcError) as ended:
+            for record in watch:
+                last = record
+        self.assertEqual((ended.exception.code(), last.status), (grpc.StatusCode.ABORTED, 'Cancelled'))
+        self.refused(grpc.StatusCode.ABORTED, lambda: stream)
+
     def test_cancel_and_resume_give_the_same_bytes(self):
         server = self.serve(role='train')
         records_of(server.train.TrainNamedEntityRecognitionModel(ner_request('whole', epochs=20)))
