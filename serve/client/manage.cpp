@@ -1,10 +1,13 @@
 // bib client train, jobs and models.
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "job.grpc.pb.h"
 #include "model.grpc.pb.h"
@@ -38,11 +41,43 @@ void print(const v1::TrainProgress& r) {
   std::cout << out.dump() << std::endl;  // flushed: someone watches
 }
 
+/// Prints the records of a job until it ends. A server that goes down leaves its jobs to the next one: there they are
+/// watched on, as soon as it answers.
 template <class Reader>
-int print_all(Reader& reader) {
-  v1::TrainProgress record;
-  while (reader.Read(&record)) print(record);
-  require_ok(reader.Finish());
+int follow(const Connection& connection, grpc::ClientContext& first, Reader& reader, std::string job = "",
+           std::uint32_t after = 0) {
+  constexpr auto between_tries = std::chrono::milliseconds(200);
+  bool reached = false;  // one that never answered has no next one
+  const auto read_all = [&](auto& from) {
+    for (v1::TrainProgress record; from.Read(&record);) {
+      reached = true;
+      print(record);
+      after = record.sequence();
+    }
+    return from.Finish();
+  };
+  grpc::Status status = read_all(reader);
+  const auto given = first.GetServerInitialMetadata().find("bib-job-id");
+  if (given != first.GetServerInitialMetadata().end()) {
+    reached = true;
+    job.assign(given->second.data(), given->second.size());
+  }
+  const auto stub = v1::JobProvider::NewStub(connection.channel());
+  // CANCELLED is what gRPC itself answers a call with that comes while its server shuts down.
+  const auto went_down = [&] {
+    return status.error_code() == grpc::StatusCode::UNAVAILABLE || status.error_code() == grpc::StatusCode::CANCELLED;
+  };
+  for (bool said = false; reached && went_down(); said = true) {
+    if (!said) std::cerr << "bib client: the server went down; job " << job << " is waited for at the next one\n";
+    std::this_thread::sleep_for(between_tries);
+    const auto context = connection.context();
+    context->set_wait_for_ready(true);
+    v1::WatchJobRequest request;
+    request.set_job_id(job);
+    request.set_after_sequence(after);
+    status = read_all(*stub->WatchJob(context.get(), request));
+  }
+  require_ok(status);
   return 0;
 }
 
@@ -135,7 +170,7 @@ int train(const Connection& connection, const TrainFlags& flags) {
       flags.task == "ner"
           ? stub->TrainNamedEntityRecognitionModel(context.get(), fill(v1::TrainNamedEntityRecognitionModelRequest()))
           : stub->TrainTextClassificationModel(context.get(), fill(v1::TrainTextClassificationModelRequest()));
-  return print_all(*reader);
+  return follow(connection, *context, *reader);
 }
 
 void print(const v1::Job& j) {
@@ -174,14 +209,14 @@ int jobs(const Connection& connection, const std::string& what, const std::strin
     v1::WatchJobRequest request;
     request.set_job_id(id);
     request.set_after_sequence(after);
-    return print_all(*stub->WatchJob(context.get(), request));
+    return follow(connection, *context, *stub->WatchJob(context.get(), request), id, after);
   } else if (what == "cancel") {
     v1::CancelJobRequest request;
     request.set_job_id(id);
     require_ok(stub->CancelJob(context.get(), request, &job));
     print(job);
   } else if (what == "resume") {
-    return print_all(*stub->ResumeJob(context.get(), one));
+    return follow(connection, *context, *stub->ResumeJob(context.get(), one), id);
   } else {
     v1::DeleteJobReply reply;
     require_ok(stub->DeleteJob(context.get(), one, &reply));

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import job_pb2
 from server import *
 
 
@@ -101,6 +102,28 @@ class ClientTest(ServerTest):
             self.assertEqual(client.communicate(timeout=PATIENCE)[0], expected)
             self.assertEqual(client.returncode, 0)
         self.assertNotIn('bib_predict_rejected_total 0\n', server.get('/metrics')[1])
+
+    def test_a_job_is_followed_to_the_next_server(self):
+        server = self.serve('--drain-seconds', '0', role='train')
+        client = subprocess.Popen([BIB, 'client', '--server', f'127.0.0.1:{server.port}', 'train', 'tc', 'x',
+                                   str(SOURCE / 'data/tc/train.txt'), '--epochs', '100000', *self.small('tc')],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(client.kill)
+        first = json.loads(client.stdout.readline())
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            server.end(how)
+            server = self.serve('--port', str(server.port), role='train')
+            before = server.jobs.GetJob(job_pb2.JobRequest(job_id=first['job_id'])).last.sequence
+            for line in client.stdout:
+                if json.loads(line)['sequence'] > before:
+                    break
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first['job_id']))
+        self.assertEqual(parse(client.stdout.read())[-1]['status'], 'Cancelled')
+        err = client.stderr.read()
+        client.stdout.close(), client.stderr.close()
+        self.assertEqual(client.wait(timeout=PATIENCE), 1)
+        self.assertRegex(err, f'went down; job {first["job_id"]}')
+        self.assertIn('ABORTED', err)
 
     def test_what_changes_most_is_asked_for_by_name(self):
         for version in (1, 2):
