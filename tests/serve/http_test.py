@@ -68,6 +68,20 @@ class HttpTest(ServerTest):
                     for page in (before, server.get('/metrics')[1])]
         self.assertLess(resident[1] - resident[0], 40 << 20)
 
+    def test_json_is_refused_where_it_is_no_question(self):
+        server = self.serve(role='predict')
+        nested = '{"model":"classes","text":' + '[' * (4 << 20)
+        keys = '{"model":"classes",' + ','.join(f'"k{i}":1' for i in range(300_000)) + '}'  # minutes, if they are kept
+        inner = '{"text":{' + keys[1:] + '}'
+        for body, why in ((nested, 'body: has lists'), (keys, 'k0: is not known'), (inner, 'k0: is not known'),
+                          (json.dumps({'가' * 30: 1}, ensure_ascii=False), 'is not known'),
+                          ('{"texts":[["a"]]}', 'body: has lists'), ('{"text":{"text":"a"}}', 'text: is not a string')):
+            status, answer, _ = server.get('/v1/predict', body)
+            self.assertEqual(status, 400, answer)
+            self.assertIn(why, answer)
+        resident = float(re.search(r'^bib_resident_bytes (\S+)', server.get('/metrics')[1], re.M)[1])
+        self.assertLess(resident, 300 << 20)
+
     def test_what_is_left_of_a_request_is_not_taken_for_the_next(self):
         server = self.serve(role='predict')
         hidden = b'GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
