@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include <ctime>
@@ -92,8 +93,8 @@ void Access::require(const grpc::ServerContextBase& context, Role role) {
 
 void Access::require(const std::string& authorization, Role role) {
   if (path_.empty()) return;
-  const std::string scheme = "Bearer ";
-  if (authorization.rfind(scheme, 0) != 0) {
+  const std::string scheme = "Bearer ";  // in any case of its letters
+  if (strncasecmp(authorization.c_str(), scheme.c_str(), scheme.size()) != 0) {
     throw Refusal(grpc::StatusCode::UNAUTHENTICATED, "send a token: 'authorization: Bearer <token>'");
   }
   // Digests of equal length, every one compared in full: the time tells nothing about a token.

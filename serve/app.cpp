@@ -1,6 +1,7 @@
 #include "serve/app.h"
 
 #include "serve/jobs.h"
+#include "serve/log.h"
 
 namespace bib::serve {
 
@@ -20,9 +21,26 @@ App::~App() {
   engine.reset();
 }
 
-/// A prediction server without a model is not ready; one that can also train may get its first model that way.
+void App::count(const char* method, const grpc::Status& status) {
+  metrics.count_call(method, status.error_code());
+  const grpc::StatusCode code = status.error_code();
+  if (code != grpc::StatusCode::INTERNAL && code != grpc::StatusCode::DATA_LOSS) return;
+  constexpr auto again = std::chrono::minutes(1);  // a damaged model fails every request for it
+  const std::string line = std::string(method) + " failed: " + status.error_message();
+  {
+    const std::lock_guard lock(said_mutex_);
+    if (line == said_ && Clock::now() - said_at_ < again) return;
+    said_ = line;
+    said_at_ = Clock::now();
+  }
+  log(line);
+}
+
+/// A prediction server without a model, or without one that --preload names, is not ready; one that can also train may
+/// get its first model that way. While the models of the start are loaded, the first of them does not make it ready.
 bool App::ready() const {
   if (draining) return false;
+  if (store && !store->awaited().empty()) return false;
   return !store || settings.allow_empty || settings.trains() || store->any();
 }
 

@@ -31,6 +31,14 @@ struct App {
   std::atomic<bool> refusing{false};  // new work gets UNAVAILABLE
 
   bool ready() const;
+  /// Counts a call that is answered, and logs what is wrong with the server rather than with the request: a client's
+  /// own log is not the operator's.
+  void count(const char* method, const grpc::Status& status);
+
+ private:
+  std::mutex said_mutex_;
+  std::string said_;  // last, and when
+  Clock::time_point said_at_{};
 };
 
 /// A call that the server has agreed to answer: counted as in flight until it goes. The constructor throws Refusal
@@ -80,7 +88,7 @@ grpc::Status answer(App& app, grpc::ServerContext* context, Role role, const cha
     const Pass pass(app, *context, role);
     body();
   });
-  app.metrics.count_call(method, status.error_code());
+  app.count(method, status);
   return status;
 }
 

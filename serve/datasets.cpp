@@ -15,18 +15,23 @@
 namespace bib::serve {
 namespace fs = std::filesystem;
 
+void keep(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::create_hard_link(from, to, error);
+  if (error) fs::copy_file(from, to, error);
+  if (error) cannot_write(to + " cannot be stored", error.value());
+}
+
 /// A corpus' time is that of its last use. A job has a link of its own: it may wait, or be resumed, for longer than an
 /// upload is kept.
 void Jobs::take_dataset(const std::string& id, const std::string& job) {
   const fs::path upload = state_ + "/datasets/" + id, own = folder(job) + "/" + id;
-  std::error_code error, ignored;
+  std::error_code ignored;
   if (!fs::exists(upload, ignored)) {
     invalid("options.dataset_id", "is not known; UploadDataSet returns one, which is kept for --keep-uploads-days");
   }
   fs::last_write_time(upload, fs::file_time_type::clock::now(), ignored);
-  fs::create_hard_link(upload, own, error);
-  if (error) fs::copy_file(upload, own, error);  // some volumes have no links
-  if (error) cannot_write(own.string() + " cannot be stored", error.value());
+  keep(upload, own);
 }
 
 void Jobs::remove_old_uploads() {

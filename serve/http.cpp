@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cmath>
 #include <future>
+#include <optional>
 #include <thread>
 
 #include "serve/http_body.h"
+#include "serve/http_refuse.h"
 #include "serve/http_threads.h"
 #include "serve/http_tls.h"
 #include "train/prediction_json.h"
@@ -16,6 +18,7 @@ namespace bib::serve {
 namespace {
 
 constexpr const char* json_type = "application/json";
+constexpr const char* method = "POST /v1/predict";
 constexpr std::size_t connections = 256;  // served at a time; an idle one keeps its thread for some seconds
 
 int http_code(grpc::StatusCode code) {
@@ -58,6 +61,18 @@ struct Http::Impl {
     server->set_payload_max_length(s.limits.message_bytes);
     server->set_keep_alive_max_count(1000000);
     server->set_tcp_nodelay(true);
+    server->set_socket_options([](socket_t socket) {  // the library's own would let two servers share a port in silence
+      const int yes = 1;
+      setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    });
+    server->set_pre_routing_handler([predicts = s.predicts()](const httplib::Request& request, httplib::Response& r) {
+      return refuse_early(request, r, predicts) ? httplib::Server::HandlerResponse::Handled
+                                                : httplib::Server::HandlerResponse::Unhandled;
+    });
+    server->set_post_routing_handler([this](const httplib::Request&, httplib::Response& r) {
+      if (app.draining) r.set_header("Connection", "close");
+    });
+    server->set_error_handler([](const httplib::Request&, httplib::Response& r) { explain(r); });
     server->Get("/healthz", [](const httplib::Request&, httplib::Response& r) { r.set_content("ok\n", "text/plain"); });
     server->Get("/readyz", [this](const httplib::Request&, httplib::Response& r) {
       r.status = app.ready() ? 200 : 503;
@@ -77,7 +92,9 @@ struct Http::Impl {
     } else if (server->bind_to_port(s.listen.c_str(), s.http_port)) {
       port = s.http_port;
     }
-    if (port <= 0) throw std::runtime_error("--http " + std::to_string(s.http_port) + ": the port cannot be bound");
+    if (port <= 0)
+      throw std::runtime_error("--http " + std::to_string(s.http_port) +
+                               ": the port cannot be bound; is it taken by another program?");
     thread = std::jthread([this] {
       server->listen_after_bind();
       ended = true;
@@ -96,19 +113,41 @@ struct Http::Impl {
     }
   }
 
+  /// The body, unless the answer is given already: too long, or cut off. httplib holds only bodies that say their
+  /// length, and are not packed, to the limit.
+  std::optional<std::string> body_of(const httplib::Request& request, httplib::Response& r,
+                                     const httplib::ContentReader& read) {
+    const std::size_t most = app.settings.limits.message_bytes;
+    const bool welcome = may_predict(request.get_header_value("Authorization"));
+    std::string content;
+    std::size_t size = 0;
+    const auto take = [&](const char* data, std::size_t bytes) {
+      size += bytes;
+      if (size > most) content = {};
+      if (welcome && size <= most) content.append(data, bytes);  // a stranger's is not kept
+      return size <= 2 * most;  // somewhat more is read on: who still sends does not look for an answer
+    };
+    const bool form = request.is_multipart_form_data();
+    const bool complete = form ? read([](const httplib::MultipartFormData&) { return true; }, take) : read(take);
+    const bool large = size > most || r.status == 413;
+    if (!complete || large) {
+      app.count(method, {grpc::StatusCode::INVALID_ARGUMENT, ""});
+      set_last_error(r, large ? 413 : 400,
+                     large ? "the body has more than " + std::to_string(most) + " bytes (--max-message-bytes)"
+                           : "the body is cut short, or not coded as its headers say");
+      return {};
+    }
+    if (form) invalid("body", "is a form of several parts; send JSON alone");
+    return content;
+  }
+
   void predict(const httplib::Request& request, httplib::Response& r, const httplib::ContentReader& read) {
     try {
-      std::string content;
-      if (request.is_multipart_form_data()) invalid("body", "is a form of several parts; send JSON alone");
+      const std::optional<std::string> content = body_of(request, r, read);
+      if (!content) return;
       const std::string authorization = request.get_header_value("Authorization");
-      const bool welcome = may_predict(authorization);
-      const bool complete = read([&](const char* data, std::size_t size) {
-        if (welcome) content.append(data, size);  // a stranger's is not kept
-        return true;
-      });
-      if (!complete) return;  // httplib says why: too large, or the client has gone
       const Pass pass(app, authorization, Role::predict);
-      HttpBody body = read_body(content);
+      HttpBody body = read_body(*content);
       if (body.question.model_name.empty()) {
         const std::vector<std::string> served = app.store->served_names();
         if (served.size() != 1)
@@ -128,7 +167,7 @@ struct Http::Impl {
       if (work->error) std::rethrow_exception(work->error);
       r.set_header("bib-timing", timing_text(*work));
       r.set_content(json_line(answer_json(*work, body)), json_type);
-      app.metrics.count_call("POST /v1/predict", 0);
+      app.count(method, grpc::Status::OK);
     } catch (...) {
       fail(r);
     }
@@ -142,9 +181,9 @@ struct Http::Impl {
     } catch (...) {
     }
     const grpc::Status status = status_of_current_exception(nullptr);
-    r.status = http_code(status.error_code());
-    r.set_content(json_line({{"error", {{"code", r.status}, {"message", status.error_message()}}}}), json_type);
-    app.metrics.count_call("POST /v1/predict", status.error_code());
+    if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) r.set_header("WWW-Authenticate", "Bearer");
+    set_error(r, http_code(status.error_code()), status.error_message());
+    app.count(method, status);
   }
 };
 

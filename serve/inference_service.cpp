@@ -52,6 +52,21 @@ void fill_entities(ModelInferResponse& reply, const Work& work) {
   }
 }
 
+/// Of the outputs those that the request names, in its order; all where it names none.
+void keep_requested(const ModelInferRequest& request, ModelInferResponse& reply) {
+  if (request.outputs().empty()) return;
+  ModelInferResponse kept;
+  for (int i = 0; i < request.outputs_size(); ++i) {
+    const auto found = std::find_if(reply.outputs().begin(), reply.outputs().end(),
+                                    [&](const auto& o) { return o.name() == request.outputs(i).name(); });
+    if (found == reply.outputs().end()) {
+      invalid("outputs[" + std::to_string(i) + "].name", "is no output of this model; ModelMetadata lists them");
+    }
+    *kept.add_outputs() = *found;
+  }
+  reply.mutable_outputs()->Swap(kept.mutable_outputs());
+}
+
 class InferenceService final : public inference::GRPCInferenceService::CallbackService {
  public:
   explicit InferenceService(App& app) : app_(app) {}
@@ -68,7 +83,7 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
   }
   grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* c, const inference::ModelReadyRequest* request,
                                        inference::ModelReadyResponse* reply) override {
-    reply->set_ready(!app_.draining && app_.store->find(request->name(), request->version()) != nullptr);
+    reply->set_ready(!app_.draining && app_.store->at_hand(request->name(), request->version()) != nullptr);
     return done(c, grpc::Status::OK);
   }
   grpc::ServerUnaryReactor* ServerMetadata(grpc::CallbackServerContext* c, const inference::ServerMetadataRequest*,
@@ -80,10 +95,29 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
   grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* c,
                                           const inference::ModelMetadataRequest* request,
                                           inference::ModelMetadataResponse* reply) override {
-    return done(c, guarded(c, [&] {
-                  const Pass pass(app_, *c, Role::predict);
-                  describe(*request, *reply);
-                }));
+    grpc::ServerUnaryReactor* reactor = c->DefaultReactor();
+    const auto end = [this, reactor](const grpc::Status& status) {
+      app_.count("ModelMetadata", status);
+      reactor->Finish(status);
+    };
+    try {
+      const auto pass = std::make_shared<Pass>(app_, *c, Role::predict);
+      const auto tell = [this, c, request, reply, pass, end](ModelHandle model, const std::exception_ptr& error,
+                                                             double) {
+        end(guarded(c, [&] {
+          if (error) std::rethrow_exception(error);
+          describe(*request, *model, *reply);
+        }));
+      };
+      if (ModelHandle model = app_.store->at_hand(request->name(), request->version())) {
+        tell(std::move(model), nullptr, 0);
+      } else {
+        app_.store->get(request->name(), request->version(), true, tell);  // as a prediction would
+      }
+    } catch (...) {
+      end(status_of_current_exception(c));
+    }
+    return reactor;
   }
   grpc::ServerUnaryReactor* ModelInfer(grpc::CallbackServerContext* c, const ModelInferRequest* request,
                                        ModelInferResponse* reply) override {
@@ -100,6 +134,7 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
             reply->set_model_version(std::to_string(answered.model->version));
             reply->set_id(request->id());
             answered.model->task() == Task::ner ? fill_entities(*reply, answered) : fill_classes(*reply, answered);
+            keep_requested(*request, *reply);
           }};
     });
   }
@@ -111,9 +146,8 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
     return reactor;
   }
 
-  void describe(const inference::ModelMetadataRequest& request, inference::ModelMetadataResponse& reply) {
-    const ModelHandle model = app_.store->find(request.name(), request.version());
-    if (!model) throw Refusal(grpc::StatusCode::NOT_FOUND, "model '" + request.name() + "' is not loaded");
+  void describe(const inference::ModelMetadataRequest& request, const LoadedModel& model,
+                inference::ModelMetadataResponse& reply) {
     reply.set_name(request.name());
     reply.set_platform("bib");
     for (const int version : app_.repository.versions(request.name())) reply.add_versions(std::to_string(version));
@@ -123,13 +157,13 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
       for (const std::int64_t extent : shape) tensor.add_shape(extent);
     };
     add(*reply.add_inputs(), "text", "BYTES", {-1});
-    if (model->task() == Task::ner) {
+    if (model.task() == Task::ner) {
       add(*reply.add_outputs(), "entities", "BYTES", {-1});
       add(*reply.add_outputs(), "entity_count", "INT32", {-1});
     } else {
       add(*reply.add_outputs(), "label", "BYTES", {-1});
       add(*reply.add_outputs(), "score", "FP32", {-1});
-      add(*reply.add_outputs(), "probabilities", "FP32", {-1, static_cast<std::int64_t>(model->labels().size())});
+      add(*reply.add_outputs(), "probabilities", "FP32", {-1, static_cast<std::int64_t>(model.labels().size())});
     }
   }
 

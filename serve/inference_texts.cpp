@@ -30,6 +30,7 @@ std::vector<std::string> texts_of(const inference::ModelInferRequest& request) {
   const auto& input = request.inputs(0);
   if (input.datatype() != "BYTES") invalid("inputs[0].datatype", "is '" + input.datatype() + "', BYTES is expected");
   std::vector<std::string> texts;
+  if (request.raw_input_contents_size() > 1) invalid("raw_input_contents", "has more than the one input");
   if (request.raw_input_contents_size() > 0) {
     texts = split_raw(request.raw_input_contents(0));
   } else {

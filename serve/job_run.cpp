@@ -51,19 +51,22 @@ void Jobs::Run::train_model() {
     return end(v1::SUCCEEDED);
   }
   const TrainRequest r = request();
-  const Config config = config_of(settings, r);
+  const std::string base = r.options().base_model().empty() ? "" : jobs_.folder(job_.row.id) + "/" + base_file;
+  const Config config = config_of(settings, r, base);
   std::vector<Document> documents = documents_of(settings, jobs_.folder(job_.row.id), r);
   ContextOptions device = settings.device;
   device.threads = settings.train_threads;
   Context ctx(device);
   const std::string output = jobs_.folder(job_.row.id) + "/model.bib";
   const TrainOptions options{.output = output,
+                             .base = base,
                              .resume = fs::exists(output + ".checkpoint"),
                              .checkpoint_seconds = settings.checkpoint_seconds,
                              .progress = [this](const TrainProgress& p) { return on_progress(p); },
                              .warn = [this](const std::string& text) { log("job " + job_.row.id + ": " + text); }};
   const TrainResult result = train(ctx, config, std::move(documents), {}, options);
   if (result.interrupted) return end(job_.cancel ? v1::CANCELLED : v1::INTERRUPTED);
+  base_score_ = result.base_score;
   publish(output);
 }
 
@@ -137,6 +140,7 @@ void Jobs::Run::end(int state, int code, const std::string& error) {
   if (state == v1::SUCCEEDED) {
     record.set_estimate(unix_time() - job_.row.started);
     record.clear_remaining();
+    if (base_score_) (*record.mutable_metrics())["base_score"] = *base_score_;
   }
   jobs_.add_record(job_, state, std::move(record));
   jobs_.flush(job_);

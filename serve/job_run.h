@@ -23,6 +23,7 @@ class Jobs::Run {
   Jobs& jobs_;
   Job& job_;
   std::optional<TrainProgress> held_;  // the last step: told once the model is published
+  std::optional<double> base_score_;
   std::chrono::steady_clock::time_point flushed_{};
 };
 

@@ -1,8 +1,6 @@
 #include "serve/jobs.h"
 
 #include <fcntl.h>
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -12,7 +10,6 @@
 #include <fstream>
 #include <iomanip>
 
-#include "serve/ids.h"
 #include "serve/job_run.h"
 #include "serve/log.h"
 
@@ -22,20 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr auto heartbeat = std::chrono::seconds(5);
 constexpr int most_deaths = 5;  // of the server over one job that gets no further
-
-/// The request as bytes, the same for the same content (maps are ordered).
-std::string bytes_of(const TrainRequest& request) {
-  const google::protobuf::Message& message =
-      request.task == Task::ner ? static_cast<const google::protobuf::Message&>(request.ner) : request.tc;
-  std::string out(1, request.task == Task::ner ? 'n' : 't');
-  {
-    google::protobuf::io::StringOutputStream stream(&out);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
-  return out;
-}
 
 void set_time(google::protobuf::Timestamp* to, double seconds) {
   to->set_seconds(static_cast<std::int64_t>(seconds));
@@ -75,6 +58,7 @@ Jobs::Jobs(App& app) : app_(app), state_(app.settings.state) {
   remove_old_uploads();
   journal_ = std::make_unique<Journal>(state_ + "/jobs.db");
   recover();
+  remove_old_jobs();
   for (int i = 0; i < app.settings.train_slots; ++i) {
     slots_.emplace_back([this](std::stop_token stop) { run_loop(stop); });
   }
@@ -146,52 +130,6 @@ bool Jobs::died_too_often(const Job& job) const {
   deaths = job.last.progress() > farthest ? 1 : deaths + 1;
   std::ofstream(path) << deaths << ' ' << std::setprecision(17) << std::max(farthest, job.last.progress()) << '\n';
   return deaths >= most_deaths;
-}
-
-std::string Jobs::submit(const TrainRequest& request) {
-  check_request(app_.settings, request);
-  const v1::TrainOptions& options = request.options();
-  const std::string bytes = bytes_of(request), digest = digest_of(bytes);
-  std::unique_lock lock(mutex_);
-  if (!options.request_id().empty()) {
-    for (const auto& [id, job] : jobs_) {
-      if (job->row.request_id != options.request_id()) continue;
-      if (job->row.request_hash != digest) {
-        throw Refusal(grpc::StatusCode::ALREADY_EXISTS,
-                      "request_id '" + options.request_id() + "' belongs to job " + id + ", which is another request");
-      }
-      return id;
-    }
-  }
-  if (stopping_) throw Refusal(grpc::StatusCode::UNAVAILABLE, "the server is going down", "", 1);
-  if (queue_.size() >= static_cast<std::size_t>(app_.settings.max_queued_jobs)) {
-    throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED,
-                  std::to_string(queue_.size()) + " jobs wait already (--max-queued-jobs)", "", 30);
-  }
-  auto job = std::make_shared<Job>();
-  job->row = {.id = new_id(),
-              .request_id = options.request_id(),
-              .request_hash = digest,
-              .task = request.task == Task::ner ? "ner" : "tc",
-              .model_name = request.model_name(),
-              .item_id = options.pipeline_item_id(),
-              .created = unix_time()};
-  // First the request, then the row: a crash between them leaves an unused folder, never a job without its data.
-  make_folder(folder(job->row.id));
-  try {
-    if (!options.dataset_id().empty()) take_dataset(options.dataset_id(), job->row.id);
-    write_file(folder(job->row.id) + "/request", bytes);
-    journal_->put(job->row);
-  } catch (...) {
-    std::error_code ignored;
-    fs::remove_all(folder(job->row.id), ignored);
-    throw;
-  }
-  jobs_[job->row.id] = job;
-  queue_.push_back(job);
-  changed_.notify_all();
-  log("job " + job->row.id + " (" + job->row.model_name + ") queued");
-  return job->row.id;
 }
 
 std::shared_ptr<Job> Jobs::find(const std::string& id) {
@@ -274,10 +212,33 @@ void Jobs::remove(const std::string& id) {
   if (active(job->row.state)) {
     throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, "job " + id + " is not finished; cancel it first");
   }
+  erase(id);
+}
+
+void Jobs::erase(const std::string& id) {
   journal_->remove(id);
   std::error_code ignored;
   fs::remove_all(folder(id), ignored);
   jobs_.erase(id);
+}
+
+void Jobs::remove_old_jobs() {
+  if (app_.settings.keep_jobs_days == 0) return;
+  const double oldest = unix_time() - 86'400 * app_.settings.keep_jobs_days;
+  std::vector<std::string> old;
+  for (const auto& [id, job] : jobs_) {
+    const JobRow& row = job->row;
+    const bool ended = row.state == v1::SUCCEEDED || row.state == v1::FAILED || row.state == v1::CANCELLED;
+    if (ended && row.finished < oldest) old.push_back(id);
+  }
+  for (const std::string& id : old) {
+    try {
+      erase(id);
+      log("job " + id + " is removed: it ended more than --keep-jobs-days ago");
+    } catch (const std::exception& e) {  // the next try may succeed
+      log("job " + id + " cannot be removed: " + e.what());
+    }
+  }
 }
 
 /// The state in memory and in the journal; mutex_ is held (or nobody else knows the job yet).
@@ -286,7 +247,15 @@ void Jobs::set_state(Job& job, int state, int code, const std::string& error) {
   job.row.error_code = code;
   job.row.error = error;
   if (state == v1::QUEUED) job.row.finished = 0;
-  if (!active(state)) job.row.finished = unix_time();
+  if (!active(state)) {
+    job.row.finished = unix_time();
+    Metrics& m = app_.metrics;
+    (state == v1::SUCCEEDED   ? m.jobs_succeeded
+     : state == v1::FAILED    ? m.jobs_failed
+     : state == v1::CANCELLED ? m.jobs_cancelled
+                              : m.jobs_interrupted)
+        .add();
+  }
   try {
     journal_->put(job.row);
   } catch (const std::exception& e) {
@@ -331,6 +300,11 @@ void Jobs::flush(Job& job) {
 void Jobs::watch(const std::string& id, std::uint32_t after, const std::function<bool(const v1::TrainProgress&)>& write,
                  const std::function<bool()>& gone) {
   auto last_write = std::chrono::steady_clock::now();
+  {  // A server that was killed took its last records with it: who saw them gets what the job says now, and on.
+    const std::lock_guard lock(mutex_);
+    const std::uint32_t last = find(id)->last.sequence();
+    if (after > last) after = std::max(last, 1u) - 1;
+  }
   for (;;) {
     std::vector<v1::TrainProgress> records;
     JobRow row;
@@ -381,6 +355,7 @@ void Jobs::run_loop(std::stop_token stop) {
       ++running_;
       if (job->row.started == 0) job->row.started = unix_time();
       set_state(*job, v1::PREPARING);
+      log("job " + job->row.id + " (" + job->row.model_name + ") begins");
     }
     // A thread of its own for each job: low priority, and its memory and team end with it.
     std::thread([&] { Run(*this, *job).run(); }).join();

@@ -3,6 +3,7 @@
 //   <state>/lock                held by the one server that trains on this volume
 //   <state>/jobs/<id>/request   the request as it came (a TrainRequest), so that the job can begin again after a crash
 //   <state>/jobs/<id>/<dataset>  the uploaded corpus that the request names, a hard link
+//   <state>/jobs/<id>/base.bib  the model to go on from, a hard link
 //   <state>/jobs/<id>/model.bib[.checkpoint]
 //   <state>/jobs/<id>/deaths    how often the server ended while it trained this job, and how far the job was
 //   <state>/datasets/<id>       uploaded corpora
@@ -14,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "bib/train.h"
@@ -77,11 +79,15 @@ class Jobs {
  private:
   class Run;                                         // one job being trained
   std::shared_ptr<Job> find(const std::string& id);  // mutex_ is held; throws NOT_FOUND
+  std::optional<std::string> known(const std::string& request_id, const std::string& digest) const;
+  std::string base_of(const TrainRequest& request) const;
   void take_lock();
   void remove_unfinished_uploads();
   void remove_old_uploads();                                         // as --keep-uploads-days says
   void take_dataset(const std::string& id, const std::string& job);  // throws INVALID_ARGUMENT when there is none
   void recover();
+  void erase(const std::string& id);  // mutex_ is held
+  void remove_old_jobs();             // as --keep-jobs-days says; mutex_ is held
   bool died_too_often(const Job& job) const;
   void run_loop(std::stop_token stop);
   void set_state(Job& job, int state, int code = 0, const std::string& error = "");
@@ -103,10 +109,15 @@ class Jobs {
   std::vector<std::jthread> slots_;
 };
 
-/// The request as documents and a configuration; throws Refusal INVALID_ARGUMENT with field and index.
-void check_request(const Settings& settings, const TrainRequest& request);
+/// A link of the job's own, or a copy where the volume has no links: `from` may go while the job waits.
+void keep(const std::string& from, const std::string& to);
+constexpr const char* base_file = "base.bib";  // in the job's folder
+
+/// The request as documents and a configuration; throws Refusal INVALID_ARGUMENT with field and index. `base` is the
+/// file of the model to go on from, "" for none.
+void check_request(const Settings& settings, const TrainRequest& request, const std::string& base);
 /// `folder` is the job's: an uploaded corpus lies there.
 std::vector<Document> documents_of(const Settings& settings, const std::string& folder, const TrainRequest& request);
-Config config_of(const Settings& settings, const TrainRequest& request);
+Config config_of(const Settings& settings, const TrainRequest& request, const std::string& base);
 
 }  // namespace bib::serve

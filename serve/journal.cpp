@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "serve/log.h"
 #include "serve/status.h"
 
 namespace bib::serve {
@@ -21,6 +22,7 @@ CREATE TABLE IF NOT EXISTS records(
 [[noreturn]] void fail(sqlite3* db, const std::string& path) {
   const int code = sqlite3_errcode(db) & 0xFF;
   const std::string what = path + ": " + sqlite3_errmsg(db);
+  log(what);
   if (code == SQLITE_FULL) {
     throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, what + "; free some space, then try again");
   }

@@ -21,6 +21,7 @@
 #include "serve/app.h"
 #include "serve/http.h"
 #include "serve/http_tls.h"
+#include "serve/job_run.h"
 #include "serve/jobs.h"
 #include "serve/log.h"
 #include "serve/services.h"
@@ -55,6 +56,20 @@ struct WithoutReflection final : grpc::ServerBuilderOption {
   }
 };
 
+/// A client that vanished without a word, as with its machine, would else keep its streams for hours; and one that
+/// connected once would never see the servers that came since.
+void set_lifetimes(grpc::ServerBuilder& builder, const Settings& s) {
+  constexpr int longest_answer = 20;  // seconds
+  if (s.keepalive_seconds > 0) {
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, s.keepalive_seconds * 1000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, std::min(s.keepalive_seconds, longest_answer) * 1000);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // as many as it takes
+  }
+  // Calls under way are finished first, however long they are.
+  if (s.connection_seconds > 0) builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, s.connection_seconds * 1000);
+}
+
 /// The gRPC server, its services and their health.
 class Server {
  public:
@@ -73,15 +88,18 @@ class Server {
     }
     services_.push_back(make_model_service(app));
     grpc::ServerBuilder builder;
-    if (!s.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
+    if (s.no_reflection) builder.SetOption(std::make_unique<WithoutReflection>());
     for (const auto& service : services_) builder.RegisterService(service.get());
-    const bool v6 = s.listen.find(':') != std::string::npos && s.listen[0] != '[';
-    const std::string address = s.listen.rfind("unix:", 0) == 0
-                                    ? s.listen
-                                    : (v6 ? "[" + s.listen + "]" : s.listen) + ":" + std::to_string(s.port);
+    const auto with = [&](int port) {
+      return s.unix_socket() ? s.listen
+                             : (s.listen.find(':') != std::string::npos ? "[" + s.listen + "]" : s.listen) + ":" +
+                                   std::to_string(port);
+    };
+    const std::string address = with(s.port);
     builder.AddListeningPort(address, credentials(s), &port_);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // else two servers would share a port in silence
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10'000);
+    set_lifetimes(builder, s);
     // Somewhat more than the limit, so that what is just above it gets an answer that says so.
     builder.SetMaxReceiveMessageSize(static_cast<int>(s.limits.message_bytes + s.limits.message_bytes / 4));
     builder.SetMaxSendMessageSize(-1);
@@ -89,7 +107,7 @@ class Server {
     if (!server_ || port_ == 0) {
       throw std::runtime_error("cannot listen on " + address + "; is the port taken by another program?");
     }
-    log("gRPC on " + s.listen + ":" + std::to_string(port_) + ", role " + s.role);
+    log("gRPC on " + with(port_) + ", role " + s.role);
   }
 
   ~Server() { shutdown(); }
@@ -147,6 +165,8 @@ void add_gauges(App& app) {
     m.gauge("bib_models_loaded", "Models that are served.",
             [&app] { return static_cast<double>(app.store->served_names().size()); });
   }
+  m.gauge("process_start_time_seconds", "Unix time at which the server began.",
+          [began = unix_time()] { return began; });
   if (app.jobs) {
     m.gauge("bib_jobs_queued", "Training jobs that wait.", [&app] { return static_cast<double>(app.jobs->queued()); });
     m.gauge("bib_jobs_running", "Training jobs that run.", [&app] { return static_cast<double>(app.jobs->running()); });
@@ -173,6 +193,9 @@ void catch_signals() {
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup's wish is left alone
   signal(SIGPIPE, SIG_IGN);
 }
 
@@ -192,7 +215,12 @@ int wait_for_end(const App& app) {
   double least = resident_bytes();
   std::uint64_t asked = 0;
   for (int idle = 0;;) {
-    if (const int signal = wait_signal(look_seconds)) return signal;
+    if (const int signal = wait_signal(look_seconds); signal == SIGHUP) {
+      log("SIGHUP: models are looked for; tokens and certificates are read whenever they change");
+      if (app.store) app.store->look();
+    } else if (signal) {
+      return signal;
+    }
     const bool rests = app.metrics.in_flight == 0 && app.metrics.asked == asked;
     asked = app.metrics.asked;
     idle = rests ? idle + 1 : 0;
@@ -207,6 +235,7 @@ int wait_for_end(const App& app) {
 
 /// Not ready but serving, then refusing, then waiting for what is in flight. A second signal hurries it.
 void drain(App& app, Server& server, int signal) {
+  ::signal(SIGHUP, SIG_IGN);  // nothing to look for any more, and no reason to hurry
   app.draining = true;
   server.update_health();
   const double lame = signal == SIGTERM ? app.settings.drain_seconds : 0;
@@ -230,10 +259,11 @@ int run(const Settings& settings) {
   mallopt(M_ARENA_MAX, 4);
   mallopt(M_MMAP_THRESHOLD, 512 << 10);
 
-  log(settings.device_line);
+  log("bib " BIB_VERSION ", " + settings.device_line);
   App app(settings);
   add_gauges(app);
   Server server(app);
+  server.update_health();  // alive, while the models of the start are loaded
   if (app.store) {
     app.store->changed = [&server] { server.update_health(); };
     app.store->start();
@@ -244,7 +274,8 @@ int run(const Settings& settings) {
     http = std::make_unique<Http>(app);
     log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
   }
-  log(app.ready() ? "ready" : "waiting for a model in " + settings.models);
+  const std::string awaited = app.store ? app.store->awaited() : "";
+  log(app.ready() ? "ready" : "waiting for a model in " + settings.models + (awaited.empty() ? "" : ": " + awaited));
   const int signal = wait_for_end(app);
   drain(app, server, signal);
   http.reset();

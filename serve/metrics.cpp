@@ -66,11 +66,23 @@ std::string Metrics::page() const {
       {"bib_predict_batches_total", "Batches computed.", &batches},
       {"bib_predict_expired_total", "Requests whose deadline passed in the queue.", &expired},
       {"bib_predict_cancelled_total", "Requests cancelled in the queue.", &cancelled},
-      {"bib_predict_rejected_total", "Requests refused because the queue was full.", &rejected}};
+      {"bib_predict_rejected_total", "Requests refused because the queue was full.", &rejected},
+      {"bib_model_load_failures_total", "Versions that could not be loaded; ModelVersion.error says why.",
+       &loads_failed}};
   for (const auto& [name, help, counter] : counters) {
     head(out, name, "counter", help);
     out += std::string(name) + " " + std::to_string(counter->value()) + "\n";
   }
+  head(out, "bib_jobs_finished_total", "counter", "Training jobs by how they ended.");
+  const std::pair<const char*, const Counter*> ends[] = {{"succeeded", &jobs_succeeded},
+                                                         {"failed", &jobs_failed},
+                                                         {"cancelled", &jobs_cancelled},
+                                                         {"interrupted", &jobs_interrupted}};
+  for (const auto& [state, counter] : ends) {
+    out += std::string("bib_jobs_finished_total{state=\"") + state + "\"} " + std::to_string(counter->value()) + "\n";
+  }
+  head(out, "bib_build_info", "gauge", "Always 1; the label says which bib this is.");
+  out += "bib_build_info{version=\"" BIB_VERSION "\"} 1\n";
   const std::lock_guard lock(mutex_);
   head(out, "bib_calls_total", "counter", "Calls by method and gRPC status code.");
   for (const auto& [key, count] : calls_) {

@@ -86,6 +86,7 @@ class ModelService final : public v1::ModelProvider::Service {
   grpc::Status ExportModel(grpc::ServerContext* context, const v1::ModelRequest* request,
                            grpc::ServerWriter<v1::ModelChunk>* writer) override {
     return answer(app_, context, Role::admin, "ExportModel", [&] {
+      const StreamPass stream(app_);
       const int version = version_of(request->model_name(), request->version());
       std::ifstream in(app_.repository.path(request->model_name(), version), std::ios::binary);
       if (!in) not_found(request->model_name(), request->version());
@@ -97,12 +98,19 @@ class ModelService final : public v1::ModelProvider::Service {
         if (!writer->Write(chunk)) throw Refusal(grpc::StatusCode::CANCELLED, "the client has gone");
         chunk.clear_model_name();
       }
+      if (in.bad()) {  // what was sent looks like a whole file otherwise
+        throw Refusal(grpc::StatusCode::DATA_LOSS, "model '" + request->model_name() + "' version " +
+                                                       std::to_string(version) + " cannot be read to its end");
+      }
     });
   }
 
   grpc::Status ImportModel(grpc::ServerContext* context, grpc::ServerReader<v1::ModelChunk>* reader,
                            v1::Model* reply) override {
-    return answer(app_, context, Role::admin, "ImportModel", [&] { take_in(*reader, *reply); });
+    return answer(app_, context, Role::admin, "ImportModel", [&] {
+      const StreamPass stream(app_);
+      take_in(*reader, *reply);
+    });
   }
 
  private:

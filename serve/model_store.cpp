@@ -4,6 +4,8 @@
 #include <sys/resource.h>
 
 #include <chrono>
+#include <filesystem>
+#include <sstream>
 #include <utility>
 
 #include "bib/error.h"
@@ -17,6 +19,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr int loading_niceness = 19;
+// Polls until a file that was refused is tried again: what was wrong, such as too little memory, may have gone.
+constexpr double retry_polls = 30;
 double since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
 
 std::string shown(const std::string& name, const std::string& selector) {
@@ -40,6 +44,11 @@ ModelStore::ModelStore(const Settings& settings, Repository& repository, Metrics
   ContextOptions options = settings.device;
   options.threads = 1;
   context_ = std::make_unique<Context>(options);
+  if (settings.preload == "all" || settings.preload == "none") return;
+  std::istringstream names(settings.preload);
+  for (std::string name; std::getline(names, name, ',');) {
+    if (!name.empty()) awaited_.insert(name);
+  }
 }
 
 ModelStore::~ModelStore() { stop(); }
@@ -54,6 +63,11 @@ void ModelStore::stop() {
 
 void ModelStore::start() {
   refresh();
+  {
+    const std::lock_guard lock(mutex_);
+    looked_ = true;
+  }
+  if (changed) changed();
   loader_ = std::jthread([this](std::stop_token stop) { run_loads(stop); });
   follower_ = std::jthread([this](std::stop_token stop) { follow(stop); });
 }
@@ -64,6 +78,19 @@ ModelHandle ModelStore::find(const std::string& name, const std::string& selecto
   if (model == served_.end()) return {};
   const auto found = model->second.find(selector);
   return found == model->second.end() ? nullptr : found->second;
+}
+
+ModelHandle ModelStore::at_hand(const std::string& name, const std::string& selector) const {
+  if (ModelHandle model = find(name, selector)) return model;
+  try {
+    check_name(name, "name");
+    const std::optional<int> version = repository_.resolve(name, selector);
+    for (const auto& [other, model] : serving(name)) {
+      if (version && model->version == *version) return model;
+    }
+  } catch (const Refusal&) {  // an alias that means nothing, a name that is none
+  }
+  return {};
 }
 
 void ModelStore::get(const std::string& name, const std::string& selector, bool load, Done done) {
@@ -96,12 +123,23 @@ void ModelStore::run_loads(std::stop_token stop) {
     ModelHandle model = find(job.name, job.selector);  // an earlier job may have loaded it
     std::exception_ptr error;
     try {
-      if (!model) model = load_now(job.name, job.selector);
+      if (!model) {
+        refuse_at_once(job.name, job.selector);
+        model = load_now(job.name, job.selector);
+      }
     } catch (...) {
       error = std::current_exception();
     }
     job.done(std::move(model), error, since(begin));
   }
+}
+
+/// Requests for a version that was refused just now do not read its file again and again, while others wait to load.
+void ModelStore::refuse_at_once(const std::string& name, const std::string& selector) const {
+  constexpr double just_now = 1;  // seconds
+  const std::optional<int> version = repository_.resolve(name, selector);
+  const auto error = version ? refused(name, *version) : std::nullopt;
+  if (error && since(error->when) < just_now) std::rethrow_exception(error->exception);
 }
 
 ModelHandle ModelStore::load(const std::string& name, const std::string& selector) {
@@ -122,6 +160,7 @@ ModelHandle ModelStore::load_now(const std::string& name, const std::string& sel
     const std::lock_guard lock(mutex_);
     ModelHandle& place = served_[name][selector];
     old = std::exchange(place, model);
+    awaited_.erase(name);
   }
   if (changed) changed();
   return model;
@@ -150,8 +189,9 @@ ModelHandle ModelStore::read(const std::string& name, int version) {
     errors_.erase({name, version});
     return model;
   } catch (const std::exception& e) {
+    metrics_.loads_failed.add();
     const std::lock_guard lock(mutex_);
-    errors_[{name, version}] = {file_id, e.what()};
+    errors_[{name, version}] = {file_id, e.what(), std::current_exception(), Clock::now()};
     throw;
   }
 }
@@ -196,18 +236,40 @@ void ModelStore::unload(const std::string& name, const std::string& selector) {
 }
 
 void ModelStore::follow(std::stop_token stop) {
-  std::mutex mutex;
-  std::condition_variable_any timer;
-  std::unique_lock lock(mutex);
   while (!stop.stop_requested()) {
-    timer.wait_for(lock, stop, std::chrono::duration<double>(settings_.poll_seconds), [] { return false; });
+    {
+      std::unique_lock lock(look_mutex_);
+      timer_.wait_for(lock, stop, std::chrono::duration<double>(settings_.poll_seconds), [this] { return look_; });
+      look_ = false;
+    }
     if (!stop.stop_requested()) refresh();
   }
 }
 
+void ModelStore::look() {
+  {
+    const std::lock_guard lock(look_mutex_);
+    look_ = true;
+  }
+  timer_.notify_all();
+}
+
 void ModelStore::refresh() {
   std::vector<std::pair<std::string, std::string>> wanted;
-  const std::vector<std::string> names = repository_.names();
+  std::vector<std::string> names;
+  std::string fault;
+  try {
+    names = repository_.names();
+  } catch (const Refusal& e) {
+    fault = e.what();
+  }
+  bool said = false;
+  {
+    const std::lock_guard lock(mutex_);
+    said = std::exchange(fault_, fault) == fault;
+  }
+  if (!fault.empty() && !said) log("what is served stays as it is: " + fault);
+  if (!fault.empty()) return;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [name, selectors] : served_) {
@@ -238,11 +300,14 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
     return;
   }
   if (!version) {
-    if (now) drop(name, selector);
+    std::error_code ignored;  // a volume that has gone is no wish to delete its models
+    if (now && std::filesystem::exists(repository_.root(), ignored)) drop(name, selector);
     return;
   }
   const bool same = now && now->version == *version;
-  if ((same && now->file_id == repository_.file_id(name, *version)) || !error_of(name, *version).empty()) return;
+  if (same && now->file_id == repository_.file_id(name, *version)) return;
+  const auto error = refused(name, *version);
+  if (error && since(error->when) < retry_polls * settings_.poll_seconds) return;
   try {
     const ModelHandle model = load_now(name, selector);
     log("model " + name + " version " + std::to_string(*version) + " serves" +
@@ -251,12 +316,21 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
                : "") +
         " (loaded in " + std::to_string(static_cast<int>(model->load_seconds * 1000)) + " ms)");
   } catch (const std::exception& e) {
+    if (error && error->what == e.what()) return;  // said already
     log("model " + name + " version " + std::to_string(*version) + " is refused" +
         (same  ? ", what it was keeps serving"
          : now ? ", version " + std::to_string(now->version) + " keeps serving"
                : "") +
         ": " + e.what());
   }
+}
+
+std::string ModelStore::awaited() const {
+  const std::lock_guard lock(mutex_);
+  if (!looked_) return "the first look at the repository";
+  std::string out;
+  for (const std::string& name : awaited_) out += (out.empty() ? "" : ", ") + name;
+  return out;
 }
 
 bool ModelStore::any() const {
@@ -277,11 +351,17 @@ std::vector<std::string> ModelStore::served_names() const {
   return out;
 }
 
-std::string ModelStore::error_of(const std::string& name, int version) const {
+std::optional<ModelStore::Error> ModelStore::refused(const std::string& name, int version) const {
   const std::string file_id = repository_.file_id(name, version);
   const std::lock_guard lock(mutex_);
   const auto found = errors_.find({name, version});
-  return found == errors_.end() || found->second.file_id != file_id ? "" : found->second.what;
+  if (found == errors_.end() || found->second.file_id != file_id) return {};
+  return found->second;
+}
+
+std::string ModelStore::error_of(const std::string& name, int version) const {
+  const auto error = refused(name, version);
+  return error ? error->what : "";
 }
 
 }  // namespace bib::serve

@@ -54,10 +54,16 @@ class ModelStore {
 
   /// Looks at the repository at once: new versions, changed aliases, deleted models.
   void refresh();
+  /// Has the repository looked at now, by another thread.
+  void look();
   /// Loads what --preload says and starts to follow the repository.
   void start();
 
   bool any() const;
+  /// The names of --preload that were not served yet, with commas; before the first look is over: not empty.
+  std::string awaited() const;
+  /// What is in memory of the version that the selector means, by whatever selector it is served; null: nothing.
+  ModelHandle at_hand(const std::string& name, const std::string& selector) const;
   std::map<std::string, ModelHandle> serving(const std::string& name) const;  // by selector
   std::vector<std::string> served_names() const;
   /// Why the file that is there now is refused; "" when it is not, or nobody tried.
@@ -86,13 +92,23 @@ class ModelStore {
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any wake_;
   std::map<std::string, std::map<std::string, ModelHandle>> served_;  // name -> selector -> model
-  std::set<std::string> unloaded_;                                    // by hand: not preloaded again
+  std::string fault_;               // why the repository could not be looked at, the last time: said once
+  std::set<std::string> unloaded_;  // by hand: not preloaded again
   struct Error {
     std::string file_id, what;
+    std::exception_ptr exception;
+    std::chrono::steady_clock::time_point when{};
   };
+  void refuse_at_once(const std::string& name, const std::string& selector) const;
+  std::optional<Error> refused(const std::string& name, int version) const;  // the file that is there now
   std::map<std::pair<std::string, int>, Error> errors_;
   std::map<std::pair<std::string, std::string>, std::string> unresolved_;  // why not, by name and selector: said once
+  std::set<std::string> awaited_;                                          // of --preload
+  bool looked_ = false;                                                    // once
   std::deque<Job> jobs_;
+  std::mutex look_mutex_;
+  std::condition_variable_any timer_;
+  bool look_ = false;
   std::jthread loader_, follower_;
 };
 

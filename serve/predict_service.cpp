@@ -128,7 +128,7 @@ class StreamCall final : public grpc::ServerBidiReactor<v1::PredictRequest, v1::
     end(grpc::Status::OK);
   }
   void end(const grpc::Status& status) {
-    app_.metrics.count_call("PredictStream", status.error_code());
+    app_.count("PredictStream", status);
     Finish(status);
   }
 

@@ -39,6 +39,16 @@ std::optional<int> aliased(const fs::path& file) {
   return number(text);
 }
 
+/// A folder that is not there, or is not for this server (lost+found), holds nothing. One that cannot be looked at now,
+/// by a fault of the volume or for want of descriptors, may hold what it did: throws.
+void require_looked(const fs::path& at, const std::error_code& error) {
+  if (!error || error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory ||
+      error == std::errc::permission_denied) {
+    return;
+  }
+  throw Refusal(grpc::StatusCode::UNAVAILABLE, at.string() + " cannot be looked at: " + error.message(), "", 1);
+}
+
 void sync_folder(const fs::path& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
@@ -63,6 +73,7 @@ void check_name(const std::string& name, const std::string& field) {
 
 void cannot_write(const std::string& what, int error) {
   const bool full = error == ENOSPC || error == EDQUOT;
+  log(what + ": " + std::strerror(error));  // the client is told, but the operator must act
   throw Refusal(full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION,
                 what + ": " + std::strerror(error) +
                     (full ? "; free some space, then try again" : "; the server needs to write there"));
@@ -120,17 +131,20 @@ std::vector<std::string> Repository::names() const {
     if (name[0] == '.' || !is_valid_utf8(name)) continue;  // messages could not hold the latter
     if (!versions(name).empty()) out.push_back(name);
   }
+  require_looked(root_, error);
   std::sort(out.begin(), out.end());
   return out;
 }
 
 std::vector<int> Repository::versions(const std::string& name) const {
   std::vector<int> out;
-  std::error_code error, ignored;
+  std::error_code error, unseen;
   for (fs::directory_iterator it(fs::path(root_) / name, error), end; !error && it != end; it.increment(error)) {
     const std::optional<int> version = number(it->path().filename().string());
-    if (version && fs::exists(it->path() / model_file, ignored)) out.push_back(*version);
+    if (version && fs::exists(it->path() / model_file, unseen)) out.push_back(*version);
+    require_looked(it->path(), unseen);
   }
+  require_looked(fs::path(root_) / name, error);
   std::sort(out.begin(), out.end());
   return out;
 }

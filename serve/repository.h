@@ -20,6 +20,7 @@ class Repository {
   explicit Repository(std::string root) : root_(std::move(root)) {}
 
   const std::string& root() const { return root_; }
+  /// These throw Refusal UNAVAILABLE where the volume cannot be looked at, rather than say that it holds nothing.
   std::vector<std::string> names() const;
   std::vector<int> versions(const std::string& name) const;  // rising
   std::map<std::string, int> aliases(const std::string& name) const;

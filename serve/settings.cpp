@@ -36,16 +36,25 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
       ->group("Network");
   flag(app, "--listen", s.listen, "Address to listen on")->group("Network");
   flag(app, "--insecure", s.insecure, "Listen beyond this machine without TLS")->group("Network");
+  flag(app, "--keepalive-seconds", s.keepalive_seconds,
+       "A quiet gRPC client is pinged so often; one that does not answer has gone. 0: never")
+      ->check(CLI::Range(0, 86'400))
+      ->group("Network");
+  flag(app, "--connection-seconds", s.connection_seconds,
+       "A gRPC client is asked so often to connect anew, so that it finds new servers. 0: never")
+      ->check(CLI::Range(0, 86'400))
+      ->group("Network");
   flag(app, "--tls-cert", s.tls_cert, "Certificate chain, PEM; read again when it changes")->group("Network");
   flag(app, "--tls-key", s.tls_key, "Its key, PEM")->group("Network");
   flag(app, "--tls-client-ca", s.tls_client_ca, "Clients must show a certificate of this authority")->group("Network");
   flag(app, "--tokens", s.tokens, "Bearer tokens: lines '<role>[,<role>] <token>'; roles predict, train, admin")
       ->group("Network");
-  app.add_flag("!--no-reflection", s.reflection, "Do not describe the services to clients")->group("Network");
+  flag(app, "--no-reflection", s.no_reflection, "Do not describe the services to clients")->group("Network");
   flag(app, "--workers", s.workers, "Prediction threads; 0: as many as the process may use")
       ->check(CLI::Range(0, 4096))
       ->group("Prediction");
-  flag(app, "--preload", s.preload, "Models to load at the start: all, none, or names with commas")
+  flag(app, "--preload", s.preload,
+       "Models to load at the start: all, none, or names with commas, which it is not ready without")
       ->group("Prediction");
   flag(app, "--allow-empty", s.allow_empty, "Be ready without a model")->group("Prediction");
   flag(app, "--poll-seconds", s.poll_seconds, "How often the repository is looked at")
@@ -74,6 +83,10 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--keep-uploads-days", s.keep_uploads_days, "Uploaded corpora that nobody used for so long go; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->group("Training");
+  flag(app, "--keep-jobs-days", s.keep_jobs_days,
+       "Jobs that ended so long ago go, with their records and checkpoints; their models stay. 0: never")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Training");
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
       ->check(CLI::NonNegativeNumber)
       ->group("Ending");
@@ -84,18 +97,20 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request")
       ->check(CLI::Range(1024, 1 << 30))
       ->group("Limits");
-  flag(app, "--max-text-bytes", s.limits.text_bytes, "Longest text")->group("Limits");
-  flag(app, "--max-texts", s.limits.texts, "Texts of one request")->group("Limits");
-  flag(app, "--max-records", s.limits.records, "Examples of a training set")->group("Limits");
-  flag(app, "--max-upload-bytes", s.limits.upload_bytes, "Largest corpus or model that comes in pieces")
+  flag(app, "--max-text-bytes", s.limits.text_bytes, "Longest text")->check(CLI::PositiveNumber)->group("Limits");
+  flag(app, "--max-texts", s.limits.texts, "Texts of one request")->check(CLI::PositiveNumber)->group("Limits");
+  flag(app, "--max-records", s.limits.records, "Examples of a training set")
+      ->check(CLI::PositiveNumber)
       ->group("Limits");
-  flag(app, "--max-labels", s.limits.labels, "Labels of a model")->group("Limits");
-  flag(app, "--max-streams", s.limits.streams, "Streams open at a time")->group("Limits");
+  flag(app, "--max-upload-bytes", s.limits.upload_bytes, "Largest corpus or model that comes in pieces")
+      ->check(CLI::PositiveNumber)
+      ->group("Limits");
+  flag(app, "--max-labels", s.limits.labels, "Labels of a model")->check(CLI::PositiveNumber)->group("Limits");
+  flag(app, "--max-streams", s.limits.streams, "Streams open at a time")->check(CLI::PositiveNumber)->group("Limits");
 }
 
 bool is_loopback(const std::string& address) {
-  return address == "localhost" || address == "::1" || address == "[::1]" || address.rfind("127.", 0) == 0 ||
-         address.rfind("unix:", 0) == 0;
+  return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0;
 }
 
 std::string device_line(const std::string& asked, const ContextOptions& got) {
@@ -108,11 +123,25 @@ std::string device_line(const std::string& asked, const ContextOptions& got) {
   return std::string("device cpu (") + cpu_isa_name() + why + ")";
 }
 
+/// `--tokens "$TOKENS"` whose variable is not set must not open the server. Throws std::invalid_argument.
+void check_given(const CLI::App& app) {
+  for (const CLI::Option* o : app.get_options()) {
+    if (o->count() > 0 && o->get_expected_max() > 0 && o->results().back().empty()) {
+      throw std::invalid_argument(o->get_name() + " is empty; leave it out, or give it a value");
+    }
+  }
+}
+
 /// Throws std::invalid_argument.
 void check(Settings& s) {
   if (s.tls_cert.empty() != s.tls_key.empty()) throw std::invalid_argument("--tls-cert and --tls-key go together");
   if (!s.tls_client_ca.empty() && s.tls_cert.empty()) throw std::invalid_argument("--tls-client-ca needs --tls-cert");
-  if (!is_loopback(s.listen) && s.tls_cert.empty() && !s.insecure) {
+  if (s.listen.size() > 2 && s.listen.front() == '[' && s.listen.back() == ']') {  // as in [::1]
+    s.listen = s.listen.substr(1, s.listen.size() - 2);
+  }
+  if (s.unix_socket() && s.http_port >= 0)
+    throw std::invalid_argument("--http needs an address to --listen on, not unix:");
+  if (!s.unix_socket() && !is_loopback(s.listen) && s.tls_cert.empty() && !s.insecure) {
     throw std::invalid_argument("--listen " + s.listen +
                                 " opens the server to the network without TLS; give --tls-cert and --tls-key, or "
                                 "--insecure if something else protects it");
@@ -130,6 +159,7 @@ bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
   add_flags(app, settings, device, math);
   try {
     app.parse(argc, argv);
+    check_given(app);
     check(settings);
     settings.device = device_options(device, 0, settings.trains() ? DeviceUse::train : DeviceUse::predict);
     settings.device_line = device_line(device, settings.device);

@@ -24,14 +24,14 @@ struct Settings {
   std::string role = "both", models = "models", state, datasets;
   std::string listen = "127.0.0.1";
   int port = 50051, http_port = -1;  // -1: no HTTP; 0: any free port
-  bool insecure = false, reflection = true, allow_empty = false, log_texts = false;
+  bool insecure = false, no_reflection = false, allow_empty = false, log_texts = false;
   std::string tls_cert, tls_key, tls_client_ca, tokens;
 
   std::string device_line;  // what was chosen, and why
   ContextOptions device;    // of each prediction worker and of training
   int workers = 0;          // prediction threads; 0: as many as the process may use
   int train_threads = 0, train_slots = 1, train_nice = 10, max_queued_jobs = 100;
-  double checkpoint_seconds = 60, keep_uploads_days = 30;
+  double checkpoint_seconds = 60, keep_uploads_days = 30, keep_jobs_days = 90;
 
   std::string preload = "all";  // all, none, or names
   double poll_seconds = 2;      // how often the repository is looked at
@@ -39,8 +39,10 @@ struct Settings {
   std::int64_t batch_units = 8192;  // padded
   double queue_ms = 40;             // a prediction that would wait longer is refused with a retry hint
   double drain_seconds = 5, drain_timeout = 30;
+  int keepalive_seconds = 60, connection_seconds = 0;
   Limits limits;
 
+  bool unix_socket() const { return listen.rfind("unix:", 0) == 0; }
   bool predicts() const { return role != "train"; }
   bool trains() const { return role != "predict"; }
 };

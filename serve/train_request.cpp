@@ -4,6 +4,8 @@
 
 #include "bib/corpus.h"
 #include "bib/error.h"
+#include "models/model_file.h"
+#include "models/model_parts.h"
 #include "serve/ask.h"
 #include "serve/jobs.h"
 
@@ -102,6 +104,17 @@ std::vector<Document> within_limits(const Limits& limits, std::vector<Document> 
   return documents;
 }
 
+/// What the model to go on from was trained with.
+Config base_config(const TrainRequest& request, const std::string& base) {
+  const auto file = read_model(base);
+  if (task_of(file) != request.task) {
+    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION,
+                  "options.base_model: model '" + request.options().base_model() + "' is for " +
+                      (request.task == Task::ner ? "text classification" : "named-entity recognition"));
+  }
+  return bib::config_of(file);
+}
+
 /// A path the server may read: below --datasets, links followed.
 std::string allowed_path(const Settings& settings, const std::string& path, const std::string& field) {
   if (settings.datasets.empty()) invalid(field, "cannot be used: this server was started without --datasets FOLDER");
@@ -117,7 +130,7 @@ std::string allowed_path(const Settings& settings, const std::string& path, cons
 
 }  // namespace
 
-void check_request(const Settings& settings, const TrainRequest& request) {
+void check_request(const Settings& settings, const TrainRequest& request, const std::string& base) {
   const Limits& limits = settings.limits;
   check_size(limits, request.task == Task::ner ? request.ner.ByteSizeLong() : request.tc.ByteSizeLong());
   check_name(request.model_name(), "model_name");
@@ -152,11 +165,12 @@ void check_request(const Settings& settings, const TrainRequest& request) {
       for (int l = 0; l < example.labels_size(); ++l) labels.add(example.labels(l), field + "." + at("labels", l));
     }
   }
-  config_of(settings, request);
+  config_of(settings, request, base);
 }
 
-Config config_of(const Settings& settings, const TrainRequest& request) {
-  Config config = default_config(request.task);
+Config config_of(const Settings& settings, const TrainRequest& request, const std::string& base) {
+  Config config = default_config(request.task), of_base;
+  if (!base.empty()) config = continued(of_base = base_config(request, base));
   const auto& given = request.options().settings();
   const auto set = [&](const std::string& key, std::string value) {
     const std::string field = "options.settings[" + key + "]";
@@ -169,14 +183,14 @@ Config config_of(const Settings& settings, const TrainRequest& request) {
     }
   };
   for (const char* key : {"unit", "features.unit"}) {  // decides the other defaults, so it comes first
-    if (const auto unit = given.find(key); unit != given.end()) {
+    if (const auto unit = given.find(key); base.empty() && unit != given.end()) {
       set(key, unit->second);
       config = default_config(request.task, config.unit);
     }
   }
   bool multilabel = false;
   for (const auto& example : request.tc.data_set()) multilabel = multilabel || example.labels_size() > 0;
-  config.multilabel = multilabel;
+  if (base.empty() || multilabel) config.multilabel = multilabel;
   const std::map<std::string, std::string> ordered(given.begin(), given.end());
   for (const auto& [key, value] : ordered) set(key, value);
   config.epochs = request.epochs();
@@ -186,6 +200,9 @@ Config config_of(const Settings& settings, const TrainRequest& request) {
     check(config);
   } catch (const DataError& e) {
     invalid("options.settings", e.what());
+  }
+  if (const std::string fixed = base.empty() ? "" : differences(config, of_base); !fixed.empty()) {
+    invalid("options.base_model", "has " + fixed + "; leave that out, or train a new model");
   }
   return config;
 }

@@ -1,4 +1,5 @@
 // TrainProvider and JobProvider: a thread a stream, and few streams; the work is done by Jobs.
+#include <optional>
 #include <utility>
 
 #include "job.grpc.pb.h"
@@ -11,9 +12,9 @@ namespace {
 
 using Writer = grpc::ServerWriter<v1::TrainProgress>;
 
-/// Streams a job's records. What the stream waits for is no work in flight: a drain does not wait for it.
+/// Streams a job's records. What the stream waits for is no work in flight: a drain does not wait for it. A StreamPass
+/// is taken before, with what else may be refused: who is told to come back must not have started a job.
 void stream(App& app, grpc::ServerContext* context, const std::string& id, std::uint32_t after, Writer* writer) {
-  const StreamPass stream(app);
   app.jobs->watch(
       id, after, [&](const v1::TrainProgress& r) { return writer->Write(r); }, [&] { return context->IsCancelled(); });
 }
@@ -41,6 +42,7 @@ class TrainService final : public v1::TrainProvider::Service {
   grpc::Status UploadDataSet(grpc::ServerContext* context, grpc::ServerReader<v1::DataSetChunk>* reader,
                              v1::DataSetInfo* reply) override {
     return answer(app_, context, Role::train, "UploadDataSet", [&] {
+      const StreamPass stream(app_);
       v1::DataSetChunk chunk;
       if (!reader->Read(&chunk)) invalid("data", "is empty; send the corpus");
       bool first = true;
@@ -59,7 +61,11 @@ class TrainService final : public v1::TrainProvider::Service {
  private:
   grpc::Status start(grpc::ServerContext* context, const char* method, const TrainRequest& request, Writer* writer) {
     std::string id;
-    const grpc::Status accepted = answer(app_, context, Role::train, method, [&] { id = app_.jobs->submit(request); });
+    std::optional<StreamPass> open;
+    const grpc::Status accepted = answer(app_, context, Role::train, method, [&] {
+      open.emplace(app_);
+      id = app_.jobs->submit(request);
+    });
     if (!accepted.ok()) return accepted;
     context->AddInitialMetadata("bib-job-id", id);
     writer->SendInitialMetadata();  // a queued job has no record yet
@@ -88,8 +94,11 @@ class JobService final : public v1::JobProvider::Service {
     return answer(app_, context, Role::train, "GetJob", [&] { *reply = app_.jobs->get(request->job_id()); });
   }
   grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request, Writer* writer) override {
-    const grpc::Status known =
-        answer(app_, context, Role::train, "WatchJob", [&] { app_.jobs->get(request->job_id()); });
+    std::optional<StreamPass> open;
+    const grpc::Status known = answer(app_, context, Role::train, "WatchJob", [&] {
+      open.emplace(app_);
+      app_.jobs->get(request->job_id());
+    });
     if (!known.ok()) return known;
     return guarded(context, [&] { stream(app_, context, request->job_id(), request->after_sequence(), writer); });
   }
@@ -99,7 +108,9 @@ class JobService final : public v1::JobProvider::Service {
   }
   grpc::Status ResumeJob(grpc::ServerContext* context, const v1::JobRequest* request, Writer* writer) override {
     std::uint32_t after = 0;
+    std::optional<StreamPass> open;
     const grpc::Status resumed = answer(app_, context, Role::train, "ResumeJob", [&] {
+      open.emplace(app_);
       after = app_.jobs->get(request->job_id()).last().sequence();
       app_.jobs->resume(request->job_id());
     });

@@ -61,7 +61,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     }));
   }
   void end(const grpc::Status& status) {
-    app_.metrics.count_call(method_, status.error_code());
+    app_.count(method_, status);
     pass_.reset();
     Finish(status);
   }

@@ -14,7 +14,8 @@ namespace bib::client {
 using Action = std::function<int()>;
 
 struct Connection {
-  std::string server = "127.0.0.1:50051", token, tls_ca, tls_cert, tls_key;
+  std::string server = "127.0.0.1:50051", token, tls_ca, tls_cert, tls_key, tls_name;
+  bool tls = false;
   double timeout = 0;  // seconds; 0: none
 
   std::shared_ptr<grpc::Channel> channel() const;

@@ -55,7 +55,8 @@ std::shared_ptr<grpc::Channel> Connection::channel() const {
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
-  if (!tls_ca.empty()) {
+  if (!tls_name.empty()) arguments.SetSslTargetNameOverride(tls_name);
+  if (tls || !(tls_ca + tls_cert + tls_key + tls_name).empty()) {
     credentials = grpc::SslCredentials({read_text(tls_ca), read_text(tls_key), read_text(tls_cert)});
   }
   return grpc::CreateCustomChannel(server, credentials, arguments);
@@ -104,9 +105,15 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--token", connection.token, "Bearer token")->envname("BIB_TOKEN");
   app.add_option("--tls-ca", connection.tls_ca, "Connect with TLS; trust this authority (PEM)")->envname("BIB_TLS_CA");
+  app.add_flag("--tls", connection.tls, "Connect with TLS; without --tls-ca the system's authorities are trusted")
+      ->envname("BIB_TLS");
+  app.add_option("--tls-name", connection.tls_name, "Name in the server's certificate, where it is reached by another")
+      ->envname("BIB_TLS_NAME");
   app.add_option("--tls-cert", connection.tls_cert, "Own certificate, for mutual TLS")->envname("BIB_TLS_CERT");
   app.add_option("--tls-key", connection.tls_key, "Its key")->envname("BIB_TLS_KEY");
-  app.add_option("--timeout", connection.timeout, "Seconds a call may take; 0: any time")->capture_default_str();
+  app.add_option("--timeout", connection.timeout, "Seconds a call may take; 0: any time")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   Action action;
   add_train(app, connection, action);
   add_predict(app, connection, action);
@@ -117,6 +124,9 @@ int main(int argc, char** argv) {
   app.fallthrough();
   try {
     app.parse(argc, argv);
+    if (connection.tls_cert.empty() != connection.tls_key.empty()) {
+      throw CLI::ValidationError("--tls-cert", "it and --tls-key go together");
+    }
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }

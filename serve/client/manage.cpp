@@ -1,10 +1,13 @@
 // bib client train, jobs and models.
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "job.grpc.pb.h"
 #include "model.grpc.pb.h"
@@ -31,19 +34,58 @@ void print(const v1::TrainProgress& r) {
                              {"job_id", r.job_id()},
                              {"sequence", r.sequence()},
                              {"epoch", r.epoch()}};
-  for (const char* key : {"loss", "dev_score", "best_score"}) {
+  for (const char* key : {"loss", "dev_score", "best_score", "base_score"}) {
     if (const auto found = r.metrics().find(key); found != r.metrics().end()) out[key] = found->second;
   }
   if (!r.model_version().empty()) out["model_version"] = r.model_version();
   std::cout << out.dump() << std::endl;  // flushed: someone watches
 }
 
+/// Prints the records of a job until it ends. A server that goes down leaves its jobs to the next one: there they are
+/// watched on, as soon as it answers.
 template <class Reader>
-int print_all(Reader& reader) {
-  v1::TrainProgress record;
-  while (reader.Read(&record)) print(record);
-  require_ok(reader.Finish());
+int follow(const Connection& connection, grpc::ClientContext& first, Reader& reader, std::string job = "",
+           std::uint32_t after = 0) {
+  constexpr auto between_tries = std::chrono::milliseconds(200);
+  bool reached = false;  // one that never answered has no next one
+  const auto read_all = [&](auto& from) {
+    for (v1::TrainProgress record; from.Read(&record);) {
+      reached = true;
+      print(record);
+      after = record.sequence();
+    }
+    return from.Finish();
+  };
+  grpc::Status status = read_all(reader);
+  const auto given = first.GetServerInitialMetadata().find("bib-job-id");
+  if (given != first.GetServerInitialMetadata().end()) {
+    reached = true;
+    job.assign(given->second.data(), given->second.size());
+  }
+  const auto stub = v1::JobProvider::NewStub(connection.channel());
+  // CANCELLED is what gRPC itself answers a call with that comes while its server shuts down.
+  const auto went_down = [&] {
+    return status.error_code() == grpc::StatusCode::UNAVAILABLE || status.error_code() == grpc::StatusCode::CANCELLED;
+  };
+  for (bool said = false; reached && went_down(); said = true) {
+    if (!said) std::cerr << "bib client: the server went down; job " << job << " is waited for at the next one\n";
+    std::this_thread::sleep_for(between_tries);
+    const auto context = connection.context();
+    context->set_wait_for_ready(true);
+    v1::WatchJobRequest request;
+    request.set_job_id(job);
+    request.set_after_sequence(after);
+    status = read_all(*stub->WatchJob(context.get(), request));
+  }
+  require_ok(status);
   return 0;
+}
+
+/// The name of an upload only helps to tell it from others; the server takes 64 bytes, and whole characters.
+std::string upload_name(const std::string& model) {
+  std::size_t end = std::min<std::size_t>(model.size(), 64);
+  while (end < model.size() && end > 0 && (model[end] & 0xC0) == 0x80) --end;
+  return model.substr(0, end);
 }
 
 /// Sends a file in chunks; the first carries the name.
@@ -58,6 +100,7 @@ void send(const std::string& path, Writer& writer, Name&& name) {
     if (!writer.Write(chunk)) break;
     chunk.Clear();
   }
+  if (in.bad()) throw std::runtime_error(path + ": cannot be read to its end");  // the call goes with its context
   writer.WritesDone();
   require_ok(writer.Finish());
 }
@@ -87,7 +130,7 @@ void receive(grpc::ClientContext& context, grpc::ClientReader<v1::ModelChunk>& r
 }
 
 struct TrainFlags {
-  std::string task, name, data, format, request_id, item_id;
+  std::string task, name, data, format, request_id, item_id, base, base_version;
   int epochs = 15;
   double train_rate = 0.9;
   std::uint64_t seed = 1;
@@ -100,7 +143,7 @@ int train(const Connection& connection, const TrainFlags& flags) {
   {
     const auto context = connection.context();
     const auto writer = stub->UploadDataSet(context.get(), &info);
-    send<v1::DataSetChunk>(flags.data, *writer, [&](v1::DataSetChunk& c) { c.set_name(flags.name.substr(0, 64)); });
+    send<v1::DataSetChunk>(flags.data, *writer, [&](v1::DataSetChunk& c) { c.set_name(upload_name(flags.name)); });
   }
   v1::TrainOptions options;
   options.set_dataset_id(info.dataset_id());
@@ -108,6 +151,8 @@ int train(const Connection& connection, const TrainFlags& flags) {
   options.set_seed(flags.seed);
   options.set_request_id(flags.request_id);
   options.set_pipeline_item_id(flags.item_id);
+  options.set_base_model(flags.base);
+  options.set_base_version(flags.base_version);
   for (const std::string& s : flags.set) {
     const std::size_t equals = s.find('=');
     if (equals == std::string::npos) throw std::runtime_error("--set " + s + ": write key=value");
@@ -125,7 +170,7 @@ int train(const Connection& connection, const TrainFlags& flags) {
       flags.task == "ner"
           ? stub->TrainNamedEntityRecognitionModel(context.get(), fill(v1::TrainNamedEntityRecognitionModelRequest()))
           : stub->TrainTextClassificationModel(context.get(), fill(v1::TrainTextClassificationModelRequest()));
-  return print_all(*reader);
+  return follow(connection, *context, *reader);
 }
 
 void print(const v1::Job& j) {
@@ -164,14 +209,14 @@ int jobs(const Connection& connection, const std::string& what, const std::strin
     v1::WatchJobRequest request;
     request.set_job_id(id);
     request.set_after_sequence(after);
-    return print_all(*stub->WatchJob(context.get(), request));
+    return follow(connection, *context, *stub->WatchJob(context.get(), request), id, after);
   } else if (what == "cancel") {
     v1::CancelJobRequest request;
     request.set_job_id(id);
     require_ok(stub->CancelJob(context.get(), request, &job));
     print(job);
   } else if (what == "resume") {
-    return print_all(*stub->ResumeJob(context.get(), one));
+    return follow(connection, *context, *stub->ResumeJob(context.get(), one), id);
   } else {
     v1::DeleteJobReply reply;
     require_ok(stub->DeleteJob(context.get(), one, &reply));
@@ -181,7 +226,17 @@ int jobs(const Connection& connection, const std::string& what, const std::strin
 
 struct ModelFlags {
   std::string what, name, version, alias, file;
+  bool all = false;  // delete, alias: without a version, which must not be left out by mistake
 };
+
+void check(const ModelFlags& f) {
+  if (f.what == "delete" && f.version.empty() != f.all) {
+    throw CLI::ValidationError("delete", "name a version, or give --all to delete every version");
+  }
+  if (f.what == "alias" && f.version.empty() != f.all) {
+    throw CLI::ValidationError("alias", "name a version, or give --remove to take the alias away");
+  }
+}
 
 int models(const Connection& connection, const ModelFlags& f) {
   const auto stub = v1::ModelProvider::NewStub(connection.channel());
@@ -235,6 +290,9 @@ void add_train(CLI::App& app, const Connection& connection, Action& action) {
   verb->add_option("--train-rate", f->train_rate, "Share to train on")->capture_default_str();
   verb->add_option("--seed", f->seed, "Seed of all random numbers")->capture_default_str();
   verb->add_option("--set", f->set, "One setting, section.key=value");
+  verb->add_option("--base", f->base,
+                   "Model of the server to go on from; the data's new words and labels are added to it");
+  verb->add_option("--base-version", f->base_version, "A number or an alias; default: what the model's name means");
   verb->add_option("--request-id", f->request_id, "The same id again is the same job");
   verb->add_option("--item-id", f->item_id, "pipeline_item_id of the records");
   verb->callback([&action, &connection, f] { action = [&connection, f] { return train(connection, *f); }; });
@@ -267,7 +325,12 @@ void add_models(CLI::App& app, const Connection& connection, Action& action) {
     if (w == "alias") sub->add_option("alias", f->alias, "Alias, such as stable")->required();
     if (w == "import" || w == "export") sub->add_option("file", f->file, "Model file")->required();
     if (w != "list" && w != "import") sub->add_option("model_version", f->version, "A number or an alias");
-    sub->callback([&action, &connection, f] { action = [&connection, f] { return models(connection, *f); }; });
+    if (w == "delete") sub->add_flag("--all", f->all, "Every version");
+    if (w == "alias") sub->add_flag("--remove", f->all, "Take the alias away");
+    sub->callback([&action, &connection, f] {
+      check(*f);
+      action = [&connection, f] { return models(connection, *f); };
+    });
   }
 }
 

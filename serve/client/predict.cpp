@@ -1,6 +1,9 @@
 // bib client predict NAME: texts in, the lines of `bib predict` out.
+#include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <thread>
 
 #include "model.grpc.pb.h"
 #include "predict.grpc.pb.h"
@@ -41,6 +44,26 @@ void print_timing(const PredictFlags& flags, const v1::Timing& t) {
             << " ms\n";
 }
 
+/// Asks, and while the server is too busy asks again when it says: a file of texts is no reason to give up halfway.
+/// Ends with --timeout.
+template <class Call>
+void ask(const Connection& connection, Call&& call) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (;;) {
+    const auto context = connection.context();
+    const grpc::Status status = call(context.get());
+    const auto& trailers = context->GetServerTrailingMetadata();
+    const auto hint = trailers.find("grpc-retry-pushback-ms");
+    if (status.error_code() != grpc::StatusCode::RESOURCE_EXHAUSTED || hint == trailers.end())
+      return require_ok(status);
+    const auto wait =
+        std::chrono::milliseconds(std::atoi(std::string(hint->second.data(), hint->second.size()).c_str()));
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() + wait - begin;
+    if (connection.timeout > 0 && waited.count() > connection.timeout) return require_ok(status);
+    std::this_thread::sleep_for(wait);
+  }
+}
+
 void predict_ner(v1::PredictProvider::Stub& stub, const Connection& connection, const PredictFlags& flags,
                  const std::vector<std::string>& texts) {
   v1::PredictNamedEntityRecognitionRequest request;
@@ -51,7 +74,7 @@ void predict_ner(v1::PredictProvider::Stub& stub, const Connection& connection, 
   request.set_no_scores(flags.scores == "none");
   request.set_nbest(flags.nbest);
   v1::PredictNamedEntityRecognitionReply reply;
-  require_ok(stub.PredictNamedEntityRecognition(connection.context().get(), request, &reply));
+  ask(connection, [&](auto* context) { return stub.PredictNamedEntityRecognition(context, request, &reply); });
   for (int i = 0; i < reply.results_size(); ++i) {
     const std::string& text = texts[static_cast<std::size_t>(i)];
     const std::string& sent = request.text(i);
@@ -73,7 +96,7 @@ void predict_tc(v1::PredictProvider::Stub& stub, const Connection& connection, c
   request.set_top_k(flags.top_k);
   request.set_all_classes(flags.scores == "all");
   v1::PredictTextClassificationReply reply;
-  require_ok(stub.PredictTextClassification(connection.context().get(), request, &reply));
+  ask(connection, [&](auto* context) { return stub.PredictTextClassification(context, request, &reply); });
   for (int i = 0; i < reply.results_size(); ++i) {
     TcPrediction p{.labels = {reply.results(i).labels().begin(), reply.results(i).labels().end()}};
     for (const v1::ClassScore& c : reply.results(i).classes()) p.classes.push_back({c.label(), c.score()});

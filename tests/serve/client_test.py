@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 
+import job_pb2
 from server import *
 
 
@@ -82,6 +83,67 @@ class ClientTest(ServerTest):
                                   stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 1)
         self.assertIn('standard output: cannot be written', done.stderr)
+
+    def test_a_file_that_ends_in_an_error_is_not_sent_as_if_whole(self):
+        server = self.serve()
+        for command in (['train', 'tc', 'x'], ['models', 'import', 'x']):  # the first byte is none that is mapped
+            self.assertIn('cannot be read to its end', self.client(server, *command, '/proc/self/mem', code=1))
+        self.assertEqual(list((self.folder / 'models').glob('.import-*')), [])
+
+    def test_a_busy_server_is_asked_again(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve('--queue-ms', '0', '--workers', '1', role='predict')
+        texts = self.folder / 'texts.txt'
+        texts.write_text('\n'.join(lines('data/ner/predict.txt', 60) * 40) + '\n', encoding='utf-8')
+        expected = run_bib('predict', str(model_file('ner')), str(texts), '--from', 'text', '--format', 'jsonl').stdout
+        command = [BIB, 'client', '--server', f'127.0.0.1:{server.port}', 'predict', 'ner', 'ner', str(texts)]
+        clients = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+        for client in clients:
+            self.assertEqual(client.communicate(timeout=PATIENCE)[0], expected)
+            self.assertEqual(client.returncode, 0)
+        self.assertNotIn('bib_predict_rejected_total 0\n', server.get('/metrics')[1])
+
+    def test_a_job_is_followed_to_the_next_server(self):
+        server = self.serve('--drain-seconds', '0', role='train')
+        client = subprocess.Popen([BIB, 'client', '--server', f'127.0.0.1:{server.port}', 'train', 'tc', 'x',
+                                   str(SOURCE / 'data/tc/train.txt'), '--epochs', '100000', *self.small('tc')],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(client.kill)
+        first = json.loads(client.stdout.readline())
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            server.end(how)
+            server = self.serve('--port', str(server.port), role='train')
+            before = server.jobs.GetJob(job_pb2.JobRequest(job_id=first['job_id'])).last.sequence
+            for line in client.stdout:
+                if json.loads(line)['sequence'] > before:
+                    break
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first['job_id']))
+        self.assertEqual(parse(client.stdout.read())[-1]['status'], 'Cancelled')
+        err = client.stderr.read()
+        client.stdout.close(), client.stderr.close()
+        self.assertEqual(client.wait(timeout=PATIENCE), 1)
+        self.assertRegex(err, f'went down; job {first["job_id"]}')
+        self.assertIn('ABORTED', err)
+
+    def test_what_changes_most_is_asked_for_by_name(self):
+        for version in (1, 2):
+            publish(self.folder, 'ner', 'ner', version)
+        server = self.serve()
+        self.client(server, 'models', 'alias', 'ner', 'stable', '1')
+        for command, flag in ((['alias', 'ner', 'stable'], '--remove'), (['delete', 'ner'], '--all'),
+                              (['alias', 'ner', 'stable', '1', '--remove'], '--remove'), (['delete', 'ner', '1', '--all'], '--all')):
+            self.assertIn(flag, self.client(server, 'models', *command, code=2))
+        self.assertIn('1\tloaded\t', self.client(server, 'models', 'list'))
+        self.client(server, 'models', 'alias', 'ner', 'stable', '--remove')
+        self.assertIn('2\tloaded\t', self.client(server, 'models', 'list'))
+        self.client(server, 'models', 'delete', 'ner', '--all')
+        self.assertEqual(self.client(server, 'models', 'list'), '')
+
+    def test_a_long_korean_name_is_cut_between_characters(self):
+        server = self.serve(role='train')
+        name = '가나다라마바사아자차카타파하' * 2
+        out = self.client(server, 'train', 'tc', name, str(SOURCE / 'data/tc/train.txt'), '--epochs', '1', '--set', 'filters=4')
+        self.assertEqual(parse(out)[-1]['model_name'], name)
 
     def test_an_export_that_fails_leaves_the_file_that_was_there(self):
         publish(self.folder, 'ner', 'ner')

@@ -19,9 +19,10 @@ CONTAINER = {'name': None, 'image': None, 'args': None, 'ports': [{'name': None,
              'startupProbe': PROBE, 'livenessProbe': PROBE, 'readinessProbe': PROBE,
              'resources': {'requests': None, 'limits': None}, 'securityContext': SECURITY,
              'volumeMounts': [{'name': None, 'mountPath': None, 'readOnly': None}]}
-POD = {'terminationGracePeriodSeconds': None, 'nodeSelector': None,
+POD = {'enableServiceLinks': None, 'terminationGracePeriodSeconds': None, 'nodeSelector': None,
        'tolerations': [{'key': None, 'operator': None, 'effect': None}],
-       'securityContext': {'runAsNonRoot': None, 'runAsUser': None, 'fsGroup': None, 'seccompProfile': {'type'}},
+       'securityContext': {'runAsNonRoot': None, 'runAsUser': None, 'fsGroup': None,
+                           'fsGroupChangePolicy': None, 'seccompProfile': {'type'}},
        'containers': [CONTAINER],
        'volumes': [{'name': None, 'persistentVolumeClaim': {'claimName'}, 'emptyDir': None}]}
 HEAD = {'apiVersion': None, 'kind': None, 'metadata': {'name': None, 'labels': None}}
@@ -29,7 +30,7 @@ KNOWN = {
     'apps/v1 Deployment': {**HEAD, 'spec': {
         'replicas': None, 'selector': {'matchLabels': None},
         'strategy': {'type': None, 'rollingUpdate': {'maxUnavailable': None, 'maxSurge': None}},
-        'template': {'metadata': {'labels': None}, 'spec': POD}}},
+        'template': {'metadata': {'labels': None, 'annotations': None}, 'spec': POD}}},
     'v1 Service': {**HEAD, 'spec': {'clusterIP': None, 'selector': None,
                                     'ports': [{'name': None, 'port': None, 'targetPort': None}]}},
     'policy/v1 PodDisruptionBudget': {**HEAD, 'spec': {'minAvailable': None, 'selector': {'matchLabels': None}}},
@@ -161,6 +162,11 @@ class DeployTest(unittest.TestCase):
                 self.assertEqual({m['name'] for m in container['volumeMounts']}, {v['name'] for v in pod['volumes']})
                 self.assertEqual(pod['volumes'][0]['persistentVolumeClaim']['claimName'], volume['metadata']['name'])
                 self.assertEqual(container['volumeMounts'][0].get('readOnly', False), role == 'predict')
+                # A service of the namespace sets no flag by its variables; scaling reaches clients that are connected.
+                self.assertIs(pod['enableServiceLinks'], False)
+                self.assertEqual('--connection-seconds' in container['args'], role == 'predict')
+                scraped = deployment['template']['metadata']['annotations']
+                self.assertIn(int(scraped['prometheus.io/port']), ports)
                 # A GPU is asked for where there is one to use.
                 self.assertEqual(container['image'], f'bib:{device}')
                 self.assertEqual(container['resources']['limits'].get('nvidia.com/gpu'), 1 if device == 'gpu' else None)

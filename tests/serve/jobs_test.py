@@ -1,10 +1,12 @@
 """Training over gRPC: the original client's lines, jobs that survive, the same bytes whatever happened on the way."""
 import contextlib
 import sqlite3
+import threading
 
 import grpc
 import job_pb2
 import model_pb2
+import predict_pb2
 import train_pb2
 import train_pb2_grpc
 from grpc_health.v1 import health_pb2
@@ -93,6 +95,18 @@ records = stub.TrainTextClassificationModel(request)
                          [(first.job_id, train_pb2.SUCCEEDED, '1')])
         server.jobs.DeleteJob(job_pb2.JobRequest(job_id=first.job_id))
         self.refused(grpc.StatusCode.NOT_FOUND, lambda: server.jobs.GetJob(job_pb2.JobRequest(job_id=first.job_id)))
+
+    def test_a_number_that_is_not_reached_hides_no_record(self):
+        server = self.serve(role='train')
+        stream, first = self.start(server, tc_request(epochs=100_000))
+        watch = server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=first.job_id, after_sequence=4_000_000_000))
+        self.assertGreaterEqual(next(r for r in watch if not r.heartbeat).sequence, 1)
+        server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first.job_id))
+        with self.assertRaises(grpc.RpcError) as ended:
+            for record in watch:
+                last = record
+        self.assertEqual((ended.exception.code(), last.status), (grpc.StatusCode.ABORTED, 'Cancelled'))
+        self.refused(grpc.StatusCode.ABORTED, lambda: stream)
 
     def test_cancel_and_resume_give_the_same_bytes(self):
         server = self.serve(role='train')
@@ -274,6 +288,27 @@ records = stub.TrainTextClassificationModel(request)
         uploads = [p.name for p in (self.folder / 'models/.state/datasets').iterdir()]
         self.assertEqual([n for n in uploads if n.startswith('.')], [])
 
+    def test_what_a_stream_too_many_asked_for_is_not_begun(self):
+        publish(self.folder, 'other', 'tc')
+        server = self.serve('--max-streams', '1')
+        ended = threading.Event()
+        question = predict_pb2.PredictRequest(id=1, text_classification={'model_name': 'other', 'text': ['a']})
+        open_one = server.predict.PredictStream(q for q in [question, None] if q or ended.wait(PATIENCE) and False)
+        self.assertEqual(next(open_one).id, 1)
+        calls = [lambda: server.train.TrainTextClassificationModel(tc_request()),
+                 lambda: server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name='a', data=b'a')])),
+                 lambda: server.jobs.ResumeJob(job_pb2.JobRequest(job_id='none')),
+                 lambda: server.models.ExportModel(model_pb2.ModelRequest(model_name='other')),
+                 lambda: server.models.ImportModel(iter([model_pb2.ModelChunk(model_name='a', data=b'a')]))]
+        for call in calls:
+            self.assertIn('1 streams open', self.refused(grpc.StatusCode.RESOURCE_EXHAUSTED, call).details())
+        self.assertEqual(len(server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), 0)
+        self.assertIn('bib_calls_total{method="TrainTextClassificationModel",code="8"} 1', server.get('/metrics')[1])
+        ended.set()
+        list(open_one)
+        self.until(lambda: 'bib_streams_open 0' in server.get('/metrics')[1])
+        self.assertEqual(list(server.train.TrainTextClassificationModel(tc_request()))[-1].status, 'Done')
+
     def test_streams_over_the_limit_are_refused_with_a_hint(self):
         server = self.serve('--max-streams', '1', role='train')
         stream, first = self.start(server, ner_request(epochs=100_000))
@@ -289,6 +324,37 @@ records = stub.TrainTextClassificationModel(request)
         left.write_bytes(b'half')
         self.serve(role='train')
         self.assertFalse(left.exists())
+
+    def test_jobs_that_ended_long_ago_go(self):
+        server = self.serve('--train-slots', '2', role='train')
+        list(server.train.TrainTextClassificationModel(tc_request('old')))
+        list(server.train.TrainTextClassificationModel(tc_request('young')))
+        for name in ('stopped', 'underway'):
+            stream, first = self.start(server, tc_request(name, epochs=100_000))
+            if name == 'stopped':
+                server.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=first.job_id))
+        server.end(signal.SIGKILL)
+        state = self.folder / 'models/.state'
+        with contextlib.closing(sqlite3.connect(state / 'jobs.db')) as db:
+            db.execute("UPDATE jobs SET created = 1, started = 1, finished = finished - 91 * 86400 WHERE model_name <> 'young'")
+            db.commit()
+
+        def left(*flags):
+            server = self.serve(*flags, role='train')
+            names = sorted(j.model_name for j in server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs)
+            return server, names
+
+        server, names = left('--keep-jobs-days', '0')
+        self.assertEqual(names, ['old', 'stopped', 'underway', 'young'])
+        server.end(signal.SIGKILL)
+        server, names = left()
+        self.assertEqual(names, ['underway', 'young'])
+        server.wait_for('is removed: it ended more than --keep-jobs-days ago')
+        self.assertEqual(len(list((state / 'jobs').iterdir())), 1)
+        self.assertTrue((self.folder / 'models/old/1/model.bib').exists())
+        server.end()
+        with contextlib.closing(sqlite3.connect(state / 'jobs.db')) as db:
+            self.assertEqual(db.execute('SELECT count(DISTINCT job) FROM records').fetchone(), (2,))
 
     def test_uploads_that_nobody_uses_go(self):
         def upload(server, name):
@@ -381,6 +447,10 @@ records = stub.TrainTextClassificationModel(request)
         error = self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: server.train.TrainTextClassificationModel(same))
         job = server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs[0]
         self.assertEqual((job.state, job.error), (train_pb2.FAILED, error.details()))
+        list(server.train.TrainTextClassificationModel(tc_request()))
+        page = server.get('/metrics')[1]
+        for state, count in (('failed', 1), ('succeeded', 1), ('cancelled', 0), ('interrupted', 0)):
+            self.assertIn(f'bib_jobs_finished_total{{state="{state}"}} {count}\n', page)
 
     def test_two_servers_on_one_volume(self):
         self.serve(role='train')

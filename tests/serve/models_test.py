@@ -1,4 +1,5 @@
 """The model repository: readiness, swaps, aliases, damaged models, import and export."""
+import resource
 import threading
 
 import grpc
@@ -39,6 +40,18 @@ class ModelsTest(ServerTest):
         self.assertGreater(reply.timing.load, 0)
         self.assertEqual(ask(server).timing.load, 0)
         watch.cancel(), whole.cancel()
+
+    def test_ready_with_every_model_that_preload_names(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve('--preload', 'tc,ner', role='predict')
+        server.wait_for('waiting for a model in .*: tc')
+        self.assertEqual((server.health('bib.model.ner'), server.health(), server.get('/readyz')[0]), (SERVING, NOT_SERVING, 503))
+        self.assertEqual(len(ask(server).results), 1)
+        publish(self.folder, 'tc', 'tc')
+        self.until(lambda: server.health() == SERVING)
+        server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='tc'))  # on purpose: the rest serves on
+        self.until(lambda: server.health('bib.model.tc') == NOT_SERVING)
+        self.assertEqual((server.health(), server.get('/readyz')[0]), (SERVING, 200))
 
     def test_reflection_resolves_every_service(self):
         server = self.serve()
@@ -134,6 +147,20 @@ class ModelsTest(ServerTest):
         self.assertNotEqual(model.versions[1].error, '')
         self.assertEqual(server.health('bib.model.ner'), SERVING)
 
+    def test_what_is_wrong_with_the_server_is_in_its_log(self):
+        (self.folder / 'models/bad/1').mkdir(parents=True)
+        (self.folder / 'models/bad/1/model.bib').write_bytes(b'no model')
+        server = self.serve('--allow-empty', role='predict')
+        for _ in range(3):
+            self.refused(grpc.StatusCode.DATA_LOSS, lambda: server.predict.PredictTextClassification(
+                predict_pb2.PredictTextClassificationRequest(model_name='bad', text=['a'])))
+        self.assertEqual(server.get('/v1/predict', '{"model":"bad","text":"a"}')[0], 500)
+        self.assertRegex(server.get('/metrics')[1], r'bib_model_load_failures_total [1-9]')
+        server.end()
+        log = ''.join(server.log + list(iter(server._news.get_nowait, None)))
+        self.assertEqual(len(re.findall('PredictTextClassification failed: .*model.bib', log)), 1, log)  # not one a request
+        self.assertEqual(len(re.findall('POST /v1/predict failed: .*model.bib', log)), 1, log)
+
     def test_a_number_that_comes_again_is_another_file(self):
         """The newest version is deleted, and the next one gets its number: another server must not take it for the old."""
         other = self.folder / 'other.bib'
@@ -166,6 +193,62 @@ class ModelsTest(ServerTest):
         model = server.models.ImportModel(iter([model_pb2.ModelChunk(model_name='ner', data=whole)]))
         self.assertEqual([(v.version, v.error) for v in model.versions], [('1', ''), ('2', '')])
         self.assertEqual(ask(server).model_version, '2')
+
+    def test_a_volume_that_cannot_be_looked_at_takes_no_model_away(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve(role='predict')
+        self.assertEqual(ask(server).model_version, '1')
+        limit = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+        publish(self.folder, 'ner', 'ner', 2)
+        server.wait_for('stays as it is: .*Too many open files')
+        self.assertEqual(ask(server).model_version, '1')
+        self.refused(grpc.StatusCode.UNAVAILABLE, lambda: server.models.ListModels(model_pb2.ListModelsRequest()))
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limit)
+        server.wait_for('version 2 serves instead of 1')
+        (self.folder / 'models').rename(self.folder / 'unmounted')
+        self.assertEqual(list(server.models.ListModels(model_pb2.ListModelsRequest()).models), [])
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for('SIGHUP')
+        self.assertEqual(ask(server, load=predict_pb2.NEVER).model_version, '2')
+        (self.folder / 'unmounted').rename(self.folder / 'models')
+        server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner'))
+        server.wait_for('is no longer served')
+
+    def test_an_export_that_cannot_be_read_is_no_whole_file(self):
+        publish(self.folder, 'ner', 'ner')
+        (self.folder / 'models/ner/1/model.bib').unlink()
+        (self.folder / 'models/ner/1/model.bib').symlink_to('/proc/self/mem')  # whose first byte cannot be read
+        server = self.serve()
+        self.refused(grpc.StatusCode.DATA_LOSS,
+                     lambda: server.models.ExportModel(model_pb2.ModelRequest(model_name='ner', version='1')))
+
+    def test_a_burst_for_a_damaged_model_reads_it_once(self):
+        publish(self.folder, 'ner', 'ner')
+        (self.folder / 'models/bad/1').mkdir(parents=True)
+        (self.folder / 'models/bad/1/model.bib').write_bytes(b'no model')
+        server = self.serve('--preload', 'ner', role='predict')
+        calls = [server.predict.PredictTextClassification.future(
+            predict_pb2.PredictTextClassificationRequest(model_name='bad', text=['a'])) for _ in range(200)]
+        for call in calls:
+            self.assertEqual(call.exception(timeout=PATIENCE).code(), grpc.StatusCode.DATA_LOSS)
+        failures = int(re.search(r'bib_model_load_failures_total (\d+)', server.get('/metrics')[1])[1])
+        self.assertGreater(failures, 0)
+        self.assertLess(failures, 100)
+
+    def test_a_refused_version_is_tried_again(self):
+        publish(self.folder, 'ner', 'ner')
+        server = self.serve(role='predict')
+        staged = publish(self.folder, 'ner', 'ner', '2.tmp')
+        whole = staged.read_bytes()
+        staged.write_bytes(bytes(len(whole)))
+        os.utime(staged, (1, 1))
+        staged.parent.rename(self.folder / 'models/ner/2')
+        server.wait_for('version 2 is refused, version 1 keeps serving')
+        (self.folder / 'part').write_bytes(whole)
+        os.utime(self.folder / 'part', (1, 1))  # the server takes it for the same file
+        (self.folder / 'part').rename(self.folder / 'models/ner/2/model.bib')
+        server.wait_for('version 2 serves instead of 1')
 
     def test_an_alias_written_by_hand_may_end_its_line(self):
         for version in (1, 2):

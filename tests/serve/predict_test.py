@@ -2,8 +2,10 @@
 import http.client
 import json
 import threading
+import time
 
 import grpc
+import model_pb2
 import open_inference_pb2 as oip
 import open_inference_pb2_grpc
 import predict_pb2
@@ -194,6 +196,36 @@ class PredictTest(ServerTest):
             self.refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: stub.ModelInfer(
                 oip.ModelInferRequest(model_name='entities', inputs=[tensor], raw_input_contents=[broken])))
 
+    def test_open_inference_protocol_names_versions_and_outputs(self):
+        publish(self.folder, 'classes', 'tc', 2)
+        self.server.wait_for('version 2 serves')
+        self.server.models.SetAlias(model_pb2.SetAliasRequest(model_name='classes', alias='stable', version='2'))
+        stub = open_inference_pb2_grpc.GRPCInferenceServiceStub(self.server.channel)
+        ready = lambda name, version: stub.ModelReady(oip.ModelReadyRequest(name=name, version=version)).ready
+        for version, there in (('', True), ('2', True), ('latest', True), ('stable', True), ('1', False), ('9', False)):
+            self.assertEqual(ready('classes', version), there, version)
+        self.assertFalse(ready('../classes', ''))
+        self.assertFalse(ready('classes', '../1'))
+        metadata = stub.ModelMetadata(oip.ModelMetadataRequest(name='classes', version='1'))  # loads it, as ModelInfer does
+        self.assertEqual(list(metadata.versions), ['1', '2'])
+        self.assertTrue(ready('classes', '1'))
+        for name, version in (('none', ''), ('classes', '9')):
+            self.refused(grpc.StatusCode.NOT_FOUND,
+                         lambda: stub.ModelMetadata(oip.ModelMetadataRequest(name=name, version=version)))
+
+        def infer(*outputs, raw=()):
+            request = oip.ModelInferRequest(model_name='classes', raw_input_contents=raw, outputs=[
+                oip.ModelInferRequest.InferRequestedOutputTensor(name=o) for o in outputs])
+            request.inputs.add(name='text', datatype='BYTES', shape=[1]).contents.bytes_contents.append('서울'.encode())
+            return [o.name for o in stub.ModelInfer(request).outputs]
+        self.assertEqual(infer(), ['label', 'score', 'probabilities'])
+        self.assertEqual(infer('score', 'label'), ['score', 'label'])
+        for wrong in (lambda: infer('label', 'entities'), lambda: infer(raw=[b'', b''])):
+            self.refused(grpc.StatusCode.INVALID_ARGUMENT, wrong)
+        page = self.server.get('/metrics')[1]
+        self.assertIn('bib_calls_total{method="ModelMetadata",code="0"} 1\n', page)
+        self.assertIn('bib_calls_total{method="ModelMetadata",code="5"} 2\n', page)
+
     def test_timing_and_metrics(self):
         reply, call = self.server.predict.PredictNamedEntityRecognition.with_call(
             predict_pb2.PredictNamedEntityRecognitionRequest(model_name='entities', text=['서울']))
@@ -208,6 +240,35 @@ class PredictTest(ServerTest):
             self.assertIn(f'bib_predict_seconds_bucket{{stage="{stage}",le="+Inf"}} 1\n', page)
             self.assertGreater(float(re.search(rf'bib_predict_seconds_sum{{stage="{stage}"}} (.*)', page)[1]), 0)
         self.assertRegex(page, r'bib_resident_bytes [0-9.e+]+\n')
+        self.assertRegex(page, r'bib_build_info\{version="[0-9.]+"\} 1\n')
+        self.assertLess(abs(float(re.search(r'^process_start_time_seconds (.*)', page, re.M)[1]) - time.time()), PATIENCE)
+
+    def test_the_page_of_metrics_is_one(self):
+        """What `promtool check metrics` asks for, and that every series of a family stands under its head."""
+        for _ in range(2):
+            self.server.get('/v1/predict', '{"model":"entities","text":"a"}')
+        page = self.server.get('/metrics')[1]
+        families, series = {}, set()
+        for line in page.splitlines():
+            if line.startswith('# HELP '):
+                name, text = line[7:].split(' ', 1)
+                self.assertTrue(text and name not in families, line)
+            elif line.startswith('# TYPE '):
+                name, families[name] = line[7:].split(' ')
+                current = name
+            else:
+                key, value = line.rsplit(' ', 1)
+                float(value)
+                self.assertNotIn(key, series)
+                series.add(key)
+                base = key.split('{')[0]
+                if families[current] == 'histogram':
+                    base = re.sub('_(bucket|sum|count)$', '', base)
+                self.assertEqual(base, current, line)
+                self.assertRegex(base, '^[a-z][a-z_]*$')
+        for name, kind in families.items():
+            self.assertEqual(name.endswith('_total'), kind == 'counter', name)
+            self.assertNotRegex(name, '_(ms|milliseconds|kb|mb|minutes)(_|$)')
 
 
 if __name__ == '__main__':

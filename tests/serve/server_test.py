@@ -1,4 +1,6 @@
 """The server itself: overload, deadlines, draining, who may connect and do what."""
+import contextlib
+import socket
 import subprocess
 import threading
 import time
@@ -6,9 +8,11 @@ import time
 import grpc
 import job_pb2
 import model_pb2
+import open_inference_pb2
 import predict_pb2
 import train_pb2
-from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from server import *
 
 E = grpc.StatusCode
@@ -141,7 +145,9 @@ class ServerBehaviour(ServerTest):
             time.sleep(0.001)  # between two looks at the condition
         server.process.send_signal(signal.SIGTERM)
         server.wait_for('not ready any more')
-        # Not ready, yet it serves.
+        # Not ready, yet it serves; a proxy that keeps its connections is asked to open others.
+        status, _, headers = server.get('/v1/predict', '{"model":"ner","text":"a"}')
+        self.assertEqual((status, headers['Connection']), (200, 'close'))
         self.assertEqual(server.health(), health_pb2.HealthCheckResponse.NOT_SERVING)
         self.assertEqual(len(server.predict.PredictNamedEntityRecognition(question()).results), 1)
         for t in threads:
@@ -149,6 +155,49 @@ class ServerBehaviour(ServerTest):
         self.assertEqual(failed, [])
         server.wait_for('drained')
         self.assertEqual(server.end(None), 143)
+
+    def frames(self, server):
+        """The types of HTTP/2 frames that an idle client gets which answers none, until the server closes."""
+        with socket.create_connection(('127.0.0.1', server.port), timeout=PATIENCE) as client:
+            client.sendall(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            received = b''
+            while data := client.recv(65536):
+                received += data
+        types = []
+        while received:
+            types.append(received[3])
+            received = received[9 + int.from_bytes(received[:3], 'big'):]
+        return types
+
+    def test_a_client_that_has_gone_without_a_word_is_noticed(self):
+        ping = 6
+        self.assertIn(ping, self.frames(self.serve('--keepalive-seconds', '1', role='predict')))
+
+    def test_clients_are_asked_to_connect_anew_and_lose_nothing_by_it(self):
+        server = self.serve('--connection-seconds', '1', '--keepalive-seconds', '1', role='predict')
+        ended = threading.Event()
+        answers = []
+
+        def ask():
+            while not ended.is_set():
+                answers.append(len(server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE).results))
+        client = threading.Thread(target=ask)
+        client.start()
+        go_away = 7
+        self.assertIn(go_away, self.frames(server))
+        self.assertIn(go_away, self.frames(server))
+        ended.set()
+        client.join()
+        self.assertEqual(set(answers), {1})
+
+    def test_a_hangup_ends_nothing_and_looks_for_models(self):
+        server = self.serve('--poll-seconds', '3600', role='predict')
+        publish(self.folder, 'ner', 'ner', 2)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for('SIGHUP')
+        server.wait_for('version 2 serves instead of 1')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertEqual(server.end(), 143)
 
     def test_a_server_that_is_ended_as_soon_as_it_is_ready_ends(self):
         for _ in range(10):  # several at a time, so that their threads get to run in any order
@@ -185,6 +234,41 @@ class ServerBehaviour(ServerTest):
         second = Server(self.folder, '--port', str(server.port), role='predict', wait=False)
         second.wait_for('cannot listen')
         self.assertEqual(second.end(None), 1)
+        second = Server(self.folder, '--http', str(server.http), role='predict', wait=False)
+        second.wait_for('--http .*cannot be bound')
+        self.assertEqual(second.end(None), 1)
+
+    def test_addresses(self):
+        if not socket.has_ipv6:
+            self.skipTest('this system has no IPv6')
+        for listen in ('::1', '[::1]'):
+            server = self.serve('--listen', listen, '--allow-empty', role='predict')
+            channel = grpc.insecure_channel(f'[::1]:{server.port}')
+            stub = health_pb2_grpc.HealthStub(channel)
+            self.assertEqual(stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE).status, 1)
+            channel.close()
+            with urllib.request.urlopen(f'http://[::1]:{server.http}/readyz', timeout=PATIENCE) as reply:
+                self.assertEqual(reply.read(), b'ready\n')
+            self.assertEqual(server.end(), 143)
+        path = f'unix:{self.folder}/socket'
+        server = self.serve('--listen', path, '--http', '-1', '--allow-empty', role='predict', wait=False)
+        server.wait_for(f'gRPC on {path},')
+        self.assertEqual(run_bib('client', '--server', path, 'health').stdout, 'SERVING\n')
+        done = run_bib('serve', '--models', str(self.folder / 'models'), '--listen', path, '--http', '0')
+        self.assertEqual(done.returncode, 2)
+        self.assertIn('--http', done.stderr)
+
+    def test_a_flag_whose_variable_was_empty_opens_nothing(self):
+        for flag in ('--tokens', '--tls-cert', '--tls-key', '--tls-client-ca', '--models', '--state', '--datasets'):
+            done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', flag, '')
+            self.assertEqual(done.returncode, 2, flag)
+            self.assertIn(flag, done.stderr)
+
+    def test_every_flag_has_a_variable(self):
+        server = self.serve('--allow-empty', role='predict', env={'BIB_NO_REFLECTION': '1'})
+        stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+        self.refused(E.UNIMPLEMENTED, lambda: stub.ServerReflectionInfo(
+            iter([reflection_pb2.ServerReflectionRequest(list_services='')])))
 
     def test_public_listening_needs_tls_or_insecure(self):
         for arguments in (['--listen', '0.0.0.0'], ['--listen', '::'], ['--tls-cert', 'x'], ['--tls-client-ca', 'x']):
@@ -194,7 +278,8 @@ class ServerBehaviour(ServerTest):
 
     def test_numbers_that_make_no_sense_are_refused(self):
         for flag, value in (('--workers', '-1'), ('--workers', '100000'), ('--train-threads', '-1'), ('--queue-ms', '-5'),
-                            ('--max-queued-jobs', '-1'), ('--drain-seconds', '-1'), ('--drain-timeout', '-1')):
+                            ('--max-queued-jobs', '-1'), ('--drain-seconds', '-1'), ('--drain-timeout', '-1'),
+                            ('--max-text-bytes', '-5'), ('--max-texts', '0'), ('--max-streams', '-1')):
             done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', flag, value)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(flag, done.stderr)
@@ -252,6 +337,37 @@ class ServerBehaviour(ServerTest):
             done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', '--tokens', str(tokens))
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn(str(tokens), done.stderr)
+
+    def test_every_call_asks_for_its_role(self):
+        tokens = {role: f'{role}-0123456789abcdef' for role in ('predict', 'train', 'admin')}
+        (self.folder / 'tokens').write_text(''.join(f'{role} {token}\r\n' for role, token in tokens.items()))
+        server = self.serve('--tokens', str(self.folder / 'tokens'))
+        least = {'PredictTextClassification': 'predict', 'PredictNamedEntityRecognition': 'predict', 'PredictStream': 'predict',
+                 'ModelMetadata': 'predict', 'ModelInfer': 'predict', 'ListModels': 'predict', 'GetModel': 'predict',
+                 'LoadModel': 'admin', 'UnloadModel': 'admin', 'DeleteModel': 'admin', 'SetAlias': 'admin',
+                 'ExportModel': 'admin', 'ImportModel': 'admin',
+                 'ServerLive': None, 'ServerReady': None, 'ServerMetadata': None, 'ModelReady': None}
+        files = (train_pb2, job_pb2, predict_pb2, model_pb2, open_inference_pb2)
+        services = [s for f in files for s in f.DESCRIPTOR.services_by_name.values()]
+        self.assertEqual(len(services), 5)
+        for method in (m for s in services for m in s.methods):
+            role = least.get(method.name, 'train')
+            for token in (None, 'unknown-0123456789', *tokens.values()):
+                # An empty request; whether the call is a stream does not matter to a client that sends one message.
+                call = server.channel.stream_stream(f'/{method.containing_service.full_name}/{method.name}')(
+                    iter([b'']), timeout=PATIENCE, metadata=token and [('authorization', f'bearer {token}')])
+                with contextlib.suppress(grpc.RpcError):
+                    list(call)
+                allowed = role is None or token in (tokens[role], tokens['admin'])
+                known = token in tokens.values()
+                if allowed:
+                    self.assertNotIn(call.code(), (E.UNAUTHENTICATED, E.PERMISSION_DENIED), (method.full_name, token))
+                else:
+                    self.assertEqual(call.code(), E.PERMISSION_DENIED if known else E.UNAUTHENTICATED, (method.full_name, token))
+        for path in ('/healthz', '/readyz', '/metrics'):
+            self.assertEqual(server.get(path)[0], 200)
+        status, _, headers = server.get('/v1/predict', '{}')
+        self.assertEqual((status, headers['WWW-Authenticate']), (401, 'Bearer'))
 
     def test_nothing_a_client_sends_ends_the_server(self):
         server = self.serve()

@@ -94,6 +94,39 @@ class TlsTest(ServerTest):
                          lambda: server.predict.PredictNamedEntityRecognition(question(), timeout=PATIENCE))  # no TLS
             self.assertEqual(server.end(), 143)
 
+    def test_a_client_that_asks_for_tls_gets_tls(self):
+        self.authority('one')
+        self.install('one')
+        server = self.start(mutual=False)
+        plain = self.serve('--allow-empty', role='predict')
+        mine = ['--tls-cert', self.path('one-client.pem'), '--tls-key', self.path('one-client.key')]
+
+        def health(to, *flags, host='localhost', roots='one.pem'):
+            environment = {**os.environ, 'GRPC_DEFAULT_SSL_ROOTS_FILE_PATH': self.path(roots)}
+            return subprocess.run([BIB, 'client', '--server', f'{host}:{to.port}', '--timeout', '30', *flags, 'health'],
+                                  env=environment, capture_output=True, text=True, timeout=PATIENCE).returncode
+
+        self.assertEqual(health(server, '--tls'), 0)  # the system's authorities
+        self.assertEqual(health(server, *mine), 0)    # no token goes in plain text because --tls-ca was left out
+        self.assertEqual(health(server), 1)
+        for flags in (['--tls'], mine, ['--tls-name', 'localhost']):
+            self.assertEqual(health(plain, *flags), 1, flags)
+        self.assertEqual(health(server, *mine[:2]), 2)
+        self.assertEqual(health(server, '--tls', host='127.0.0.2'), 1)  # which its certificate does not name
+        self.assertEqual(health(server, '--tls-name', 'localhost', host='127.0.0.1'), 0)
+
+    def test_certificates_that_are_out_of_date_or_of_another_key(self):
+        self.authority('one')
+        self.install('one')
+        server = self.start(mutual=True)
+        self.openssl('x509', '-req', '-in', 'one-client.csr', '-CA', 'one.pem', '-CAkey', 'one.key', '-CAcreateserial',
+                     '-days', '-1', '-out', 'one-client.pem')
+        self.assertEqual((self.ask(server, 'one', 'one'), self.get(server, 'one', 'one')), (E.UNAVAILABLE, 0))
+        done = run_bib('serve', '--models', self.path('models'), '--port', '0', '--tls-cert', self.path('tls.pem'),
+                       '--tls-key', self.path('one-client.key'))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('one-client.key', done.stderr)
+
     def test_certificates_are_replaced_without_a_restart(self):
         self.authority('old')
         self.authority('new')
