@@ -195,6 +195,23 @@ TEST_F(Train, SettingsThatNothingReadsAreNotPassedOverInSilence) {
   EXPECT_NE(tc.find("(unit word): bigram\n"), std::string::npos) << tc;
 }
 
+TEST_F(Train, DevTextsThatAreAlsoLearnedFromAreSaid) {
+  file("some.txt", "<서울:LC>에 간다\n<부산:LC>에 산다\n<김 씨:PS>는 잔다\n");
+  const std::string with = "train ner --train some.txt -o m --epochs 1 --set hidden=4";
+  file("dev.txt", "<부산:LC>에 산다\n<대구:LC>에 없다\n");
+  const Result r = run(with + " --dev dev.txt");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("warning: 1 of the 2 dev texts are also in the training data: the dev score flatters\n"),
+            std::string::npos)
+      << r.err;
+  file("dev.txt", "<대구:LC>에 없다\n");
+  EXPECT_EQ(run(with + " --dev dev.txt").err.find("flatters"), std::string::npos);
+  file("twice.txt", "<서울:LC>에 간다\n<서울:LC>에 간다\n<서울:LC>에 간다\n<서울:LC>에 간다\n");
+  const std::string split = run("train ner --train twice.txt --train-rate 0.5 -o m --epochs 1 --set hidden=4").err;
+  EXPECT_NE(split.find("bib: 2 of the 2 dev texts are also"), std::string::npos) << split;
+  EXPECT_EQ(split.find("warning"), std::string::npos) << split;
+}
+
 TEST_F(Train, WhatIsSetAsideAndWhatIsOfNoClassIsSaid) {
   const std::string arguments = "train tc --train m.jsonl -o m --epochs 1 --set syllable=8 --set filters=8";
   std::string text;

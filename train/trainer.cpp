@@ -345,6 +345,17 @@ std::vector<real> batch_weights(std::span<const std::size_t> examples, std::span
   return out;
 }
 
+namespace {
+
+void tell_of_shared(const std::vector<Document>& dev, const std::vector<Document>& train,
+                    const std::function<void(const std::string&)>& tell) {
+  if (const std::size_t shared = count_shared(dev, train))
+    tell(std::to_string(shared) + " of the " + std::to_string(dev.size()) +
+         " dev texts are also in the training data: the dev score flatters");
+}
+
+}  // namespace
+
 TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
                   const TrainOptions& options) {
   const Phase whole(options.profile, &TrainProfile::other);
@@ -353,12 +364,14 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
   const std::shared_ptr<const ModelFile> base = open_base(config, options);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);
-  if (dev.empty()) {
+  const bool given = !dev.empty();  // who gives texts means them to be others; in a corpus some occur twice
+  if (!given) {
     dev = split_dev(train, config);
     if (!dev.empty() && options.note)
       options.note(std::to_string(dev.size()) + " of the documents are set aside to choose the best epoch by, " +
                    std::to_string(train.size()) + " are learned from");
   }
+  if (const auto& tell = given ? options.warn : options.note) tell_of_shared(dev, train, tell);
   if (dev.empty() && config.patience > 0 && options.warn)
     options.warn("patience does nothing: no text is set aside to choose the best epoch by");
   const std::string hash = hash_of(train) + hash_of(dev);

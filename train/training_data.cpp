@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <string_view>
+#include <unordered_set>
 
 #include "bib/error.h"
 #include "models/mapped_file.h"
@@ -84,6 +86,13 @@ std::vector<Document> split_dev(std::vector<Document>& train, const Config& conf
   for (std::size_t i = 0; i < train.size(); ++i) (is_dev[i] ? dev : kept).push_back(std::move(train[i]));
   train = std::move(kept);
   return dev;
+}
+
+std::size_t count_shared(const std::vector<Document>& dev, const std::vector<Document>& train) {
+  std::unordered_set<std::string_view> learned;
+  for (const Document& d : train) learned.insert(d.text);
+  return static_cast<std::size_t>(
+      std::count_if(dev.begin(), dev.end(), [&](const Document& d) { return learned.count(d.text) > 0; }));
 }
 
 }  // namespace bib
