@@ -38,6 +38,7 @@ if(bib_cuda)
   endif()
   # The kernels' own -O3 comes on top, and nvcc warns where the two differ.
   string(REPLACE "-O2" "-O3" CMAKE_CUDA_FLAGS_RELWITHDEBINFO "${CMAKE_CUDA_FLAGS_RELWITHDEBINFO}")
+  string(REGEX REPLACE "-g( |$)" "-Xcompiler=-g1\\1" CMAKE_CUDA_FLAGS_RELWITHDEBINFO "${CMAKE_CUDA_FLAGS_RELWITHDEBINFO}")
   string(REPLACE "-O1" "-O3" CMAKE_CUDA_FLAGS_MINSIZEREL "${CMAKE_CUDA_FLAGS_MINSIZEREL}")
   set(CMAKE_CUDA_STANDARD 20)
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
