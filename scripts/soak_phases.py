@@ -239,7 +239,7 @@ class Soak:
         beside = self.measure(self.at(s), "-c", 1, seconds=seconds)
         s.jobs.CancelJob(job_pb2.CancelJobRequest(job_id=job, discard_checkpoint=True))
         loops = [subprocess.Popen(["nice", "-n", "10", "timeout", str(seconds + 10), sys.executable, "-c", "while True: pass"])
-                 for _ in os.sched_getaffinity(0)]
+                 for _ in range(max(1, len(os.sched_getaffinity(0)) - 1))]
         try:
             busy = self.measure(self.at(s), "-c", 1, seconds=seconds)["latency_ms"]["p99"]
         finally:
@@ -247,10 +247,10 @@ class Soak:
                 loop.terminate()
                 loop.wait()
         p99 = beside["latency_ms"]["p99"]
-        self.row("prediction while a job trains on all cores", "p99 ≤ 5x idle", "", f"p99 {p99:.2f} ms, {p99 / idle:.2f}x",
+        self.row("prediction while a job trains", "p99 ≤ 5x idle", "", f"p99 {p99:.2f} ms, {p99 / idle:.2f}x",
                  p99 <= 5 * idle and not beside["errors"],
-                 "one client; --train-nice 10 and --train-threads as by default. What the machine makes of it: beside empty "
-                 f"loops as nice on all cores, in place of the job, p99 {busy:.2f} ms, {busy / idle:.2f}x")
+                 "one client; --train-nice 10 and --train-threads (one fewer than the cores) as by default. What the "
+                 f"machine makes of it: beside empty loops as nice and as many, in place of the job, p99 {busy:.2f} ms, {busy / idle:.2f}x")
 
     def memory(self):
         reloads, predictions = self.scale(1000, 100), self.scale(1_000_000, 100_000)

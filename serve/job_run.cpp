@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -19,6 +20,11 @@ constexpr auto flush_interval = std::chrono::milliseconds(200);
 std::chrono::system_clock::time_point time_point(double seconds) {
   return std::chrono::system_clock::time_point(
       std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::duration<double>(seconds)));
+}
+
+/// Where all cores train, a prediction may wait for the kernel's next tick to get one, however nice the job is.
+int threads_of_job(const Settings& s) {
+  return s.train_threads == 0 && s.predicts() ? std::max(1, available_threads() - 1) : s.train_threads;
 }
 
 }  // namespace
@@ -55,8 +61,10 @@ void Jobs::Run::train_model() {
   const Config config = config_of(settings, r, base);
   std::vector<Document> documents = documents_of(settings, jobs_.folder(job_.row.id), r);
   ContextOptions device = settings.device;
-  device.threads = settings.train_threads;
+  device.threads = threads_of_job(settings);
   Context ctx(device);
+  log("job " + job_.row.id + " trains on " +
+      (ctx.device() == Device::cpu ? std::to_string(ctx.threads()) + " CPU threads" : "the GPU"));
   const std::string output = jobs_.folder(job_.row.id) + "/model.bib";
   const TrainOptions options{.output = output,
                              .base = base,

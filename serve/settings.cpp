@@ -67,7 +67,8 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--queue-ms", s.queue_ms, "Longest expected wait; beyond it requests are refused with a retry hint")
       ->check(CLI::NonNegativeNumber)
       ->group("Prediction");
-  flag(app, "--train-threads", s.train_threads, "CPU threads of a job; 0: as many as the process may use")
+  flag(app, "--train-threads", s.train_threads,
+       "CPU threads of a job; 0: as many as the process may use, but one where the server predicts too")
       ->check(CLI::Range(0, 4096))
       ->group("Training");
   flag(app, "--train-slots", s.train_slots, "Jobs at a time")->check(CLI::Range(1, 64))->group("Training");

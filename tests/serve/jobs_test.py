@@ -77,6 +77,16 @@ records = stub.TrainTextClassificationModel(request)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.model_bytes('ner'), (self.folder / 'by_hand').read_bytes())
 
+    def test_one_core_is_left_to_predictions(self):
+        cores = len(os.sched_getaffinity(0))
+        for role, flags, threads in (('train', (), cores), ('both', (), max(1, cores - 1)),
+                                     ('both', ('--train-threads', '3'), 3)):
+            with self.subTest(role=role, flags=flags):
+                server = self.serve(*flags, role=role)
+                self.start(server, ner_request(count=20, epochs=1))
+                server.wait_for(f'trains on {threads} CPU threads')
+                server.end()
+
     def test_attach_again_replay_and_the_same_request_id(self):
         server = self.serve(role='train')
         stream, first = self.start(server, tc_request(epochs=4, request_id='order-7'))
