@@ -72,7 +72,7 @@ struct Http::Impl {
     server->set_post_routing_handler([this](const httplib::Request&, httplib::Response& r) {
       if (app.draining) r.set_header("Connection", "close");
     });
-    server->set_error_handler([](const httplib::Request&, httplib::Response& r) { explain(r); });
+    server->set_error_handler([](const httplib::Request& request, httplib::Response& r) { explain(request, r); });
     server->Get("/healthz", [](const httplib::Request&, httplib::Response& r) { r.set_content("ok\n", "text/plain"); });
     server->Get("/readyz", [this](const httplib::Request&, httplib::Response& r) {
       r.status = app.ready() ? 200 : 503;
@@ -132,7 +132,7 @@ struct Http::Impl {
     const bool large = size > most || r.status == 413;
     if (!complete || large) {
       app.count(method, {grpc::StatusCode::INVALID_ARGUMENT, ""});
-      set_last_error(r, large ? 413 : 400,
+      set_last_error(request, r, large ? 413 : 400,
                      large ? "the body has more than " + std::to_string(most) + " bytes (--max-message-bytes)"
                            : "the body is cut short, or not coded as its headers say");
       return {};

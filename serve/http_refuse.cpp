@@ -1,5 +1,7 @@
 #include "serve/http_refuse.h"
 
+#include <strings.h>
+
 #include "train/prediction_json.h"
 
 namespace bib::serve {
@@ -11,6 +13,25 @@ std::string error_json(int status, const std::string& message) {
   return json_line({{"error", {{"code", status}, {"message", message}}}});
 }
 
+/// Why it is not sure where the request ends: what stands before this server may see it end elsewhere. "" where it is.
+std::string unclear_end(const httplib::Request& request) {
+  for (const auto& [name, value] : request.headers) {
+    if (name.find_first_of(" \t") != std::string::npos) return "a header's name holds a blank";
+  }
+  const std::size_t lengths = request.get_header_value_count("Content-Length"),
+                    codings = request.get_header_value_count("Transfer-Encoding");
+  if (lengths + codings > 1) {
+    return lengths && codings ? "the body has a length and is chunked; send one of the two"
+                              : "a header that says where the body ends is given twice";
+  }
+  const std::string length = request.get_header_value("Content-Length");
+  if (length.find_first_not_of("0123456789") != std::string::npos) return "Content-Length is no number";
+  if (codings && strcasecmp(request.get_header_value("Transfer-Encoding").c_str(), "chunked") != 0) {
+    return "Transfer-Encoding is not 'chunked'";
+  }
+  return "";
+}
+
 }  // namespace
 
 void set_error(httplib::Response& r, int status, const std::string& message) {
@@ -18,7 +39,9 @@ void set_error(httplib::Response& r, int status, const std::string& message) {
   r.set_content(error_json(status, message), json_type);
 }
 
-void set_last_error(httplib::Response& r, int status, const std::string& message) {
+void set_last_error(const httplib::Request& request, httplib::Response& r, int status, const std::string& message) {
+  // After HEAD the library writes no body, and would not ask for the one by which it closes.
+  if (request.method == "HEAD") const_cast<httplib::Request&>(request).method = "GET";
   r.status = status;
   r.set_header("Connection", "close");
   const std::string body = error_json(status, message);
@@ -33,9 +56,10 @@ bool refuse_early(const httplib::Request& request, httplib::Response& r, bool pr
   const bool predict = predicts && request.path == "/v1/predict";
   const bool looks = request.method == "GET" || request.method == "HEAD";
   const bool chunked = request.has_header("Transfer-Encoding"), sized = request.has_header("Content-Length");
-  const bool body = chunked || (sized && request.get_header_value("Content-Length") != "0");
+  const std::string unclear = unclear_end(request);
+  const bool body = chunked || (sized && request.get_header_value("Content-Length") != "0") || !unclear.empty();
   const auto refuse = [&](int status, const std::string& message) {
-    (looks && !body ? set_error : set_last_error)(r, status, message);
+    looks && !body ? set_error(r, status, message) : set_last_error(request, r, status, message);
     return true;
   };
   if (!probe && !predict) {
@@ -48,18 +72,19 @@ bool refuse_early(const httplib::Request& request, httplib::Response& r, bool pr
     r.set_header("Allow", predict ? "POST" : "GET, HEAD");
     return refuse(405, "/v1/predict takes POST; /healthz, /readyz and /metrics take GET");
   }
-  if (predict && chunked && sized) return refuse(400, "the body has a length and is chunked; send one of the two");
+  if (!unclear.empty()) return refuse(400, unclear);
+  if (predict && !body && !sized) return refuse(411, "the body has no length; send Content-Length, or chunks");
   if (probe && body) return refuse(400, "the request has a body; leave it out");
   return false;
 }
 
-void explain(httplib::Response& r) {
+void explain(const httplib::Request& request, httplib::Response& r) {
   if (r.has_header("Content-Type")) return;  // it has one
-  set_error(r, r.status,
-            r.status == 413   ? "the body is longer than --max-message-bytes"
-            : r.status == 414 ? "the path is too long"
-            : r.status == 400 ? "the request cannot be read; it is cut short, or no HTTP"
-                              : "the request is refused");
+  set_last_error(request, r, r.status,
+                 r.status == 413   ? "the body is longer than --max-message-bytes"
+                 : r.status == 414 ? "the path is too long"
+                 : r.status == 400 ? "the request cannot be read; it is cut short, or no HTTP"
+                                   : "the request is refused");
 }
 
 }  // namespace bib::serve

@@ -9,13 +9,13 @@ namespace bib::serve {
 /// {"error": {"code": ..., "message": ...}}
 void set_error(httplib::Response& r, int status, const std::string& message);
 /// The same, and the connection ends with it: what is left of the request must not be taken for the next one.
-void set_last_error(httplib::Response& r, int status, const std::string& message);
+void set_last_error(const httplib::Request& request, httplib::Response& r, int status, const std::string& message);
 
 /// True where the request gets no further, and `r` says why. Only POST /v1/predict (with `predicts`) has a body: the
 /// library would read any other whole into memory, or leave it lying in the connection.
 bool refuse_early(const httplib::Request& request, httplib::Response& r, bool predicts);
 
-/// A body for answers of the library itself, which have none.
-void explain(httplib::Response& r);
+/// A body for answers of the library itself, which have none. It gave up where it was, so the connection ends, too.
+void explain(const httplib::Request& request, httplib::Response& r);
 
 }  // namespace bib::serve

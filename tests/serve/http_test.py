@@ -92,13 +92,31 @@ class HttpTest(ServerTest):
                      self.post(b'', length, 'Transfer-Encoding: chunked'),
                      self.post(b'', length, path='/healthz'),
                      self.post(b'', length, method='PUT'),
-                     self.post(b'', length, method='DELETE', path='/nowhere')):
+                     self.post(b'', length, method='DELETE', path='/nowhere'),
+                     self.post(b'', length, method='HEAD', path='/healthz'),
+                     self.post(b'', length, method='HEAD'),
+                     self.post(b'', 'Content-Length: 0', length, method='GET', path='/readyz'),
+                     self.post(b'', 'Content-Length : 9000', method='GET', path='/readyz'),
+                     self.post(b'', 'Content-Length: +9000'),
+                     self.post(b'', 'Content-Length: x9000'),
+                     self.post(b'', 'Content-Length: 4096', length),
+                     self.post(b'', 'Transfer-Encoding: gzip, chunked', method='GET', path='/readyz'),
+                     self.post(b'', length, method='PROPFIND', path='/healthz'),
+                     self.post(b'', length, path='/' + 'a' * 9000),
+                     self.post(b'', length, 'X: ' + 'a' * 9000),
+                     self.post(b'', length, 'Range: bytes=x'),
+                     self.post(b'', length).replace(b'HTTP/1.1', b'HTTP/9.9'),
+                     self.post(b'', length, method='HEAD').replace(b'HTTP/1.1', b'HTTP/9.9')):
             # The library reads 4096 bytes at a time, and forgets with a request what it read of the next.
-            request = head + bytes(4096 - len(head)) + hidden
+            request = head + bytes(-len(head) % 4096) + hidden
             request += bytes(len(head) + 9000 - len(request))
             answer = self.send(server, request)
             self.assertNotIn(b'ok\n', answer, request)
             self.assertLessEqual(answer.count(b'HTTP/1.1'), 1, answer)
+        for head in (self.post(b''), self.post(b'', method='HEAD', path='/healthz').replace(b'Host', b'Content-Length')):
+            begin = time.monotonic()
+            self.assertIn(self.status(self.send(server, head)), (400, 411))
+            self.assertLess(time.monotonic() - begin, 3)  # no wait for what will not come
 
     def test_errors_say_what_and_what_else(self):
         server = self.serve(role='predict')
