@@ -57,10 +57,14 @@ void keep_requested(const ModelInferRequest& request, ModelInferResponse& reply)
   if (request.outputs().empty()) return;
   ModelInferResponse kept;
   for (int i = 0; i < request.outputs_size(); ++i) {
-    const auto found = std::find_if(reply.outputs().begin(), reply.outputs().end(),
-                                    [&](const auto& o) { return o.name() == request.outputs(i).name(); });
+    const std::string& name = request.outputs(i).name();
+    const auto named = [&](const auto& o) { return o.name() == name; };
+    const auto found = std::find_if(reply.outputs().begin(), reply.outputs().end(), named);
     if (found == reply.outputs().end()) {
       invalid("outputs[" + std::to_string(i) + "].name", "is no output of this model; ModelMetadata lists them");
+    }
+    if (std::any_of(kept.outputs().begin(), kept.outputs().end(), named)) {
+      invalid("outputs[" + std::to_string(i) + "].name", "is asked for twice");
     }
     *kept.add_outputs() = *found;
   }

@@ -220,7 +220,8 @@ class PredictTest(ServerTest):
             return [o.name for o in stub.ModelInfer(request).outputs]
         self.assertEqual(infer(), ['label', 'score', 'probabilities'])
         self.assertEqual(infer('score', 'label'), ['score', 'label'])
-        for wrong in (lambda: infer('label', 'entities'), lambda: infer(raw=[b'', b''])):
+        for wrong in (lambda: infer('label', 'entities'), lambda: infer('label', 'score', 'label'),
+                      lambda: infer(raw=[b'', b''])):
             self.refused(grpc.StatusCode.INVALID_ARGUMENT, wrong)
         page = self.server.get('/metrics')[1]
         self.assertIn('bib_calls_total{method="ModelMetadata",code="0"} 1\n', page)
