@@ -149,28 +149,36 @@ void Journal::put(const JobRow& r) {
   s.bind(std::int64_t{r.state}).bind(std::int64_t{r.error_code}).bind(r.created).bind(r.started).bind(r.finished).run();
 }
 
-void Journal::remove(const std::string& id) {
-  const std::lock_guard lock(mutex_);
-  execute("BEGIN");
-  Statement(*this, "DELETE FROM records WHERE job=?").bind(id).run();
-  Statement(*this, "DELETE FROM jobs WHERE id=?").bind(id).run();
-  execute("COMMIT");
-}
-
-void Journal::append(const std::string& id, const std::vector<v1::TrainProgress>& records) {
-  if (records.empty()) return;
-  const std::lock_guard lock(mutex_);
+/// One that failed is taken back: in a transaction that stays open nothing would be kept any more.
+template <class F>
+void Journal::at_once(F&& changes) {
   execute("BEGIN");
   try {
-    Statement s(*this, "INSERT OR REPLACE INTO records VALUES(?,?,?)");
-    for (const v1::TrainProgress& r : records) {
-      s.bind(id).bind(std::int64_t{r.sequence()}).bind_blob(r.SerializeAsString()).run();
-    }
+    changes();
     execute("COMMIT");
   } catch (...) {
     sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
     throw;
   }
+}
+
+void Journal::remove(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  at_once([&] {
+    Statement(*this, "DELETE FROM records WHERE job=?").bind(id).run();
+    Statement(*this, "DELETE FROM jobs WHERE id=?").bind(id).run();
+  });
+}
+
+void Journal::append(const std::string& id, const std::vector<v1::TrainProgress>& records) {
+  if (records.empty()) return;
+  const std::lock_guard lock(mutex_);
+  at_once([&] {
+    Statement s(*this, "INSERT OR REPLACE INTO records VALUES(?,?,?)");
+    for (const v1::TrainProgress& r : records) {
+      s.bind(id).bind(std::int64_t{r.sequence()}).bind_blob(r.SerializeAsString()).run();
+    }
+  });
 }
 
 std::vector<v1::TrainProgress> Journal::records(const std::string& id, std::uint32_t after, int limit) {

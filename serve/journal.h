@@ -38,6 +38,8 @@ class Journal {
  private:
   class Statement;
   void execute(const char* sql);
+  template <class F>
+  void at_once(F&& changes);  // all of them, or none
   std::mutex mutex_;
   std::string path_;
   sqlite3* db_ = nullptr;

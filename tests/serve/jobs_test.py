@@ -366,6 +366,18 @@ records = stub.TrainTextClassificationModel(request)
         with contextlib.closing(sqlite3.connect(state / 'jobs.db')) as db:
             self.assertEqual(db.execute('SELECT count(DISTINCT job) FROM records').fetchone(), (2,))
 
+    def test_a_journal_that_someone_held_is_written_to_again(self):
+        server = self.serve(role='train')
+        old = records_of(server.train.TrainTextClassificationModel(tc_request('old')))[-1].job_id
+        with contextlib.closing(sqlite3.connect(self.folder / 'models/.state/jobs.db', isolation_level=None)) as db:
+            db.execute('BEGIN IMMEDIATE')  # for longer than the server waits
+            self.refused(grpc.StatusCode.INTERNAL, lambda: server.jobs.DeleteJob(job_pb2.JobRequest(job_id=old)))
+        records = records_of(server.train.TrainTextClassificationModel(tc_request('new')))
+        server.end(signal.SIGKILL)
+        server = self.serve(role='train')
+        self.assertEqual(sorted(j.model_name for j in server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), ['new', 'old'])
+        self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=records[0].job_id))), records)
+
     def test_uploads_that_nobody_uses_go(self):
         def upload(server, name):
             return server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name=name, data='\n'.join(
