@@ -40,7 +40,8 @@ void Jobs::Run::run() {
 }
 
 TrainRequest Jobs::Run::request() const {
-  const std::string bytes = read_file(jobs_.folder(job_.row.id) + "/request");
+  const std::string folder = jobs_.folder(job_.row.id), bytes = read_file(folder + "/request");
+  if (bytes.empty()) throw Refusal(grpc::StatusCode::DATA_LOSS, "its folder " + folder + " is gone");
   TrainRequest r{.task = bytes.rfind('n', 0) == 0 ? Task::ner : Task::tc};
   const char* data = bytes.data() + 1;
   const int size = static_cast<int>(bytes.size()) - 1;

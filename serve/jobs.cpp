@@ -110,12 +110,10 @@ void Jobs::recover() {
                     " times while it trained this job, which got no further (its log may say why; too little memory "
                     "looks like this): ResumeJob tries again");
       log("job " + job->row.id + " (" + job->row.model_name + ") failed: " + job->row.error);
-    } else if (fs::exists(folder(job->row.id) + "/request")) {
+    } else {  // without its folder, too: it may be that the model is published, and this was all that was left to say
       log("job " + job->row.id + " (" + job->row.model_name + ") goes on");
       set_state(*job, v1::QUEUED);
       queue_.push_back(job);
-    } else {
-      set_state(*job, v1::FAILED, grpc::StatusCode::DATA_LOSS, "its folder " + folder(job->row.id) + " is gone");
     }
   }
 }

@@ -378,6 +378,21 @@ records = stub.TrainTextClassificationModel(request)
         self.assertEqual(sorted(j.model_name for j in server.jobs.ListJobs(job_pb2.ListJobsRequest()).jobs), ['new', 'old'])
         self.assertEqual(records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=records[0].job_id))), records)
 
+    def test_a_job_whose_folder_is_gone_is_done_where_its_model_is_there(self):
+        server = self.serve(role='train')
+        jobs = {name: records_of(server.train.TrainTextClassificationModel(tc_request(name)))[-1].job_id
+                for name in ('there', 'lost')}
+        server.end()
+        shutil.rmtree(self.folder / 'models/lost')
+        with contextlib.closing(sqlite3.connect(self.folder / 'models/.state/jobs.db')) as db:  # killed before the last word
+            db.execute(f"UPDATE jobs SET state = {train_pb2.SAVING}, finished = 0")
+            db.commit()
+        server = self.serve(role='train')
+        watch = lambda name: records_of(server.jobs.WatchJob(job_pb2.WatchJobRequest(job_id=jobs[name])))
+        last = watch('there')[-1]
+        self.assertEqual((last.status, last.model_version), ('Done', '1'))
+        self.assertIn('is gone', self.refused(grpc.StatusCode.DATA_LOSS, lambda: watch('lost')).details())
+
     def test_uploads_that_nobody_uses_go(self):
         def upload(server, name):
             return server.train.UploadDataSet(iter([train_pb2.DataSetChunk(name=name, data='\n'.join(
