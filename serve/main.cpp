@@ -110,7 +110,10 @@ class Server {
     log("gRPC on " + with(port_) + ", role " + s.role);
   }
 
-  ~Server() { shutdown(); }
+  ~Server() {
+    if (app_.store) app_.store->on_change({});  // its threads may go on a little longer
+    shutdown();
+  }
 
   /// Tells the health service what is so now.
   void update_health() {
@@ -263,17 +266,17 @@ int run(const Settings& settings) {
   App app(settings);
   add_gauges(app);
   Server server(app);
-  server.update_health();  // alive, while the models of the start are loaded
-  if (app.store) {
-    app.store->changed = [&server] { server.update_health(); };
-    app.store->start();
-  }
   server.update_health();
   std::unique_ptr<Http> http;
-  if (settings.http_port >= 0) {
+  if (settings.http_port >= 0) {  // alive, while the models of the start are loaded
     http = std::make_unique<Http>(app);
     log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
   }
+  if (app.store) {
+    app.store->on_change([&server] { server.update_health(); });
+    app.store->start();
+  }
+  server.update_health();
   const std::string awaited = app.store ? app.store->awaited() : "";
   log(app.ready() ? "ready" : "waiting for a model in " + settings.models + (awaited.empty() ? "" : ": " + awaited));
   const int signal = wait_for_end(app);

@@ -67,7 +67,7 @@ void ModelStore::start() {
     const std::lock_guard lock(mutex_);
     looked_ = true;
   }
-  if (changed) changed();
+  tell_change();
   loader_ = std::jthread([this](std::stop_token stop) { run_loads(stop); });
   follower_ = std::jthread([this](std::stop_token stop) { follow(stop); });
 }
@@ -162,7 +162,7 @@ ModelHandle ModelStore::load_now(const std::string& name, const std::string& sel
     old = std::exchange(place, model);
     awaited_.erase(name);
   }
-  if (changed) changed();
+  tell_change();
   return model;
 }
 
@@ -218,7 +218,7 @@ void ModelStore::drop(const std::string& name, const std::string& selector) {
     if (model->second.empty()) served_.erase(model);
   }
   log("model " + name + (selector.empty() ? "" : " '" + selector + "'") + " is no longer served");
-  if (changed) changed();
+  tell_change();
 }
 
 void ModelStore::unload(const std::string& name, const std::string& selector) {
@@ -230,9 +230,19 @@ void ModelStore::unload(const std::string& name, const std::string& selector) {
       served_.erase(name);
       unloaded_.insert(name);
     }
-    if (changed) changed();
+    tell_change();
   }
   malloc_trim(0);  // what the model held goes back to the system
+}
+
+void ModelStore::on_change(std::function<void()> f) {
+  const std::lock_guard lock(telling_);
+  changed_ = std::move(f);
+}
+
+void ModelStore::tell_change() {
+  const std::lock_guard lock(telling_);
+  if (changed_) changed_();
 }
 
 void ModelStore::follow(std::stop_token stop) {

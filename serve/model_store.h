@@ -68,8 +68,8 @@ class ModelStore {
   std::vector<std::string> served_names() const;
   /// Why the file that is there now is refused; "" when it is not, or nobody tried.
   std::string error_of(const std::string& name, int version) const;
-  /// Called after every change of what is served.
-  std::function<void()> changed;
+  /// `f` is called after every change of what is served, from now on; f that was given before is not running any more.
+  void on_change(std::function<void()> f);
 
  private:
   struct Job {
@@ -83,12 +83,15 @@ class ModelStore {
   void run_loads(std::stop_token stop);
   void update(const std::string& name, const std::string& selector);
   void drop(const std::string& name, const std::string& selector);
+  void tell_change();
 
   const Settings& settings_;
   Repository& repository_;
   Metrics& metrics_;
   std::mutex loading_;  // one load at a time; guards context_
   std::unique_ptr<Context> context_;
+  std::mutex telling_;  // guards changed_; taken with loading_ held or nothing, mutex_ only within
+  std::function<void()> changed_;
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any wake_;
   std::map<std::string, std::map<std::string, ModelHandle>> served_;  // name -> selector -> model

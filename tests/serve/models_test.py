@@ -41,6 +41,20 @@ class ModelsTest(ServerTest):
         self.assertEqual(ask(server).timing.load, 0)
         watch.cancel(), whole.cancel()
 
+    def test_alive_by_http_while_the_models_of_the_start_are_loaded(self):
+        publish(self.folder, 'ner', 'ner')
+        slow = self.folder / 'models/slow/1/model.bib'
+        slow.parent.mkdir(parents=True)
+        os.mkfifo(slow)  # who opens it waits for the other end
+        server = self.serve(role='predict', wait=False)
+        server.http = int(server.wait_for(r'HTTP on .*:(\d+)')[1])
+        self.assertEqual((server.get('/healthz')[0], server.get('/readyz')[0]), (200, 503))
+        with open(slow, 'w'):
+            server.wait_for('slow version 1 is refused')
+            shutil.rmtree(self.folder / 'models/slow')
+        server.wait_for(': ready')
+        self.assertEqual(server.get('/readyz')[0], 200)
+
     def test_ready_with_every_model_that_preload_names(self):
         publish(self.folder, 'ner', 'ner')
         server = self.serve('--preload', 'tc,ner', role='predict')
