@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
+#include <system_error>
 
 #include "serve/job_run.h"
 #include "serve/log.h"
@@ -355,8 +356,13 @@ void Jobs::run_loop(std::stop_token stop) {
       set_state(*job, v1::PREPARING);
       log("job " + job->row.id + " (" + job->row.model_name + ") begins");
     }
-    // A thread of its own for each job: low priority, and its memory and team end with it.
-    std::thread([&] { Run(*this, *job).run(); }).join();
+    // A thread of its own for each job: low priority, and its memory and team end with it. If none is left, this one.
+    const auto train = [&] { Run(*this, *job).run(); };
+    try {
+      std::thread(train).join();
+    } catch (const std::system_error&) {
+      train();
+    }
     const std::lock_guard lock(mutex_);
     --running_;
     changed_.notify_all();
