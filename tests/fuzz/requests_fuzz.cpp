@@ -106,8 +106,9 @@ void http(App& app, const std::string& bytes) {
 void train_request(App& app, Task task, const std::string& bytes) {
   TrainRequest request{.task = task};
   if (!(task == Task::ner ? request.ner.ParseFromString(bytes) : request.tc.ParseFromString(bytes))) return;
-  check_request(app.settings, request);
-  config_of(app.settings, request);
+  const std::string base = request.options().base_model().empty() ? "" : app.repository.path("n", 1);
+  check_request(app.settings, request, base);
+  config_of(app.settings, request, base);
   for (const Document& d : documents_of(app.settings, (app.settings.models + "/.state"), request)) {
     require(d.text != "x");  // the file outside the data folder
     for (const Span& s : d.spans) require(s.begin < s.end && s.end <= d.text.size());
