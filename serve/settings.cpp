@@ -147,6 +147,7 @@ void check(Settings& s) {
                                 " opens the server to the network without TLS; give --tls-cert and --tls-key, or "
                                 "--insecure if something else protects it");
   }
+  std::erase(s.preload, ' ');  // names have none, but "a, b" is written
   if (s.state.empty()) s.state = s.models + "/.state";
 }
 

@@ -57,7 +57,7 @@ class ModelsTest(ServerTest):
 
     def test_ready_with_every_model_that_preload_names(self):
         publish(self.folder, 'ner', 'ner')
-        server = self.serve('--preload', 'tc,ner', role='predict')
+        server = self.serve('--preload', 'tc, ner', role='predict')
         server.wait_for('waiting for a model in .*: tc')
         self.assertEqual((server.health('bib.model.ner'), server.health(), server.get('/readyz')[0]), (SERVING, NOT_SERVING, 503))
         self.assertEqual(len(ask(server).results), 1)
