@@ -36,9 +36,8 @@ struct OperandAxis {
 ///                                    axis: "TBI", "B", "", ...: T is time, B is batch. With it (and op.lengths), tests
 ///                                    check that a sequence alone, in a batch, and with garbage in its padding gives
 ///                                    the same answer, and that gradients of a batch are the sums of its sequences'
-///   static constexpr OperandAxis free[]      what check() takes at any extent, as nothing else tells it; without it,
-///   every
-///                                    axis of every operand is compared with another
+///   static constexpr OperandAxis free[]      what check() takes at any extent, as nothing else tells it; all other
+///                                    axes of all operands are compared with another
 ///   static constexpr bool exact = true          sums and products only: on small integers, equality to the last bit
 ///   static constexpr double looseness = 4       factor on the tolerance, with the reason beside it
 ///   static constexpr double magnitude = 1       size of the terms, where the result may cancel to far less (a loss

@@ -194,6 +194,27 @@ class ServerTest(unittest.TestCase):
 _models = {}
 
 
+def records_of(stream):
+    """Without the heartbeats that a slow machine may cause."""
+    return [r for r in stream if not r.heartbeat]
+
+
+class JobTest(ServerTest):
+    def model_bytes(self, name, version='1'):
+        return (self.folder / 'models' / name / version / 'model.bib').read_bytes()
+
+    def job_id(self, stream):
+        return dict(stream.initial_metadata())['bib-job-id']
+
+    def start(self, server, request):
+        """Starts a job and waits for its first record."""
+        call = (server.train.TrainNamedEntityRecognitionModel
+                if isinstance(request, train_pb2.TrainNamedEntityRecognitionModelRequest)
+                else server.train.TrainTextClassificationModel)
+        stream = call(request)
+        return stream, next(stream)
+
+
 def model_file(task):
     """A small model of the task, trained once by `bib train`."""
     if task not in _models:
