@@ -132,6 +132,8 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
   file("table.toml", "[trian]\nepochs = 3\n");
   file("bare.toml", "[train]\n[trian]\n");
   file("type.toml", "[train]\n\nepochs = \"3\"\n");
+  file("key.toml", "[train]\n[+rain]\n");
+  file("letter.toml", "\u00e9 = 3\n");
   file("broken.toml", "[train]\nepochs = \n");
   file("foreign", "this is not a model, and says so at some length: 0123456789 0123456789 0123456789");
   fs::create_directories(folder_ / "folder");
@@ -147,6 +149,8 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
                 "table.toml:2: error: trian.epochs is not a setting; did you mean train.e"},
            Case{ner + " --config bare.toml", 3, "bare.toml:2: error: [trian] is no section"},
            Case{ner + " --config type.toml", 3, "type.toml:3: error: train.epochs must be a whole number"},
+           Case{ner + " --config key.toml", 3, "key.toml:2:2: error: Error while parsing key"},
+           Case{ner + " --config letter.toml", 3, "letter.toml:1:"},
            Case{ner + " --config broken.toml", 3, "broken.toml:2:"},
            Case{ner + " --device cuda", 5, "--device cpu"},
            Case{ner + " --math quick", 2, "strict, fast"},
