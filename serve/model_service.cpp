@@ -130,7 +130,13 @@ class ModelService final : public v1::ModelProvider::Service {
     to.set_model_name(name);
     std::map<std::string, ModelHandle> serving;
     if (app_.store) serving = app_.store->serving(name);
-    for (const int number : app_.repository.versions(name)) {
+    std::vector<int> versions;
+    try {
+      versions = app_.repository.versions(name);
+    } catch (const Refusal& e) {  // the others are listed all the same
+      to.set_error(e.what());
+    }
+    for (const int number : versions) {
       v1::ModelVersion& v = *to.add_versions();
       v.set_version(std::to_string(number));
       std::error_code ignored;

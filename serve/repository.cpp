@@ -129,11 +129,17 @@ std::vector<std::string> Repository::names() const {
   for (fs::directory_iterator it(root_, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
     if (name[0] == '.' || !is_valid_utf8(name)) continue;  // messages could not hold the latter
-    if (!versions(name).empty()) out.push_back(name);
+    if (may_hold_versions(name)) out.push_back(name);
   }
   require_looked(root_, error);
   std::sort(out.begin(), out.end());
   return out;
+}
+
+bool Repository::may_hold_versions(const std::string& name) const try {
+  return !versions(name).empty();
+} catch (const Refusal&) {
+  return true;  // who asks for it is told; the other models go on
 }
 
 std::vector<int> Repository::versions(const std::string& name) const {

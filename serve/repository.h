@@ -20,7 +20,8 @@ class Repository {
   explicit Repository(std::string root) : root_(std::move(root)) {}
 
   const std::string& root() const { return root_; }
-  /// These throw Refusal UNAVAILABLE where the volume cannot be looked at, rather than say that it holds nothing.
+  /// These throw Refusal UNAVAILABLE where the volume cannot be looked at, rather than say that it holds nothing. The
+  /// names are also those of models whose own folder cannot be looked at.
   std::vector<std::string> names() const;
   std::vector<int> versions(const std::string& name) const;  // rising
   std::map<std::string, int> aliases(const std::string& name) const;
@@ -46,6 +47,8 @@ class Repository {
   void remove_leftovers();
 
  private:
+  bool may_hold_versions(const std::string& name) const;
+
   std::string root_;
 };
 

@@ -229,6 +229,23 @@ class ModelsTest(ServerTest):
         server.models.DeleteModel(model_pb2.DeleteModelRequest(model_name='ner'))
         server.wait_for('is no longer served')
 
+    def test_a_model_that_cannot_be_looked_at_stops_no_other(self):
+        publish(self.folder, 'ner', 'ner')
+        publish(self.folder, 'tc', 'tc')
+        server = self.serve(role='predict')
+        self.assertEqual(ask(server).model_version, '1')
+        loop = self.folder / 'models/ner/3'
+        loop.symlink_to('3')  # a ring of links: it can be neither followed nor called absent
+        publish(self.folder, 'tc', 'tc', 2)
+        server.wait_for('model tc version 2 serves instead of 1')
+        server.wait_for('model ner, version 1 keeps serving: .*3 cannot be looked at')
+        self.assertEqual(ask(server).model_version, '1')
+        ner, tc = server.models.ListModels(model_pb2.ListModelsRequest()).models
+        self.assertIn('cannot be looked at', ner.error)
+        self.assertEqual(([v.version for v in tc.versions], tc.error), (['1', '2'], ''))
+        loop.unlink()
+        self.until(lambda: not server.models.ListModels(model_pb2.ListModelsRequest()).models[0].error)
+
     def test_an_export_that_cannot_be_read_is_no_whole_file(self):
         publish(self.folder, 'ner', 'ner')
         (self.folder / 'models/ner/1/model.bib').unlink()
