@@ -319,11 +319,12 @@ TEST_F(Pairs, Brat) {
     EXPECT_THAT(messages(corpus, Severity::warning)[0], HasSubstr("d.ann:5:4: warning: an annotation in pieces"));
     EXPECT_EQ(corpus.path, path);
   }
-  put("d.ann", "T1\tDisease 1 4\t유방암\nT2\tX 90 91\ty\nT3\tX\ty\n?\n");
+  put("d.ann", "T1\tDisease 1 4\t유방암\nT2\tX 90 91\ty\nT3\tX\ty\nT4\t 0 3\t유방암\n?\n");
   EXPECT_THAT(error(txt),
               AllOf(HasSubstr("d.ann:1:16: error: the text there is '방암 ', not '유방암'"),
                     HasSubstr("d.ann:2:4: error: span 90..91 is not in the text"),
-                    HasSubstr("d.ann:3:4: error: expected a label"), HasSubstr("d.ann:4:1: error: not a line")));
+                    HasSubstr("d.ann:3:4: error: expected a label"), HasSubstr("d.ann:4:4: error: expected a label"),
+                    HasSubstr("d.ann:5:1: error: not a line")));
   std::filesystem::remove(folder_ / "d.txt");
   EXPECT_THAT(error(ann), HasSubstr("cannot open"));
 }

@@ -37,8 +37,8 @@ void read_entity(const Source& source, const Line& line, const OffsetMap& offset
   if (middle.find(';') != std::string_view::npos)
     return source.warn(line, first + 1, "an annotation in pieces: left out");
   std::size_t begin = 0, end = 0;
-  if (blank == std::string_view::npos || blank == last || !parse(middle.substr(blank + 1, last - blank - 1), begin) ||
-      !parse(middle.substr(last + 1), end))
+  if (blank == 0 || blank == std::string_view::npos || blank == last ||
+      !parse(middle.substr(blank + 1, last - blank - 1), begin) || !parse(middle.substr(last + 1), end))
     return source.error(line, first + 1, "expected a label, a start and an end");
   if (begin >= end || end > offsets.length())
     return source.error(line, first + 1,
