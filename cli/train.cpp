@@ -27,8 +27,8 @@ void on_signal(int signal) {
 
 struct TrainFlags {
   Task task = Task::ner;
-  std::string train, dev, base, output, config_file, progress = "auto", name, item_id;
-  std::vector<std::string> set;
+  std::string base, output, config_file, progress = "auto", name, item_id;
+  std::vector<std::string> train, dev, set;
   bool print_config = false, resume = false, quiet = false, profile = false;
   double checkpoint_seconds = 60;
   ReadOptions read;
@@ -86,7 +86,7 @@ void warn_of_idle_settings(const Config& c) {
   }
 }
 
-std::vector<Document> read(const std::string& path, const Config& config, const TrainFlags& flags) {
+std::vector<Document> read_one(const std::string& path, const Config& config, const TrainFlags& flags) {
   ReadOptions options = flags.read;
   options.task = flags.task;
   Corpus corpus = read_corpus(path, options);
@@ -111,6 +111,20 @@ std::vector<Document> read(const std::string& path, const Config& config, const 
   return std::move(corpus.documents);
 }
 
+std::vector<Document> read(const std::vector<std::string>& paths, const Config& config, const TrainFlags& flags) {
+  std::vector<Document> all;
+  for (const std::string& path : paths) {
+    std::vector<Document> documents = read_one(path, config, flags);
+    std::move(documents.begin(), documents.end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+std::string count_from(const std::vector<Document>& documents, const std::vector<std::string>& paths) {
+  return std::to_string(documents.size()) + " documents from " +
+         (paths.size() == 1 ? paths[0] : std::to_string(paths.size()) + " corpora");
+}
+
 /// Seconds and shares of a run; `read` is what came before train().
 void print_profile(const TrainProfile& p, double read) {
   const std::pair<const char*, double> phases[] = {
@@ -126,17 +140,17 @@ void print_profile(const TrainProfile& p, double read) {
 int train_model(TrainFlags& flags) {
   if (flags.output == "-") throw UsageError("--output -: a model cannot go to standard output; name a file");
   const Config config = resolve(flags);
-  refuse_overwriting(flags.output, {flags.train, flags.dev, flags.base, flags.config_file, config.vectors});
+  for (const auto& inputs : {flags.train, flags.dev, {flags.base, flags.config_file, config.vectors}})
+    refuse_overwriting(flags.output, inputs);
   warn_of_idle_settings(config);
   const auto began = std::chrono::steady_clock::now();
   std::vector<Document> documents = read(flags.train, config, flags), dev;
-  if (!flags.dev.empty()) dev = read(flags.dev, config, flags);
+  dev = read(flags.dev, config, flags);
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   Context ctx(flags.device.options());
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet) {
-    note(std::to_string(documents.size()) + " documents from " + flags.train +
-         (dev.empty() ? "" : ", " + std::to_string(dev.size()) + " from " + flags.dev) + "; device " +
+    note(count_from(documents, flags.train) + (dev.empty() ? "" : ", " + count_from(dev, flags.dev)) + "; device " +
          (ctx.device() == Device::cpu
               ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads" +
                     (has_cuda && flags.device.device == "auto" ? "; " + cuda_info().why : "") + ")"
@@ -179,8 +193,8 @@ int train_model(TrainFlags& flags) {
 }
 
 void add_flags(CLI::App& verb, TrainFlags& flags) {
-  CLI::Option* train = verb.add_option("--train", flags.train, "Corpus to learn from")->required();
-  verb.add_option("--dev", flags.dev, "Corpus to choose the best epoch by (default: part of --train)");
+  CLI::Option* train = verb.add_option("--train", flags.train, "Corpus to learn from; several are joined")->required();
+  verb.add_option("--dev", flags.dev, "Corpus, or several, to choose the best epoch by (default: part of --train)");
   verb.add_option("--base", flags.base, "Model to go on from; the data's new words and labels are added to it");
   CLI::Option* output = verb.add_option("-o,--output", flags.output, "Model file to write")->required();
   verb.add_flag_callback(

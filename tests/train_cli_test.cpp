@@ -79,6 +79,24 @@ TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
   }
 }
 
+/// Each in a format of its own, which is found out.
+TEST_F(Train, SeveralCorporaAreLearnedFromAsOne) {
+  const std::string all = bytes("ner.txt");
+  const std::size_t middle = all.find('\n', all.size() / 2) + 1;
+  file("a.txt", all.substr(0, middle)), file("b.txt", all.substr(middle));
+  ASSERT_EQ(run("convert b.txt --to jsonl -o b.jsonl").code, 0);
+  const std::string train = " --epochs 2" + small_ner;
+  ASSERT_EQ(run("train ner --train ner.txt --dev ner.txt -o whole" + train).code, 0);
+  const Result r = run("train ner --train a.txt b.jsonl --dev a.txt --dev b.txt -o parts" + train);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("120 of the 120 dev texts"), std::string::npos) << r.err;
+  EXPECT_EQ(bytes("whole"), bytes("parts"));
+  const Result missing = run("train ner --train a.txt none.txt -o m" + train);
+  EXPECT_EQ(missing.code, 3);
+  EXPECT_NE(missing.err.find("none.txt"), std::string::npos) << missing.err;
+  EXPECT_EQ(run("train ner --train a.txt b.jsonl -o b.jsonl" + train).code, 2) << "the output is an input";
+}
+
 /// Long texts are learned in parts; one that is a single long entity has no place where it may be cut.
 TEST_F(Train, AnEntityLongerThanAPartStaysWhole) {
   std::string entity;
