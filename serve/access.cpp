@@ -80,7 +80,7 @@ void Access::reload() {
     entries_ = read();
     log("tokens read again from " + path_);
   } catch (const std::exception& e) {
-    log(std::string("tokens stay as they are: ") + e.what());
+    log(std::string("tokens stay as they are: ") + e.what(), Level::warning);
   }
 }
 

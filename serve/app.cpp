@@ -33,7 +33,7 @@ void App::count(const char* method, const grpc::Status& status) {
     said_ = line;
     said_at_ = Clock::now();
   }
-  log(line);
+  log(line, Level::error);
 }
 
 /// A prediction server without a model, or without one that --preload names, is not ready; one that can also train may

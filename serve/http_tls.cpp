@@ -65,7 +65,7 @@ void HttpTls::use_current(SSL* connection) {
       current_ = read();
       log("HTTP: certificates read again");
     } catch (const std::exception& e) {
-      log(std::string("HTTP: certificates stay as they are: ") + e.what());
+      log(std::string("HTTP: certificates stay as they are: ") + e.what(), Level::warning);
     }
   }
   SSL_set_SSL_CTX(connection, current_.get());  // takes a reference of its own

@@ -67,12 +67,13 @@ void Jobs::Run::train_model() {
   log("job " + job_.row.id + " trains on " +
       (ctx.device() == Device::cpu ? std::to_string(ctx.threads()) + " CPU threads" : "the GPU"));
   const std::string output = jobs_.folder(job_.row.id) + "/model.bib";
-  const TrainOptions options{.output = output,
-                             .base = base,
-                             .resume = fs::exists(output + ".checkpoint"),
-                             .checkpoint_seconds = settings.checkpoint_seconds,
-                             .progress = [this](const TrainProgress& p) { return on_progress(p); },
-                             .warn = [this](const std::string& text) { log("job " + job_.row.id + ": " + text); }};
+  const TrainOptions options{
+      .output = output,
+      .base = base,
+      .resume = fs::exists(output + ".checkpoint"),
+      .checkpoint_seconds = settings.checkpoint_seconds,
+      .progress = [this](const TrainProgress& p) { return on_progress(p); },
+      .warn = [this](const std::string& text) { log("job " + job_.row.id + ": " + text, Level::warning); }};
   const TrainResult result = train(ctx, config, std::move(documents), {}, options);
   if (result.interrupted) return end(job_.cancel ? v1::CANCELLED : v1::INTERRUPTED);
   base_score_ = result.base_score;
@@ -139,10 +140,11 @@ void Jobs::Run::end(int state, int code, const std::string& error) {
   // What is wrong with data is said by quoting them.
   const bool quotes = code == grpc::StatusCode::INVALID_ARGUMENT && !jobs_.app_.settings.log_texts;
   log("job " + job_.row.id + " (" + job_.row.model_name + ") " +
-      (state == v1::SUCCEEDED     ? "is done: version " + job_.row.version
-       : state == v1::FAILED      ? "failed: " + (quotes ? "its data cannot be learned from, GetJob says why" : error)
-       : state == v1::INTERRUPTED ? "is interrupted, its checkpoint is kept"
-                                  : "is cancelled, its checkpoint is kept"));
+          (state == v1::SUCCEEDED ? "is done: version " + job_.row.version
+           : state == v1::FAILED  ? "failed: " + (quotes ? "its data cannot be learned from, GetJob says why" : error)
+           : state == v1::INTERRUPTED ? "is interrupted, its checkpoint is kept"
+                                      : "is cancelled, its checkpoint is kept"),
+      state == v1::FAILED && code != grpc::StatusCode::INVALID_ARGUMENT ? Level::error : Level::info);
   v1::TrainProgress record = held_ ? record_of(*held_) : job_.last;
   record.clear_heartbeat();
   record.set_progress(state == v1::SUCCEEDED ? 1 : record.progress());

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iomanip>
 #include <system_error>
+#include <utility>
 
 #include "serve/job_run.h"
 #include "serve/log.h"
@@ -86,7 +87,7 @@ void Jobs::take_lock() {
   ::gethostname(host, sizeof host - 1);
   const std::string holder = "process " + std::to_string(::getpid()) + " on " + host;
   if (::ftruncate(lock_fd_, 0) != 0 || ::pwrite(lock_fd_, holder.data(), holder.size(), 0) < 0) {
-    log(path + ": " + std::strerror(errno));  // the lock holds all the same
+    log(path + ": " + std::strerror(errno), Level::warning);  // the lock holds all the same
   }
 }
 
@@ -110,7 +111,7 @@ void Jobs::recover() {
                 "the server ended " + std::to_string(most_deaths) +
                     " times while it trained this job, which got no further (its log may say why; too little memory "
                     "looks like this): ResumeJob tries again");
-      log("job " + job->row.id + " (" + job->row.model_name + ") failed: " + job->row.error);
+      log("job " + job->row.id + " (" + job->row.model_name + ") failed: " + job->row.error, Level::error);
     } else {  // without its folder, too: it may be that the model is published, and this was all that was left to say
       log("job " + job->row.id + " (" + job->row.model_name + ") goes on");
       set_state(*job, v1::QUEUED);
@@ -235,7 +236,7 @@ void Jobs::remove_old_jobs() {
       erase(id);
       log("job " + id + " is removed: it ended more than --keep-jobs-days ago");
     } catch (const std::exception& e) {  // the next try may succeed
-      log("job " + id + " cannot be removed: " + e.what());
+      log("job " + id + " cannot be removed: " + e.what(), Level::warning);
     }
   }
 }
@@ -258,7 +259,7 @@ void Jobs::set_state(Job& job, int state, int code, const std::string& error) {
   try {
     journal_->put(job.row);
   } catch (const std::exception& e) {
-    log("job " + job.row.id + ": the journal could not be written: " + e.what());
+    log("job " + job.row.id + ": the journal could not be written: " + e.what(), Level::error);
   }
   changed_.notify_all();
 }
@@ -290,7 +291,8 @@ void Jobs::flush(Job& job) {
   try {
     journal_->append(job.row.id, records);
   } catch (const std::exception& e) {
-    return log("job " + job.row.id + ": progress stays in memory, the journal could not be written: " + e.what());
+    return log("job " + job.row.id + ": progress stays in memory, the journal could not be written: " + e.what(),
+               Level::warning);
   }
   const std::lock_guard lock(mutex_);
   job.unsaved.erase(job.unsaved.begin(), job.unsaved.begin() + static_cast<std::ptrdiff_t>(records.size()));
@@ -304,6 +306,7 @@ void Jobs::watch(const std::string& id, std::uint32_t after, const std::function
     const std::uint32_t last = find(id)->last.sequence();
     if (after > last) after = std::max(last, 1u) - 1;
   }
+  bool told_end = false;  // the job's last record was written
   for (;;) {
     std::vector<v1::TrainProgress> records;
     JobRow row;
@@ -313,6 +316,9 @@ void Jobs::watch(const std::string& id, std::uint32_t after, const std::function
       const auto news = [&] { return job->last.sequence() > after || !active(job->row.state); };
       changed_.wait_for(lock, std::chrono::milliseconds(200), news);
       row = job->row;
+      // The numbers that a killed server took with it are given again, and so may be that of the last record.
+      if (!active(row.state) && !std::exchange(told_end, true))
+        after = std::min(after, std::max(job->last.sequence(), 1u) - 1);
       const bool saved = job->unsaved.empty() || job->unsaved.front().sequence() > after + 1;
       if (job->last.sequence() > after && !saved) {
         for (const auto& r : job->unsaved) {
@@ -336,6 +342,7 @@ void Jobs::watch(const std::string& id, std::uint32_t after, const std::function
     if (gone()) return;
     for (const v1::TrainProgress& r : records) {
       if (!write(r)) return;
+      told_end = told_end || !active(r.state());
       after = std::max(after, r.sequence());
       last_write = std::chrono::steady_clock::now();
     }

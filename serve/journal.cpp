@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS records(
 [[noreturn]] void fail(sqlite3* db, const std::string& path) {
   const int code = sqlite3_errcode(db) & 0xFF;
   const std::string what = path + ": " + sqlite3_errmsg(db);
-  log(what);
+  log(what, Level::error);
   if (code == SQLITE_FULL) {
     throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, what + "; free some space, then try again");
   }

@@ -256,6 +256,7 @@ void drain(App& app, Server& server, int signal) {
 }
 
 int run(const Settings& settings) {
+  set_log_format(settings.log_format == "json" ? LogFormat::json : LogFormat::text);
   catch_signals();
   // Memory of freed models goes back instead of staying in many arenas, or in holes of theirs: set by hand, the limit
   // from which memory is the system's own no longer grows to the size of the largest block ever freed.
@@ -298,7 +299,7 @@ int main(int argc, char** argv) {
   try {
     return bib::serve::run(settings);
   } catch (const std::exception& e) {
-    std::cerr << "bib serve: error: " << e.what() << '\n';
+    bib::serve::log(e.what(), bib::serve::Level::error);
     return 1;
   }
 }

@@ -278,7 +278,7 @@ void ModelStore::refresh() {
     const std::lock_guard lock(mutex_);
     said = std::exchange(fault_, fault) == fault;
   }
-  if (!fault.empty() && !said) log("what is served stays as it is: " + fault);
+  if (!fault.empty() && !said) log("what is served stays as it is: " + fault, Level::warning);
   if (!fault.empty()) return;
   {
     const std::lock_guard lock(mutex_);
@@ -306,7 +306,7 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
     const bool said = std::exchange(unresolved_[{name, selector}], e.what()) == e.what();
     lock.unlock();
     const std::string serves = now ? ", version " + std::to_string(now->version) + " keeps serving" : " is not served";
-    if (!said) log("model " + name + serves + ": " + e.what());
+    if (!said) log("model " + name + serves + ": " + e.what(), Level::warning);
     return;
   }
   if (!version) {
@@ -328,10 +328,11 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
   } catch (const std::exception& e) {
     if (error && error->what == e.what()) return;  // said already
     log("model " + name + " version " + std::to_string(*version) + " is refused" +
-        (same  ? ", what it was keeps serving"
-         : now ? ", version " + std::to_string(now->version) + " keeps serving"
-               : "") +
-        ": " + e.what());
+            (same  ? ", what it was keeps serving"
+             : now ? ", version " + std::to_string(now->version) + " keeps serving"
+                   : "") +
+            ": " + e.what(),
+        Level::error);
   }
 }
 

@@ -94,6 +94,8 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")
       ->check(CLI::NonNegativeNumber)
       ->group("Ending");
+  flag(app, "--log-format", s.log_format, "text, or json: an object a line with time, level and message")
+      ->check(CLI::IsMember({"text", "json"}));
   flag(app, "--log-texts", s.log_texts, "Write the texts of users into the log, which else never holds them");
   flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request")
       ->check(CLI::Range(1024, 1 << 30))

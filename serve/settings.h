@@ -25,6 +25,7 @@ struct Settings {
   std::string listen = "127.0.0.1";
   int port = 50051, http_port = -1;  // -1: no HTTP; 0: any free port
   bool insecure = false, no_reflection = false, allow_empty = false, log_texts = false;
+  std::string log_format = "text";
   std::string tls_cert, tls_key, tls_client_ca, tokens;
 
   std::string device_line;  // what was chosen, and why

@@ -406,6 +406,22 @@ class ServerBehaviour(ServerTest):
             server.log.append(line)
         self.assertNotIn(secret, ''.join(server.log))
 
+    def test_the_log_as_json_says_how_grave_a_line_is(self):
+        broken = publish(self.folder, 'bad', 'ner')
+        broken.write_bytes(b'no model')
+        server = self.serve('--log-format', 'json', '--log-texts', role='predict')
+        server.wait_for('model bad version 1 is refused')
+        server.predict.PredictNamedEntityRecognition(question('"서울"\n둘째 줄'))
+        self.assertEqual(server.end(), 143)
+        server.wait_for('drained')
+        lines = [json.loads(line) for line in server.log]
+        for line in lines:
+            self.assertEqual(list(line), ['time', 'level', 'message'])
+            self.assertRegex(line['time'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
+        self.assertEqual([(line['level'], 'bad' in line['message']) for line in lines if line['level'] != 'info'],
+                         [('error', True)])
+        self.assertTrue([line for line in lines if line['message'].endswith(': "서울"\n둘째 줄')])
+
     def test_texts_are_logged_when_asked_for(self):
         server = self.serve('--log-texts', role='predict')
         server.predict.PredictNamedEntityRecognition(question('적어 둔다'))
