@@ -253,6 +253,7 @@ class ServerBehaviour(ServerTest):
         path = f'unix:{self.folder}/socket'
         server = self.serve('--listen', path, '--http', '-1', '--allow-empty', role='predict', wait=False)
         server.wait_for(f'gRPC on {path},')
+        server.wait_for('ready')
         self.assertEqual(run_bib('client', '--server', path, 'health').stdout, 'SERVING\n')
         done = run_bib('serve', '--models', str(self.folder / 'models'), '--listen', path, '--http', '0')
         self.assertEqual(done.returncode, 2)
