@@ -77,6 +77,7 @@ class ServerBehaviour(ServerTest):
             if code == 429:
                 self.assertGreater(int(headers['Retry-After']), 0)
 
+    @unittest.skipIf('ASAN_OPTIONS' in os.environ, 'AddressSanitizer keeps what is freed')
     def test_memory_of_a_burst_goes_back_when_nothing_is_asked(self):
         server = self.serve('--queue-ms', '1e9', '--workers', '1', role='predict')
 
