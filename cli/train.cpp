@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 
 #include "cli/common.h"
 #include "cli/corpus_flags.h"
@@ -144,8 +145,7 @@ int train_model(TrainFlags& flags) {
     refuse_overwriting(flags.output, inputs);
   warn_of_idle_settings(config);
   const auto began = std::chrono::steady_clock::now();
-  std::vector<Document> documents = read(flags.train, config, flags), dev;
-  dev = read(flags.dev, config, flags);
+  std::vector<Document> documents = read(flags.train, config, flags), dev = read(flags.dev, config, flags);
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   Context ctx(flags.device.options());
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();

@@ -10,7 +10,6 @@
 #include <fstream>
 #include <iomanip>
 #include <system_error>
-#include <utility>
 
 #include "serve/job_run.h"
 #include "serve/log.h"
@@ -306,7 +305,7 @@ void Jobs::watch(const std::string& id, std::uint32_t after, const std::function
     const std::uint32_t last = find(id)->last.sequence();
     if (after > last) after = std::max(last, 1u) - 1;
   }
-  bool told_end = false;  // the job's last record was written
+  std::uint32_t written = 0;  // number of the last record written
   for (;;) {
     std::vector<v1::TrainProgress> records;
     JobRow row;
@@ -317,14 +316,14 @@ void Jobs::watch(const std::string& id, std::uint32_t after, const std::function
       changed_.wait_for(lock, std::chrono::milliseconds(200), news);
       row = job->row;
       // The numbers that a killed server took with it are given again, and so may be that of the last record.
-      if (!active(row.state) && !std::exchange(told_end, true))
-        after = std::min(after, std::max(job->last.sequence(), 1u) - 1);
+      const std::uint32_t last = job->last.sequence();
+      if (!active(row.state) && last > 0 && written != last) after = std::min(after, last - 1);
       const bool saved = job->unsaved.empty() || job->unsaved.front().sequence() > after + 1;
-      if (job->last.sequence() > after && !saved) {
+      if (last > after && !saved) {
         for (const auto& r : job->unsaved) {
           if (r.sequence() > after) records.push_back(r);
         }
-      } else if (job->last.sequence() > after) {
+      } else if (last > after) {
         records = journal_->records(id, after, 500);
       } else if (std::chrono::steady_clock::now() - last_write > heartbeat && active(row.state)) {
         records.push_back(job->last);
@@ -337,12 +336,12 @@ void Jobs::watch(const std::string& id, std::uint32_t after, const std::function
         records.back().set_status(status_word(row.state));
         records.back().set_heartbeat(true);
       }
-      if (records.empty() && job->last.sequence() > after) after = job->last.sequence();  // the journal lost some
+      if (records.empty() && last > after) after = last;  // the journal lost some
     }
     if (gone()) return;
     for (const v1::TrainProgress& r : records) {
       if (!write(r)) return;
-      told_end = told_end || !active(r.state());
+      written = r.sequence();
       after = std::max(after, r.sequence());
       last_write = std::chrono::steady_clock::now();
     }

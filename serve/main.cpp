@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <iostream>
 #include <set>
 #include <thread>
 

@@ -181,6 +181,7 @@ void print(const v1::Job& j) {
 }
 
 void print(const v1::Model& m) {
+  if (!m.error().empty()) std::cout << m.model_name() << "\t-\tunseen\t" << m.error() << '\n';
   for (const v1::ModelVersion& v : m.versions()) {
     std::cout << m.model_name() << '\t' << v.version() << '\t' << (v.loaded() ? "loaded" : "on disk") << '\t'
               << v.bytes() << " bytes";

@@ -242,6 +242,9 @@ class ModelsTest(ServerTest):
         self.assertEqual(ask(server).model_version, '1')
         ner, tc = server.models.ListModels(model_pb2.ListModelsRequest()).models
         self.assertIn('cannot be looked at', ner.error)
+        told = run_bib('client', '--server', f'127.0.0.1:{server.port}', 'models', 'list').stdout.splitlines()
+        self.assertRegex(told[0], r'^ner\t-\tunseen\t.*cannot be looked at')
+        self.assertEqual([line.split('\t')[:2] for line in told[1:]], [['tc', '1'], ['tc', '2']])
         self.assertEqual(([v.version for v in tc.versions], tc.error), (['1', '2'], ''))
         loop.unlink()
         self.until(lambda: not server.models.ListModels(model_pb2.ListModelsRequest()).models[0].error)
