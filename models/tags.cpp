@@ -210,7 +210,7 @@ std::vector<Span> untag_units(std::span<const ByteRange> units, std::span<const 
   return spans;
 }
 
-FileTag parse_tag(std::string_view tag) {
+FileTag parse_tag(std::string_view tag, std::string_view label_before) {
   if (tag == "O" || tag == "o" || tag == "-") return {};
   const auto letter = [](char c) -> char {
     switch (c) {
@@ -224,7 +224,10 @@ FileTag parse_tag(std::string_view tag) {
     }
   };
   const auto joint = [](char c) { return c == '-' || c == '_'; };
-  if (tag.size() == 1) return {letter(tag[0]), {}};
+  if (tag.size() == 1) {
+    const char only = letter(tag[0]);
+    return {only, only == 'I' || only == 'E' ? label_before : std::string_view{}};
+  }
   if (tag.size() < 3) return {0, {}};
   if (joint(tag[1]) && letter(tag[0])) return {letter(tag[0]), tag.substr(2)};
   if (joint(tag[tag.size() - 2]) && letter(tag.back())) return {letter(tag.back()), tag.substr(0, tag.size() - 2)};

@@ -89,11 +89,11 @@ TaggedUnits tag_units(std::span<const ByteRange> units, std::span<const Span> sp
 /// The entities of tagged units, in bytes of the text.
 std::vector<Span> untag_units(std::span<const ByteRange> units, std::span<const int> tags, const TagSet& set);
 
-/// A tag as files write it: B-PS, B_PS, PS-B, LOC_B, a bare I, O or -.
+/// A tag as files write it: B-PS, B_PS, PS-B, LOC_B, O or -; a bare I or E (2016klp's) has the label of the tag before.
 struct FileTag {
   char letter = 'O';       // O, B, I, E or S (L reads as E, U as S); 0 if it is no tag
-  std::string_view label;  // empty for O and for a bare letter
+  std::string_view label;  // empty for O, and for a bare letter that nothing before names
 };
-FileTag parse_tag(std::string_view tag);
+FileTag parse_tag(std::string_view tag, std::string_view label_before = {});
 
 }  // namespace bib

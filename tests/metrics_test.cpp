@@ -59,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(
                     EdgeCase{"E-A E-A", "A[0,1) A[1,2)", "A[0,1) A[1,2)", "ValueError", ""},
                     EdgeCase{"S-A S-A", "A[0,2)", "A[0,1) A[1,2)", "ValueError", "A[0,1) A[1,2)"},
                     EdgeCase{"B-A S-B E-A", "A[0,1) B[1,2) A[2,3)", "A[0,1) B[1,2) A[2,3)", "ValueError", "B[1,2)"},
+                    EdgeCase{"B-A I I O", "A[0,3)", "A[0,3)", "A[0,3)", ""},
                     EdgeCase{"B-A E-A B-A E-A", "A[0,4)", "A[0,2) A[2,4)", "ValueError", "A[0,2) A[2,4)"}));
 
 TEST(Tags, ConllModeReadsBioesAsWhatItMeans) {
@@ -209,6 +210,19 @@ TEST(EvaluateNer, TagsOnOneSideSpansOnTheOther) {
   EXPECT_EQ(s.micro, (Score{1, 1, 1}));
   EXPECT_EQ(s.tokens, 3u);
   EXPECT_EQ(s.tokens_correct, 3u);
+}
+
+TEST(EvaluateNer, ABareInsideTagHasTheTypeOfTheTagBefore) {
+  const std::vector<ByteRange> tokens = {{0, 3}, {4, 7}, {8, 11}};
+  const std::vector<Document> gold = {tagged("Jim Kim ran", tokens, "B_PS I O")};
+  const std::vector<Document> predicted = {annotated("Jim Kim ran", {{{0, 7}, "PS"}})};
+  for (const NerMode mode : {NerMode::conll, NerMode::strict, NerMode::seqeval, NerMode::klue}) {
+    const NerScores s = evaluate_ner(gold, predicted, {.mode = mode});
+    EXPECT_EQ(s.micro, (Score{1, 1, 1})) << static_cast<int>(mode);
+    EXPECT_EQ(s.types.size(), 1u) << static_cast<int>(mode);
+    EXPECT_EQ(s.tokens_correct, 3u) << static_cast<int>(mode);
+  }
+  EXPECT_EQ(*evaluate_ner(gold, predicted, {.mode = NerMode::klue}).character_macro_f1, 1.0);
 }
 
 TEST(EvaluateNer, ErrorsOfTaggedDocumentsPointIntoTheText) {

@@ -121,6 +121,8 @@ TEST(Tags, ParseTag) {
   is("B-PS", 'B', "PS");
   is("B_PS", 'B', "PS");
   is("I", 'I', "");
+  EXPECT_EQ(parse_tag("I", "PS").label, "PS");
+  EXPECT_EQ(parse_tag("B", "PS").label, "") << "it begins another entity, whose label nothing tells";
   is("L-PS", 'E', "PS");
   is("U-PS", 'S', "PS");
   is("LOC_B", 'B', "LOC");

@@ -191,9 +191,21 @@ NerScores score_spans(const SpansBySentence& gold, const SpansBySentence& predic
 
 namespace {
 
+/// Tags that mean the same written the same way: "B_PS" and "PS-B" are "B-PS".
+Tags canonical(const Tags& tags) {
+  Tags out;
+  FileTag parts;
+  for (const std::string& tag : tags) {
+    parts = parse_tag(tag, parts.label);
+    out.push_back(parts.label.empty() ? tag : std::string(1, parts.letter) + "-" + std::string(parts.label));
+  }
+  return out;
+}
+
 /// sklearn's f1_score(average="macro", zero_division=1) over every character tag including O, as the KLUE baseline
 /// calls it: a label of the set that occurs nowhere counts as 1. Each sentence adds two O that are right: the baseline
 /// scores its start and end markers too.
+/// The tags are canonical.
 double klue_character_f1(const std::vector<Tags>& gold, const std::vector<Tags>& predicted) {
   static const std::vector<std::string> klue_types = {"DT", "LC", "OG", "PS", "QT", "TI"};
   ScoreByLabel labels;
@@ -203,16 +215,11 @@ double klue_character_f1(const std::vector<Tags>& gold, const std::vector<Tags>&
   }
   Score& outside = labels["O"];
   outside = {2 * gold.size(), 2 * gold.size(), 2 * gold.size()};
-  const auto canonical = [](const std::string& tag) {  // "B_PS" is the label "B-PS"
-    const FileTag parts = parse_tag(tag);
-    return parts.label.empty() ? tag : std::string(1, parts.letter) + "-" + std::string(parts.label);
-  };
   for (std::size_t i = 0; i < gold.size(); ++i) {
     for (std::size_t t = 0; t < gold[i].size(); ++t) {
-      const std::string gold_tag = canonical(gold[i][t]), predicted_tag = canonical(predicted[i][t]);
-      ++labels[gold_tag].gold;
-      ++labels[predicted_tag].found;
-      labels[gold_tag].correct += gold_tag == predicted_tag;
+      ++labels[gold[i][t]].gold;
+      ++labels[predicted[i][t]].found;
+      labels[gold[i][t]].correct += gold[i][t] == predicted[i][t];
     }
   }
   const bool klue_set = labels.size() == 2 * klue_types.size() + 1;
@@ -254,6 +261,7 @@ NerScores score_tags(const std::vector<Tags>& gold, const std::vector<Tags>& pre
     if (resolved.scheme == Scheme::iob2) resolved.scheme = detect_scheme(predicted);
   }
   SpansBySentence gold_spans, predicted_spans;
+  std::vector<Tags> gold_tags, predicted_tags;
   std::size_t tokens = 0, correct = 0, ignored = 0;
   for (std::size_t i = 0; i < gold.size(); ++i) {
     if (gold[i].size() != predicted[i].size()) {
@@ -262,15 +270,17 @@ NerScores score_tags(const std::vector<Tags>& gold, const std::vector<Tags>& pre
     }
     gold_spans.push_back(spans_or_throw(gold[i], resolved, i, "gold"));
     predicted_spans.push_back(spans_or_throw(predicted[i], resolved, i, "prediction"));
+    gold_tags.push_back(canonical(gold[i]));
+    predicted_tags.push_back(canonical(predicted[i]));
     tokens += gold[i].size();
-    for (std::size_t t = 0; t < gold[i].size(); ++t) correct += gold[i][t] == predicted[i][t];
+    for (std::size_t t = 0; t < gold[i].size(); ++t) correct += gold_tags[i][t] == predicted_tags[i][t];
     ignored += tags_outside(gold[i], gold_spans[i]);
   }
   NerScores scores = score_spans(gold_spans, predicted_spans, resolved);
   scores.tokens = tokens;
   scores.tokens_correct = correct;
   scores.ignored_gold_tags = ignored;
-  if (options.mode == NerMode::klue) scores.character_macro_f1 = klue_character_f1(gold, predicted);
+  if (options.mode == NerMode::klue) scores.character_macro_f1 = klue_character_f1(gold_tags, predicted_tags);
   return scores;
 }
 

@@ -15,8 +15,8 @@ struct Tag {
 };
 
 /// A bare word such as "PER" is an entity that says nothing about its ends: neighbours of one type are one entity.
-Tag parse(std::string_view text) {
-  const FileTag tag = parse_tag(text);
+Tag parse(std::string_view text, Tag before) {
+  const FileTag tag = parse_tag(text, before.type);
   return tag.letter == 0 ? Tag{'I', text} : Tag{tag.letter, tag.label};
 }
 
@@ -58,7 +58,7 @@ std::vector<Span> spans_by_transitions(const Tags& tags) {
   bool open = false;
   std::string_view type;
   for (std::size_t i = 0; i <= tags.size(); ++i) {
-    const Tag now = i < tags.size() ? parse(tags[i]) : Tag{};
+    const Tag now = i < tags.size() ? parse(tags[i], before) : Tag{};
     if (open && Rule::ends(before, now)) {
       spans.push_back({{begin, i}, std::string(type)});
       open = false;
@@ -79,7 +79,7 @@ std::vector<Tag> parse_strictly(const Tags& tags, Scheme scheme) {
   const std::string_view allowed = scheme == Scheme::iob2 ? "BIO" : "BIOES";
   std::vector<Tag> parsed;
   for (std::size_t i = 0; i < tags.size(); ++i) {
-    const FileTag tag = parse_tag(tags[i]);
+    const FileTag tag = parse_tag(tags[i], parsed.empty() ? std::string_view{} : parsed.back().type);
     if (tag.letter == 0 || allowed.find(tag.letter) == std::string_view::npos) {
       throw TagError("tag \"" + tags[i] + "\" is not in the scheme " + std::string(scheme_name(scheme)) +
                          "; name the scheme of the files, or choose a mode that is not strict",

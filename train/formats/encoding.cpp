@@ -101,6 +101,23 @@ const char* unpacker_of(std::string_view content) {
   return nullptr;
 }
 
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+
+/// Files that begin with a mark and were joined have it where each began; returns how many were erased.
+std::size_t erase_marks_of_lines(std::string& content) {
+  const std::string marked = "\n" + std::string(byte_order_mark);
+  std::size_t count = 0, to = 0, from = 0;
+  for (std::size_t at; (at = content.find(marked, from)) != std::string::npos; ++count) {
+    std::copy(content.begin() + static_cast<std::ptrdiff_t>(from), content.begin() + static_cast<std::ptrdiff_t>(at + 1),
+              content.begin() + static_cast<std::ptrdiff_t>(to));
+    to += at + 1 - from;
+    from = at + marked.size();
+  }
+  if (count == 0) return 0;
+  content.erase(to, from - to);
+  return count;
+}
+
 /// A model, a picture, or UTF-16 without its mark: a list of its odd bytes would help nobody.
 void refuse_binary(std::string_view content, const std::string& path) {
   const std::string_view head = content.substr(0, 1 << 16);
@@ -125,10 +142,12 @@ void to_utf8(std::string& content, const ReadOptions& options, Corpus& corpus) {
     content = convert(content, "UTF-16", corpus.path);
   }
   if (!options.allow_invalid_utf8) refuse_binary(content, corpus.path);
-  if (content.starts_with("\xEF\xBB\xBF")) {
-    content.erase(0, 3);
+  if (content.starts_with(byte_order_mark)) {
+    content.erase(0, byte_order_mark.size());
     note("begins with a byte order mark: skipped");
   }
+  if (const std::size_t joined = erase_marks_of_lines(content); joined > 0)
+    note(count_of(joined, "line") + " more with a byte order mark at the beginning, as joined files have: skipped");
   if (content.find("\r\n") != std::string::npos) {
     note("has Windows line ends (CRLF): read as line ends");
   } else if (content.find('\n') == std::string::npos && content.find('\r') < content.size() - 1) {

@@ -5,13 +5,10 @@ namespace bib::formats {
 void TagDecoder::decode(Document& document, std::span<const std::string_view> tags, std::span<const Line> lines) {
   FileTag before;
   for (std::size_t i = 0; i < tags.size(); ++i) {
-    FileTag now = parse_tag(tags[i]);
-    if (now.letter != 'O' && now.label.empty()) {  // 2016klp's bare I takes the label of what it continues
-      now.label = before.label;
-      if (now.label.empty()) {
-        source_.warn(lines[i], 0, "the tag " + in_quotes(tags[i]) + " has no label and continues nothing: read as O");
-        now = {};
-      }
+    FileTag now = parse_tag(tags[i], before.label);
+    if (now.letter != 'O' && now.label.empty()) {
+      source_.warn(lines[i], 0, "the tag " + in_quotes(tags[i]) + " has no label and continues nothing: read as O");
+      now = {};
     }
     const bool bilou = now.letter != 'O' && (tags[i].front() == 'L' || tags[i].front() == 'U') && tags[i].size() > 1 &&
                        (tags[i][1] == '-' || tags[i][1] == '_');
