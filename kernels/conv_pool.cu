@@ -69,15 +69,24 @@ __global__ void __launch_bounds__(threads, 2) best_positions(Group<ConvForward> 
     copy_wait<0>();
     __syncthreads();  // all have come, and nobody reads what the next ones go to
     if (next.p < positions) bring_stage(next, rows_to, filters_next);
-    for (int k = 0; k < channels; ++k) {
-      const float4 v = load4(&filters_now[k][4 * x]);
-      const float vs[4] = {v.x, v.y, v.z, v.w};
+    // Of the thread's four positions only as many as the block's sequence still has: others could not win.
+    const auto multiply = [&]<int N>(std::integral_constant<int, N>) {
+      for (int k = 0; k < channels; ++k) {
+        const float4 v = load4(&filters_now[k][4 * x]);
+        const float vs[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float u = rows_now[k * stride + y + side * i + stage.tap];
+        for (int i = 0; i < N; ++i) {
+          const float u = rows_now[k * stride + y + side * i + stage.tap];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) sum[i][j] += u * vs[j];
+          for (int j = 0; j < 4; ++j) sum[i][j] += u * vs[j];
+        }
       }
+    };
+    switch (min(4, cover(positions - stage.p, side))) {
+      case 1: multiply(std::integral_constant<int, 1>()); break;
+      case 2: multiply(std::integral_constant<int, 2>()); break;
+      case 3: multiply(std::integral_constant<int, 3>()); break;
+      default: multiply(std::integral_constant<int, 4>());
     }
     if (next.first_of_tile()) {
 #pragma unroll

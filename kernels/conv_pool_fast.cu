@@ -156,7 +156,8 @@ __global__ void __launch_bounds__(threads, 2) best_positions_fast(Group<Fast> gr
     copy_wait<0>();
     __syncthreads();  // all have come, and nobody reads what the next ones go to
     if (next.p < most) bring_stage(next, rows_to, filters_next);
-    const int count = min(taps, a.W - stage.tap);
+    // A warp past the last position has nothing that could win.
+    const int count = stage.p + row < most ? min(taps, a.W - stage.tap) : 0;
 #pragma unroll 1
     for (int tap = 0; tap < count; ++tap) {
       const unsigned* const x = rows_now + (row + lane % 16 + stage.tap + tap) * row_words + 4 * (lane / 16);

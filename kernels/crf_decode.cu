@@ -70,11 +70,14 @@ __device__ __forceinline__ int lowest_best(float sum, float best) {
   return best == -INFINITY ? 0 : __ffs(static_cast<int>(ways)) - 1;
 }
 
-/// What a warp keeps of its T steps: the scores of the tags, the best sums into them, then the path.
+/// What a warp keeps of its T steps: the scores of the tags, the best sums into them, then the path. The next
+/// sequence's begin at a multiple of 16 bytes again.
 struct Steps {
   float* rows;
   int T;
-  __host__ __device__ static constexpr std::int64_t size(int T) { return T * (2 * small + std::int64_t{1}); }
+  __host__ __device__ static constexpr std::int64_t size(int T) {
+    return T * std::int64_t{2 * small} + (T + std::int64_t{3}) / 4 * 4;
+  }
   __device__ float* row(int t) const { return rows + static_cast<std::int64_t>(t) * small; }
   __device__ float* into(int t) const { return rows + (static_cast<std::int64_t>(T) + t) * small; }
   __device__ int* path() const { return reinterpret_cast<int*>(into(T)); }
@@ -95,34 +98,39 @@ __global__ void __launch_bounds__(warp_lanes, 1) viterbi_in_warp(Decode<float> a
   for (int i = 0; i < small; ++i) column[i] = i < K && me < K ? c.transition[i * K + me] : -INFINITY;
 #pragma unroll
   for (int i = 0; i < small; ++i) transposed[me * stride + i] = column[i];
+  // Unconditional loads, of a step and a tag that exist: what is loaded goes to the addition that wants it and nowhere
+  // else, so that nothing waits for it before. Tags past K get into = -infinity, whatever their score.
   const std::int64_t step = static_cast<std::int64_t>(c.B) * K;
-  const float* scores = c.scores + static_cast<std::int64_t>(b) * K + me;
-  const auto score = [&](int t) { return t < n && me < K ? scores[t * step] : 0.0f; };
-  float early[early_steps];
+  const float* scores = c.scores + static_cast<std::int64_t>(b) * K + min(me, K - 1);
+  const auto score = [&](int t) { return scores[min(t, n - 1) * step]; };
+  float early[early_steps] = {};
 #pragma unroll
-  for (int i = 0; i < early_steps; ++i) early[i] = score(1 + i);
+  for (int q = 0; q < early_steps; ++q)
+    if (n > 0) early[q] = score(1 + q);
   float now = me < K && n > 0 ? score(0) + c.first[me] : -INFINITY;
   if (n > 0) steps.row(0)[me] = now;
-  for (int t = 1; t < n; ++t) {
-    __syncwarp();
-    const float own = early[0];
+  for (int first = 1; first < n; first += early_steps) {
 #pragma unroll
-    for (int i = 0; i + 1 < early_steps; ++i) early[i] = early[i + 1];
-    early[early_steps - 1] = score(t + early_steps);
-    const float* before = steps.row(t - 1);
-    float best[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    for (int q = 0; q < early_steps; ++q) {  // early[q] always in its own register: a move would wait for the load
+      const int t = first + q;
+      if (t >= n) break;
+      __syncwarp();
+      const float* before = steps.row(t - 1);
+      float best[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
 #pragma unroll
-    for (int i = 0; i < small; i += 4) {
-      const float4 v = load4(before + i);
-      best[0] = fmaxf(best[0], v.x + column[i]);
-      best[1] = fmaxf(best[1], v.y + column[i + 1]);
-      best[2] = fmaxf(best[2], v.z + column[i + 2]);
-      best[3] = fmaxf(best[3], v.w + column[i + 3]);
+      for (int i = 0; i < small; i += 4) {
+        const float4 v = load4(before + i);
+        best[0] = fmaxf(best[0], v.x + column[i]);
+        best[1] = fmaxf(best[1], v.y + column[i + 1]);
+        best[2] = fmaxf(best[2], v.z + column[i + 2]);
+        best[3] = fmaxf(best[3], v.w + column[i + 3]);
+      }
+      const float into = fmaxf(fmaxf(best[0], best[1]), fmaxf(best[2], best[3]));
+      now = into + early[q];
+      early[q] = score(t + early_steps);
+      steps.row(t)[me] = now;
+      steps.into(t)[me] = into;
     }
-    const float into = fmaxf(fmaxf(best[0], best[1]), fmaxf(best[2], best[3]));
-    now = into + own;
-    steps.row(t)[me] = now;
-    steps.into(t)[me] = into;
   }
   __syncwarp();
   next_may_start();
@@ -191,7 +199,7 @@ void decode_in_warps(Context& ctx, const CrfDecode& op, const Chain& c) {
   constexpr std::size_t fixed = sizeof(float) * small * (small + 1);  // the transitions
   const bool fits = kept + fixed <= most_shared(ctx);
   Decode<float> a{.chain = c, .tags = op.tags.data, .score = op.score.data, .kept = nullptr};
-  if (!fits) a.kept = ctx.arena().make<float, 3>({c.B, c.T, 2 * small + 1}).data;
+  if (!fits) a.kept = ctx.arena().make<float, 2>({c.B, static_cast<int>(Steps::size(c.T))}).data;
   launch(ctx, op.name, fits ? viterbi_in_warp<true> : viterbi_in_warp<false>,
          {.blocks = dim3(static_cast<unsigned>(c.B)), .threads = dim3(warp_lanes), .shared = fits ? kept : 0}, a);
 }

@@ -176,14 +176,12 @@ __device__ void chain_in_warp(const Sums& s, const Tops& tops, const Found* foun
     if (mine && back) *beta = sum;
   };
   put(end);
-  for (int u = 1; u < n; ++u) {
+  const auto step_once = [&](int u, double& of_step) {
     __syncwarp();
     const int scale = exponent_of(warp_max(__double2hiint(next)));
-    const double own = ahead[0] * power_of_two(-scale);  // exact
+    const double own = of_step * power_of_two(-scale);  // exact
     exponent += scale;
-#pragma unroll
-    for (int i = 0; i + 1 < early; ++i) ahead[i] = ahead[i + 1];
-    if (u + early < n && mine) ahead[early - 1] = *emission;
+    of_step = u + early < n && mine ? *emission : 0.0;
     emission += step;
     double part[4] = {};
 #pragma unroll
@@ -200,6 +198,13 @@ __device__ void chain_in_warp(const Sums& s, const Tops& tops, const Found* foun
     beta += step;
     at ^= kTags;
     put(sum);
+  };
+  for (int first = 1; first < n; first += early) {
+#pragma unroll
+    for (int q = 0; q < early; ++q) {  // ahead[q] always in its own registers: a move would wait for the load
+      if (first + q >= n) break;
+      step_once(first + q, ahead[q]);
+    }
   }
   const bool lost = __any_sync(all_lanes, least < static_cast<unsigned>(__double2hiint(smallest)));
   const double log_z = back ? 0.0 : scaled_log_z(s, tops, found, variant, n, next, exponent, lost);

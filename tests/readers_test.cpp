@@ -248,6 +248,19 @@ TEST(Encoding, MarksAndLineEnds) {
   EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("byte order mark"), HasSubstr("CRLF")));
 }
 
+TEST(Encoding, MarksInsideOfJoinedFiles) {
+  const std::string mark = "\xEF\xBB\xBF", sentence = "서울\tB-LC\n에\tO\n\n";
+  const Corpus corpus =
+      read(mark + "## 1\n" + sentence + mark + "## 1\n" + sentence + mark + sentence + "끝" + mark + "\tO\n");
+  ASSERT_THAT(corpus.documents, SizeIs(4));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(corpus.documents[static_cast<std::size_t>(i)].text, "서울 에");
+  EXPECT_EQ(corpus.documents[3].text, "끝" + mark) << "what is not at a line's beginning is text";
+  EXPECT_EQ(corpus.documents[2].line, 9u);
+  EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("begins with a byte order mark"),
+                                                            HasSubstr("2 lines more with a byte order mark")));
+  EXPECT_THAT(messages(corpus, Severity::error), IsEmpty());
+}
+
 TEST(Encoding, CarriageReturnsAlone) {
   const Corpus corpus = read("<서울:LC>\r\r끝\r");
   ASSERT_THAT(corpus.documents, SizeIs(3));

@@ -146,6 +146,7 @@ struct Samples<CrfDecode> {
                                         {"pointers_of_over_64_KiB", 640, 1, 101},
                                         {"long", 150, 2, 5, true},
                                         {"rows_of_over_96_KiB", 400, 3, 7, true},
+                                        {"rows_of_over_96_KiB_odd", 363, 3, 7, true},
                                         {"scores_for_log_space", 40, 5, 6, true, false, 100},
                                         {"over_a_thousand_tags", 2, 2, 1030}};
   static constexpr auto& timed = crf_timed;

@@ -108,8 +108,8 @@ std::size_t erase_marks_of_lines(std::string& content) {
   const std::string marked = "\n" + std::string(byte_order_mark);
   std::size_t count = 0, to = 0, from = 0;
   for (std::size_t at; (at = content.find(marked, from)) != std::string::npos; ++count) {
-    std::copy(content.begin() + static_cast<std::ptrdiff_t>(from), content.begin() + static_cast<std::ptrdiff_t>(at + 1),
-              content.begin() + static_cast<std::ptrdiff_t>(to));
+    std::copy(content.begin() + static_cast<std::ptrdiff_t>(from),
+              content.begin() + static_cast<std::ptrdiff_t>(at + 1), content.begin() + static_cast<std::ptrdiff_t>(to));
     to += at + 1 - from;
     from = at + marked.size();
   }
