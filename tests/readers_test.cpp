@@ -248,6 +248,16 @@ TEST(Encoding, MarksAndLineEnds) {
   EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("byte order mark"), HasSubstr("CRLF")));
 }
 
+TEST(Columns, TagsWithoutTypes) {
+  const Corpus corpus = read("Jim\tB\nKim\tI\nran\tO\n\nBob\tB\nAl\tB\n");
+  ASSERT_THAT(corpus.documents, SizeIs(2));
+  EXPECT_THAT(corpus.documents[0].spans, ElementsAre(Span{{0, 7}, "ENTITY"}));
+  EXPECT_THAT(corpus.documents[1].spans, SizeIs(2));
+  EXPECT_THAT(corpus.documents[0].tags, ElementsAre("B-ENTITY", "I-ENTITY", "O"));
+  EXPECT_THAT(messages(corpus, Severity::note), ElementsAre(HasSubstr("no tag has a type")));
+  EXPECT_THAT(messages(corpus, Severity::warning), IsEmpty());
+}
+
 TEST(Encoding, MarksInsideOfJoinedFiles) {
   const std::string mark = "\xEF\xBB\xBF", sentence = "서울\tB-LC\n에\tO\n\n";
   const Corpus corpus =

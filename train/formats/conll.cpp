@@ -127,6 +127,20 @@ Layout survey(const std::vector<std::string_view>& lines) {
   return layout;
 }
 
+/// Whether entities have no types: every tag is a bare B, I, E, S or O, as in files of one kind of term.
+bool untyped(const std::vector<std::string_view>& lines, const Layout& layout) {
+  Columns columns;
+  bool entities = false;
+  for (const std::string_view line : lines) {
+    split(line, layout.tabs, columns);
+    if (columns.size() != layout.columns || is_comment(line, columns, layout)) continue;
+    const FileTag tag = parse_tag(columns[layout.tags.front()]);
+    if (!tag.label.empty()) return false;
+    entities = entities || (tag.letter != 0 && tag.letter != 'O');
+  }
+  return entities;
+}
+
 Likelihood detect(const Sample& sample) {
   const Layout layout = survey(sample.lines);
   if (layout.columns < 2 || layout.tags.empty()) return no;
@@ -173,6 +187,9 @@ class ColumnReader {
     if (!o.tag_column.empty()) layout_.tags = {column_option("tag", o.tag_column, layout_.columns, path)};
     if (!layout_.prefix.empty())
       source.report(Severity::note, 0, 0, "every token begins with " + in_quotes(layout_.prefix) + ": cut off");
+    untyped_ = untyped(sample, layout_);
+    if (untyped_)
+      source.report(Severity::note, 0, 0, "no tag has a type: every entity is read as " + std::string(only_type));
     if (layout_.characters)
       source.report(Severity::note, 0, 0, "every token is one character: read without blanks between them");
   }
@@ -213,7 +230,8 @@ class ColumnReader {
     const std::size_t begin = document.text.size();
     document.text += layout_.tiles && is_underscore_space(columns_) ? " " : token;
     document.tokens.push_back({begin, document.text.size()});
-    document.tags.emplace_back(columns_[layout_.tags.front()]);
+    std::string& tag = document.tags.emplace_back(columns_[layout_.tags.front()]);
+    if (untyped_ && parse_tag(tag).letter != 'O') tag += "-" + std::string(only_type);
     if (layout_.tags.size() > 1) sentence_.inner.push_back(columns_[layout_.tags[1]]);
     sentence_.lines.push_back(line);
   }
@@ -246,7 +264,10 @@ class ColumnReader {
   }
 
   const Source& source_;
+  static constexpr std::string_view only_type = "ENTITY";
+
   Layout layout_;
+  bool untyped_ = false;
   Columns columns_;
   Sentence sentence_;
   TagDecoder decoder_;
