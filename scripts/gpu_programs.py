@@ -16,7 +16,7 @@ import tarfile
 import tempfile
 import time
 
-from measure import fail, root, stamp
+from measure import commit, fail, root
 
 SERVERS = ["bib-serve", "bib-client"]  # built where gRPC is installed
 PROGRAMS = ["bib", "tests/parity_test", "tests/gemm_cuda_test", "tests/lstm_cuda_test", "tests/crf_cuda_test",
@@ -287,7 +287,7 @@ def pack(build, target, python):
     libraries = target / "lib"
     libraries.mkdir(parents=True, exist_ok=True)
     served = [name for name in SERVERS if (build / name).exists()]
-    (target / "commit").write_text(stamp({})["commit"])
+    (target / "commit").write_text(commit())
     for name in PROGRAMS + served:
         source, to = build / name, target / name
         if not source.exists():

@@ -91,12 +91,17 @@ def slug(info):
 
 def stamp(info):
     """Date, commit and machine: what every result carries. Results not yet committed do not make the tree dirty."""
+    return {"date": datetime.date.today().isoformat(), "commit": os.environ.get("BIB_COMMIT") or commit(), "machine": info}
+
+
+def commit():
+    """The sources'. Of programs from elsewhere BIB_COMMIT says it (scripts/gpu-check)."""
     git = ["git", "-C", root]
     if not shutil.which("git"):
-        return {"date": datetime.date.today().isoformat(), "commit": "unknown", "machine": info}
-    commit = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True).stdout.strip() or "unknown"
+        return "unknown"
+    name = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True).stdout.strip() or "unknown"
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!docs/results"], capture_output=True).returncode == 1
-    return {"date": datetime.date.today().isoformat(), "commit": commit + ("-dirty" if changed else ""), "machine": info}
+    return name + ("-dirty" if changed else "")
 
 
 def where(info):
@@ -123,3 +128,10 @@ def table(head, rows):
 
 def pretty(x):
     return f"{x:.1f} s" if x >= 10 else f"{x:.2f} s" if x >= 0.1 else f"{x * 1e3:.0f} ms"
+
+
+def judged(value, limit, at_least=True):
+    """A figure beside its bar."""
+    if value is None or limit is None:
+        return "" if limit is None else "not measured"
+    return "met" if (value >= limit if at_least else value <= limit) else "MISSED"
