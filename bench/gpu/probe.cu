@@ -1,5 +1,6 @@
 // What decides the design of the recurrent kernels, measured on the GPU at hand: cluster barriers, exchanges through
-// distributed shared memory, chains of tensor-core products, barriers of the whole grid, how many clusters fit.
+// distributed shared memory, chains of tensor-core products, barriers of the whole grid, how many clusters fit; and the
+// bandwidth of a copy, which others' bytes are measured against.
 // Prints one JSON object; needs sm_90. docs/kernels.md says which choice hangs on which figure.
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
@@ -186,6 +187,19 @@ std::string number(double x) {
   return text;
 }
 
+/// Of a copy within the GPU's memory, far larger than its cache, bytes read and written.
+double copy_gb_per_s() {
+  constexpr std::size_t bytes = std::size_t{1} << 30;
+  void *from = nullptr, *to = nullptr;
+  check(cudaMalloc(&from, bytes), "allocating");
+  check(cudaMalloc(&to, bytes), "allocating");
+  check(cudaMemset(from, 0, bytes), "zeroing");
+  const double us = microseconds([&] { check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice), "copying"); });
+  cudaFree(from);
+  cudaFree(to);
+  return 2e-3 * static_cast<double>(bytes) / us;
+}
+
 template <class K>
 int clusters_that_fit(K kernel, int size) {
   cudaLaunchAttribute attribute;
@@ -267,7 +281,8 @@ int main() {
   for (int size : {4, 8, 16})
     json += (size == 4 ? "\"" : ", \"") + std::to_string(size) +
             "\": " + std::to_string(clusters_that_fit(mma_chain<1>, size));
-  json += "}, \"registers\": " + std::to_string(attributes.numRegs) + "}";
+  json += "}, \"registers\": " + std::to_string(attributes.numRegs) +
+          ", \"copy_gb_per_s\": " + number(copy_gb_per_s()) + "}";
   std::printf("%s\n", json.c_str());
   cudaFree(stored);
   cudaFree(out);
