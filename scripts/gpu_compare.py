@@ -1,11 +1,10 @@
 """For scripts/gpu-check: bib's and PyTorch's times of the same rows, in turn, and the page of results."""
 import json
-import math
 import re
 import sys
 
 from gpu_programs import Clock, Skipped, TimedOut, Worker
-from measure import root, table
+from measure import judged, root, table
 
 sys.path.insert(0, str(root / "bench/gpu"))
 import rows  # noqa: E402
@@ -24,42 +23,63 @@ def torch_worker(args, limit):
 
 class Comparison:
     """`found`: "rows" are {row: {"us": ..., "strict_us": ..., "torch": {variant: us or reason}}}, and "dropped" what was
-    not asked any more and why: what twice gave no answer, or twice broke CUDA, costs the other rows no more time."""
+    not asked any more and why: what twice gave no answer, or twice broke CUDA, costs the other rows no more time. What an
+    earlier run found is kept."""
 
-    def __init__(self, programs, args, limits, names, with_torch, save):
-        self.names, self.save, self.failures = names, save, {}
-        self.found = {"rows": {}, "torch": None, "torch_missing": None, "dropped": {}}
+    def __init__(self, programs, args, limits, names, found, save):
+        self.args, self.limits, self.names, self.save, self.failures = args, limits, names, save, {}
+        self.found = {"rows": {}, "torch": None, "torch_missing": None, "dropped": {}, **found}
         self.bib, self.torch = Worker(programs.command("bench/bib_grid"), limits["row"]), None
-        if with_torch:
-            try:
-                self.torch, self.found["torch"] = torch_worker(args, limits["torch"])
-            except Skipped as reason:
-                self.found["torch_missing"] = str(reason)
-                print(f"gpu-check: peers skipped: {reason}", file=sys.stderr)
 
-    def run(self):
-        """Every row's first figures before the choices, and what PyTorch compiles last. What goes into the parts."""
+    def with_torch(self):
+        try:
+            self.torch, self.found["torch"] = torch_worker(self.args, self.limits["torch"])
+            self.found["torch_missing"] = None
+        except Skipped as reason:
+            self.found["torch_missing"] = str(reason)
+            print(f"gpu-check: peers skipped: {reason}", file=sys.stderr)
+
+    def stop(self):
+        for worker in filter(None, (self.bib, self.torch)):
+            worker.stop()
+
+    def figures(self, peers):
+        """Every row's first figures. What goes into the parts."""
         all_rows = self.found["rows"]
-        for name in self.names:
+        lacking = lambda peers: [n for n in self.names if "us" not in (row := all_rows.get(n, {})) or peers and not times_of(row)]
+        if peers and lacking(peers):
+            self.with_torch()
+        for name in lacking(bool(self.torch)):
             if Clock.over():
                 print(f"gpu-check: no time is left for rows from {name} on", file=sys.stderr)
                 break
-            all_rows[name] = {}
+            all_rows.setdefault(name, {})
             self.ask_bib(name, rows.first(name))
             if Clock.over() and "us" not in all_rows[name]:  # cut off
                 del all_rows[name]
                 break
             self.ask_torch(name, lambda variant: "compiled" not in variant)
             print(f"gpu-check: {name}: {describe(all_rows[name])}", file=sys.stderr)
-        left_out = self.names[len(all_rows):]
-        for name in all_rows:
-            self.ask_bib(name, rows.choices(name))
-        for name in filter(rows.MODELS.__contains__, all_rows):
-            self.ask_torch(name, lambda variant: "compiled" in variant)
-        for worker in filter(None, (self.bib, self.torch)):
-            worker.stop()
+        self.stop()
         errors = [name for name, found in all_rows.items() if "us" not in found]
-        return {"rows": len(all_rows), "left_out": left_out, "without_a_time": errors, "ok": not errors}
+        return {"rows": len(all_rows), "left_out": [n for n in self.names if n not in all_rows], "without_a_time": errors,
+                "ok": not errors}
+
+    def choices(self):
+        """What else may be asked for, of rows that have a time, and what PyTorch compiles."""
+        all_rows = self.found["rows"]
+        timed = [name for name in self.names if "us" in all_rows.get(name, {})]
+        if not timed:
+            raise Skipped("no row has a time yet: 'ops' and 'model' come first, or --onto their results")
+        for name in timed:
+            self.ask_bib(name, {key: line for key, line in rows.choices(name).items() if key not in all_rows[name]})
+        if compiling := [name for name in rows.MODELS if name in timed]:
+            self.with_torch()
+        for name in compiling:
+            self.ask_torch(name, lambda variant: "compiled" in variant)
+        self.stop()
+        without = [name for name in timed if not set(rows.choices(name)) <= set(all_rows[name])]
+        return {"rows": len(timed), "without_some": without}
 
     def ask_bib(self, name, questions):
         found = self.found["rows"][name]
@@ -73,6 +93,7 @@ class Comparison:
                 continue
             try:
                 found[key] = float(answer := self.bib.ask(line))
+                found.pop(key + "_error", None)
             except Skipped as reason:
                 found[key + "_error"] = str(reason)
                 self.failed(family, line, reason)
@@ -87,6 +108,7 @@ class Comparison:
             return
         all_rows = self.found["rows"]
         found = all_rows[name].setdefault("torch", {})
+        found.pop("all", None)
         try:
             variants = json.loads(self.torch.ask(name))
             if not isinstance(variants, list):
@@ -137,6 +159,12 @@ def best_of(found):
     return min(times_of(found).items(), key=lambda kv: kv[1], default=(None, None))
 
 
+def compared_with(name, found):
+    """(variant, microseconds) of what the row's bar is meant against."""
+    against = rows.bar_is_against(name)
+    return (against, times_of(found).get(against)) if against else best_of(found)
+
+
 def describe(found):
     variant, best = best_of(found)
     ours = f"{found['us']:.1f} us" if "us" in found else found.get("us_error", "")
@@ -151,26 +179,19 @@ def beside_torch(compare, add):
     add("Microseconds, medians, in turn in one run; bib in fast and in strict mode. PyTorch: the fastest of its variants"
         + (f" (torch {torch['torch']}, cuDNN {torch['cudnn']}).\n" if torch else ": " +
            (compare["torch_missing"] or "not asked for") + ".\n"))
-    body, ratios = [], []
+    body = []
     for name, found in compare["rows"].items():
         show = lambda key: f"{found[key]:.1f}" if key in found else found.get(key + "_error", "")
-        bar, _ = rows.bar(name)
-        against = rows.bar_is_against(name)  # else the fastest
-        peers = [best_of(found)]
-        if against in times_of(found) and peers[0][0] != against:
-            peers.insert(0, (against, found["torch"][against]))
-        for variant, best in peers:
+        bar, against = rows.BARS.get(rows.op_of(name)), rows.bar_is_against(name)
+        peers = dict.fromkeys(p for p in (compared_with(name, found), best_of(found)) if p[1])
+        steps = rows.sizes(name).get("t") if name.startswith("lstm") and "us" in found else None
+        for variant, best in peers or [(None, None)]:
             ratio = best / found["us"] if best and "us" in found else None
-            if ratio and name.startswith("lstm"):
-                ratios.append(ratio)
             meant = bar if against in (None, variant) else None
-            body.append([name, show("us"), show("strict_us"), f"{best:.1f}" if best else "", variant or "",
-                         f"{ratio:.1f}x" if ratio else "", f"{meant}x" if meant else "",
-                         "" if not (ratio and meant) else "met" if ratio >= meant else "MISSED"])
-    add(table(["row", "fast", "strict", "PyTorch", "variant", "ratio", "bar", ""], body))
-    if ratios:
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        add(f"\nLSTM, geometric mean: {mean:.1f}x (bar 3x), least {min(ratios):.1f}x (bar 1x).")
+            body.append([name, show("us"), show("strict_us"), f"{found['us'] / steps:.2f}" if steps else "",
+                         f"{best:.1f}" if best else "", variant or "", f"{ratio:.1f}x" if ratio else "",
+                         f"{meant}x" if meant else "", judged(ratio, meant) if ratio and meant else ""])
+    add(table(["row", "fast", "strict", "fast / T", "PyTorch", "variant", "ratio", "bar", ""], body))
     for family, reason in compare["dropped"].items():
         add(f"\nNot asked any more: {family}; it {reason}.")
 
@@ -184,29 +205,3 @@ def choices(compare, add):
             "(`BIB_GPU_BLAS=bib`), with `BIB_OVERLAP=1`, with `BIB_GRAPHS=0`, and with what is taken where nothing is asked "
             "(tile and units of a warp by the model of `kernels/lstm_fast_plan.cu`).\n")
         add(table(["row", *rows.CHOICES.values(), "chosen"], body))
-
-
-def report(result):
-    gpu, lines = result["gpu"], []
-    add = lines.append
-    add(f"# GPU results: {gpu['name']}\n")
-    about = result.get("preflight", {})
-    cublas = {True: "", False: "; no cuBLAS: bib's own product did all the work"}.get(about.get("cublas"), "; whether cuBLAS "
-             "was there is not known")
-    add(f"`scripts/gpu-check`, {result['date']}, commit {result['commit']}; driver {gpu['driver']}, {gpu['memory']}{cublas}.\n")
-    if libraries := about.get("libraries"):
-        add(f"Loaded by the {about['loader']} loader: {', '.join(f'`{x}`' for x in libraries)}.\n")
-    add("## Parts\n")
-    state = lambda p: "skipped: " + p["skipped"] if "skipped" in p else "FAILED" if p.get("ok") is False else "ok"
-    add(table(["part", "result", "seconds"],
-              [[name, state(p), f"{p['seconds']:.0f}"] for name, p in result["parts"].items()]))
-    if "compare" in result:
-        beside_torch(result["compare"], add)
-        choices(result["compare"], add)
-    if "us_per_round" in result["parts"].get("probe", {}):
-        p = result["parts"]["probe"]
-        add("\n## Latencies\n")
-        add(table(["what", "microseconds"], [[k, f"{v:.3f}"] for k, v in p["us_per_round"].items()]))
-        fits = ", ".join(f"{n} of {size} blocks" for size, n in p["clusters_that_fit"].items())
-        add(f"\nClusters that fit at {p['registers']} registers a thread: {fits}.")
-    return "\n".join(lines) + "\n"
