@@ -56,7 +56,8 @@ def bars(result):
     out.append(step("embedding_adam", "embedding + Adam against PyTorch's dense", None))
     copy = result["parts"].get("probe", {}).get("copy_gb_per_s")
     moved = [rows.embedding_adam_bytes() / t / 1e3 for t in us(["embedding_adam"])]
-    out.append(bar("embedding + Adam: touched bytes a second, of a copy's", [100 * m / copy for m in moved if copy], 1, " %", None, 60))
+    shares = [100 * m / copy for m in moved if copy]
+    out.append(bar("embedding + Adam: touched bytes a second, of a copy's", shares, 1, " %", None, 60))
     out.append(step("ner_step", "NER training step against eager PyTorch and pytorch-crf's algorithm", 50))
     out.append(bar("NER training step", us(["ner_step"]), 1, " us", None, 200, at_least=False))
     return out + headline_checks.bars(result.get("headline", {}))

@@ -111,8 +111,9 @@ def first_difference(one, other):
         kind, data = a[name]
         if kind != "F32" or name not in b or len(b[name][1]) != len(data):
             return f"{name} first"
-        pairs = [(x, y) for x, y in zip(array.array("f", data), array.array("f", b[name][1])) if x != y]
-        return f"{name} first, {len(pairs)} of {len(data) // 4} values, by up to {max(abs(x - y) for x, y in pairs):.3g}"
+        bits, values = ([array.array(code, d) for d in (data, b[name][1])] for code in "If")
+        differ = sum(x != y for x, y in zip(*bits))  # 0 and -0, too
+        return f"{name} first, {differ} of {len(bits[0])} values, by up to {max(abs(x - y) for x, y in zip(*values)):.3g}"
     return "only what is said about the model"
 
 
