@@ -43,6 +43,7 @@ void expect_whole_warp(const char* name, Site site) {
 
 /// tanh with ten bits behind the point kept: as far off as tanh.approx may be, 2^-11 of the value.
 float tanh_approx(float x) {
+  if (std::isnan(x)) return x;  // whose bits may all be set
   const auto bits = std::bit_cast<std::uint32_t>(std::tanh(x));
   return std::bit_cast<float>((bits + 0x1000) & ~0x1FFFu);
 }

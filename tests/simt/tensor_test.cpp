@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 
 #include "kernels/mma.h"
@@ -105,6 +106,11 @@ TEST(TensorCores, and_to_even_fp16_or_its_largest) {
   EXPECT_EQ(found[24], 65505);
   EXPECT_EQ(found[32], -65503);
   EXPECT_TRUE(std::isnan(found[40]));
+}
+
+TEST(TensorCores, tanh_of_what_is_no_number_is_none) {
+  for (const unsigned bits : {0x7FC00000u, 0x7FFFFFFFu, 0xFFFFFFFFu})
+    EXPECT_TRUE(std::isnan(fast_tanh(std::bit_cast<float>(bits)))) << bits;
 }
 
 TEST(TensorCores, loading_matrices_synchronises_nobody) {
