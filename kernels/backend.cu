@@ -299,9 +299,13 @@ double cuda_seconds(CudaState& state, const std::function<void()>& work) {
     Event(const Event&) = delete;
     Event& operator=(const Event&) = delete;
   } begin, end;
-  device::check(cudaEventRecord(begin.event, state.stream), "recording an event");
+  const auto record = [&](const Event& e) {
+    device::check(cudaEventRecord(e.event, state.stream), "recording an event");
+    state.after_kernel = false;  // a kernel behind an event starts when that has happened
+  };
+  record(begin);
   work();
-  device::check(cudaEventRecord(end.event, state.stream), "recording an event");
+  record(end);
   cuda_wait(state);
   float milliseconds = 0;
   device::check(cudaEventElapsedTime(&milliseconds, begin.event, end.event), "reading an event");
