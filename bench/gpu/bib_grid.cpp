@@ -31,7 +31,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// lstm_forward/h256/b32/t64/padded: op, sizes by their letter, other words.
+/// lstm_forward/h256/b32/t64/padded: op, sizes by their letter, other words. embedding_adam has sizes v, e and n;
+/// without them they are those of the comparison.
 struct Row {
   std::string op;
   std::map<char, int> size;
@@ -62,6 +63,7 @@ struct Row {
         size[part[0]] = std::stoi(part.substr(1));
     }
   }
+  int size_or(char letter, int usual) const { return size.contains(letter) ? size.at(letter) : usual; }
   /// As in torch_grid.py: from T down to T/8, evenly.
   int length(int b) const {
     const int T = size.at('t'), B = size.at('b');
@@ -78,29 +80,43 @@ Run lstm_of(Operands& m, const Row& row) {
 
 CrfSize crf_size(const Row& row) { return {.T = row.size.at('t'), .B = row.size.at('b'), .K = row.size.at('k')}; }
 
-/// Lookup, gradient by unique rows and Adam of 4,096 tokens in a table of 120,000 rows; the index is made beforehand,
-/// as the trainer's batches make it.
-Run embedding_adam(Operands& m) {
-  constexpr int V = 120000, E = 512, N = 4096;
-  std::map<int, std::vector<int>> places;
-  std::vector<int> ids(N);
-  for (int i = 0; i < N; ++i) places[ids[static_cast<std::size_t>(i)] = static_cast<int>(m.next() * V)].push_back(i);
-  std::vector<int> rows, offsets{0}, positions;
-  for (const auto& [row, at] : places) {
-    rows.push_back(row);
-    positions.insert(positions.end(), at.begin(), at.end());
-    offsets.push_back(static_cast<int>(positions.size()));
+/// Sets of ids that steps of embedding_adam take in turn, as in torch_grid.py: together their rows, and what Adam keeps
+/// of them, are more than a GPU's L2 holds.
+constexpr int id_sets = 8;
+
+/// One set's lookups, and what belongs to each row; the index is made beforehand, as the trainer's batches make it.
+struct Lookups {
+  View<const int, 2> ids;
+  View<const int, 1> rows, offsets, positions;
+
+  Lookups(Operands& m, int V, int N) {
+    std::map<int, std::vector<int>> places;
+    std::vector<int> all(static_cast<std::size_t>(N)), unique, first{0}, at;
+    for (int i = 0; i < N; ++i) places[all[static_cast<std::size_t>(i)] = static_cast<int>(m.next() * V)].push_back(i);
+    for (const auto& [row, where] : places) {
+      unique.push_back(row);
+      at.insert(at.end(), where.begin(), where.end());
+      first.push_back(static_cast<int>(at.size()));
+    }
+    const auto values = [&](const std::vector<int>& v) {
+      return m.ints({static_cast<int>(v.size())}, [&](int i) { return v[static_cast<std::size_t>(i)]; });
+    };
+    ids = values(all).reshaped<2>({N, 1});
+    rows = values(unique), offsets = values(first), positions = values(at);
   }
-  const auto values = [&](const std::vector<int>& v) {
-    return m.ints({static_cast<int>(v.size())}, [&](int i) { return v[static_cast<std::size_t>(i)]; });
-  };
+};
+
+/// Lookup, gradient by unique rows and Adam of 4,096 tokens in a table of 120,000 rows.
+Run embedding_adam(Operands& m, const Row& row) {
+  const int V = row.size_or('v', 120000), E = row.size_or('e', 512), N = row.size_or('n', 4096);
+  std::vector<Lookups> sets;
+  for (int i = 0; i < id_sets; ++i) sets.emplace_back(m, V, N);
   const auto table = m.uniform({V, E}, 0.1f);
-  const EmbeddingForward forward{.ids = m.ints({N, 1}, [&](int i) { return ids[static_cast<std::size_t>(i)]; }),
-                                 .table = table,
-                                 .y = m.zeros({N, 1, E})};
-  AdamRows adam{.rows = values(rows),
-                .offsets = values(offsets),
-                .positions = values(positions),
+  EmbeddingForward forward{.ids = {}, .table = table, .y = m.zeros({N, 1, E})};
+  AdamRows adam{.rows = {},
+                .d_rows = {},
+                .offsets = {},
+                .positions = {},
                 .d_y = m.uniform({N, 1, E}, 1),
                 .scale = m.uniform({1}, 1),
                 .value = table,
@@ -109,6 +125,9 @@ Run embedding_adam(Operands& m) {
                 .last_step = m.zeros<int>({V}),
                 .hyper = {.lr = 1e-3f}};
   return [=, step = 0](Context& ctx) mutable {
+    const Lookups& set = sets[static_cast<std::size_t>(step % id_sets)];
+    forward.ids = set.ids;
+    adam.rows = set.rows, adam.offsets = set.offsets, adam.positions = set.positions;
     adam.hyper.step = ++step;
     run(ctx, forward);
     run(ctx, adam);
@@ -214,7 +233,7 @@ double microseconds(const Row& row, Device device) {
   if (row.op == "lstm_forward" || row.op == "lstm_train") return timed(lstm_of(m, row), ctx);
   if (row.op == "crf_loss") return timed(crf_loss(m, crf_size(row)), ctx);
   if (row.op == "crf_decode") return timed(crf_decode(m, crf_size(row)), ctx);
-  if (row.op == "embedding_adam") return timed(embedding_adam(m), ctx);
+  if (row.op == "embedding_adam") return timed(embedding_adam(m, row), ctx);
   throw std::invalid_argument("there is no row " + row.op);
 }
 
