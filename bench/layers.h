@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "bib/ops.h"
@@ -13,6 +14,22 @@
 namespace bib::bench {
 
 using Run = std::function<void(Context&)>;
+
+/// Where a run leaves its answer.
+struct Output {
+  enum class Kind : std::uint8_t {
+    set,      // whatever it held before
+    updated,  // added to, or changed in place
+    state,    // changed in place too, and large: seen in what the next run makes of it
+    between,  // from one op of the run to the next: nobody else's business
+  };
+  const char* name;
+  std::vector<int> shape;
+  void* data;
+  std::size_t bytes;
+  bool integers;
+  Kind kind;
+};
 
 /// Operands on the context's device, alive as long as this.
 class Operands {
@@ -52,6 +69,18 @@ class Operands {
     fill(v, host);
     return v;
   }
+  /// Notes down that runs leave their answer there.
+  template <class T, int R>
+  View<T, R> answer(const char* name, View<T, R> v, Output::Kind kind = Output::Kind::set) {
+    outputs_.push_back({.name = name,
+                        .shape = {v.shape.begin(), v.shape.end()},
+                        .data = v.data,
+                        .bytes = sizeof(T) * static_cast<std::size_t>(v.size()),
+                        .integers = std::is_integral_v<T>,
+                        .kind = kind});
+    return v;
+  }
+  const std::vector<Output>& outputs() const { return outputs_; }
   /// In [0, 1).
   double next() {
     state_ = state_ * 6364136223846793005u + 1442695040888963407u;
@@ -68,6 +97,7 @@ class Operands {
   Context& ctx_;
   std::uint64_t state_ = 1;
   std::vector<std::shared_ptr<void>> memory_;
+  std::vector<Output> outputs_;
 };
 
 struct LstmSize {
@@ -84,9 +114,10 @@ inline Run lstm(Operands& m, const LstmSize& size, bool train) {
                 .w_x = m.uniform({D, 4 * H, I}, 0.06f),
                 .w_h = m.uniform({D, 4 * H, H}, 0.06f),
                 .b = m.uniform({D, 4 * H}, 1),
-                .h = m.zeros({T, B, D * H})};
+                .h = m.answer("h", m.zeros({T, B, D * H}))};
   if (!train) return [f](Context& ctx) { run(ctx, f); };
-  f.gates = m.zeros({D, T, B, 4 * H}), f.c = m.zeros({D, T, B, H});
+  f.gates = m.answer("gates", m.zeros({D, T, B, 4 * H}), Output::Kind::between);
+  f.c = m.answer("c", m.zeros({D, T, B, H}), Output::Kind::between);
   const LstmBackward b{.x = f.x,
                        .lengths = f.lengths,
                        .w_x = f.w_x,
@@ -95,10 +126,10 @@ inline Run lstm(Operands& m, const LstmSize& size, bool train) {
                        .gates = f.gates,
                        .c = f.c,
                        .d_h = m.uniform({T, B, D * H}, 1),
-                       .d_x = m.zeros({T, B, I}),
-                       .d_w_x = m.zeros({D, 4 * H, I}),
-                       .d_w_h = m.zeros({D, 4 * H, H}),
-                       .d_b = m.zeros({D, 4 * H})};
+                       .d_x = m.answer("d_x", m.zeros({T, B, I})),
+                       .d_w_x = m.answer("d_w_x", m.zeros({D, 4 * H, I})),
+                       .d_w_h = m.answer("d_w_h", m.zeros({D, 4 * H, H})),
+                       .d_b = m.answer("d_b", m.zeros({D, 4 * H}))};
   return [f, b](Context& ctx) {
     run(ctx, f);
     zero(ctx, b.d_w_x), zero(ctx, b.d_w_h), zero(ctx, b.d_b);
@@ -120,11 +151,11 @@ inline Run crf_loss(Operands& m, const CrfSize& size) {
                    .first = m.uniform({K}, 1),
                    .last = m.uniform({K}, 1),
                    .weight = m.uniform({B}, 1),
-                   .loss = m.zeros({B}),
-                   .d_scores = m.zeros({T, B, K}),
-                   .d_transition = m.zeros({K, K}),
-                   .d_first = m.zeros({K}),
-                   .d_last = m.zeros({K})};
+                   .loss = m.answer("loss", m.zeros({B})),
+                   .d_scores = m.answer("d_scores", m.zeros({T, B, K})),
+                   .d_transition = m.answer("d_transition", m.zeros({K, K}), Output::Kind::updated),
+                   .d_first = m.answer("d_first", m.zeros({K}), Output::Kind::updated),
+                   .d_last = m.answer("d_last", m.zeros({K}), Output::Kind::updated)};
   return [op](Context& ctx) { run(ctx, op); };
 }
 
@@ -135,8 +166,8 @@ inline Run crf_decode(Operands& m, const CrfSize& size) {
                      .transition = m.uniform({K, K}, 1),
                      .first = m.uniform({K}, 1),
                      .last = m.uniform({K}, 1),
-                     .tags = m.zeros<int>({T, B}),
-                     .score = m.zeros({B})};
+                     .tags = m.answer("tags", m.zeros<int>({T, B})),
+                     .score = m.answer("score", m.zeros({B}))};
   return [op](Context& ctx) { run(ctx, op); };
 }
 

@@ -4,22 +4,29 @@
 // fp32, "tile16" for BIB_LSTM_TILE=16, "warp4" for BIB_LSTM_WARP=4, "async" for BIB_LSTM_EXCHANGE=async, "own" for
 // BIB_GPU_BLAS=bib, "overlap" for BIB_OVERLAP=1, "nographs" for BIB_GRAPHS=0. The row "cublas" is 1 where cuBLAS was
 // found.
+// A row whose answer is wrong has no time: it runs twice more, and has to give the same bits again, those that it gives
+// without the choices asked for where these compute alike, and what strict math or the CPU gives within their
+// tolerance (docs/numerics.md). "rigged1" has the other answer of the first comparison changed, so that a test sees
+// that it is noticed, "rigged2" that of the second.
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
+#include <limits>
 #include <map>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "bench/gpu/answers.h"
+#include "bench/gpu/row.h"
+#include "bench/gpu/training.h"
 #include "bench/layers.h"
 #include "bib/cuda_backend.h"
-#include "bib/random.h"
-#include "bib/train.h"
 
 namespace bib::device {
 struct Blas;
@@ -31,51 +38,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// lstm_forward/h256/b32/t64/padded: op, sizes by their letter, other words. embedding_adam has sizes v, e and n;
-/// without them they are those of the comparison.
-struct Row {
-  std::string op;
-  std::map<char, int> size;
-  bool ragged = false, strict = false, async = false, own = false, overlap = false, graphs = true;
-  std::string tile, warp;  // BIB_LSTM_TILE, BIB_LSTM_WARP
-
-  explicit Row(const std::string& text) {
-    std::istringstream in(text);
-    std::getline(in, op, '/');
-    for (std::string part; std::getline(in, part, '/');) {
-      if (part == "ragged")
-        ragged = true;
-      else if (part == "strict")
-        strict = true;
-      else if (part == "async")
-        async = true;
-      else if (part == "own")
-        own = true;
-      else if (part == "overlap")
-        overlap = true;
-      else if (part == "nographs")
-        graphs = false;
-      else if (part.starts_with("tile"))
-        tile = part.substr(4);
-      else if (part.starts_with("warp"))
-        warp = part.substr(4);
-      else if (part.size() > 1 && std::isdigit(static_cast<unsigned char>(part[1])))
-        size[part[0]] = std::stoi(part.substr(1));
-    }
-  }
-  int size_or(char letter, int usual) const { return size.contains(letter) ? size.at(letter) : usual; }
-  /// As in torch_grid.py: from T down to T/8, evenly.
-  int length(int b) const {
-    const int T = size.at('t'), B = size.at('b');
-    return ragged ? std::max(1, T - (T - T / 8) * b / std::max(1, B - 1)) : T;
-  }
-};
-
-Run lstm_of(Operands& m, const Row& row) {
+LstmSize lstm_size(const Row& row) {
   const int H = row.size.at('h'), B = row.size.at('b'), T = row.size.at('t');
-  std::vector<int> lengths;
-  for (int b = 0; b < B; ++b) lengths.push_back(row.length(b));
-  return lstm(m, {.T = T, .I = std::min(H, 256), .H = H, .lengths = lengths}, row.op == "lstm_train");
+  LstmSize size{.T = T, .I = std::min(H, 256), .H = H, .lengths = {}};
+  for (int b = 0; b < B; ++b) size.lengths.push_back(row.length(b));
+  return size;
 }
 
 CrfSize crf_size(const Row& row) { return {.T = row.size.at('t'), .B = row.size.at('b'), .K = row.size.at('k')}; }
@@ -111,8 +78,9 @@ Run embedding_adam(Operands& m, const Row& row) {
   const int V = row.size_or('v', 120000), E = row.size_or('e', 512), N = row.size_or('n', 4096);
   std::vector<Lookups> sets;
   for (int i = 0; i < id_sets; ++i) sets.emplace_back(m, V, N);
-  const auto table = m.uniform({V, E}, 0.1f);
-  EmbeddingForward forward{.ids = {}, .table = table, .y = m.zeros({N, 1, E})};
+  constexpr auto updated = Output::Kind::updated;
+  const auto table = m.answer("table", m.uniform({V, E}, 0.1f), updated);
+  EmbeddingForward forward{.ids = {}, .table = table, .y = m.answer("y", m.zeros({N, 1, E}))};
   AdamRows adam{.rows = {},
                 .d_rows = {},
                 .offsets = {},
@@ -120,9 +88,9 @@ Run embedding_adam(Operands& m, const Row& row) {
                 .d_y = m.uniform({N, 1, E}, 1),
                 .scale = m.uniform({1}, 1),
                 .value = table,
-                .m = m.zeros({V, E}),
-                .v = m.zeros({V, E}),
-                .last_step = m.zeros<int>({V}),
+                .m = m.answer("m", m.zeros({V, E}), Output::Kind::state),
+                .v = m.answer("v", m.zeros({V, E}), Output::Kind::state),
+                .last_step = m.answer("last_step", m.zeros<int>({V}), updated),
                 .hyper = {.lr = 1e-3f}};
   return [=, step = 0](Context& ctx) mutable {
     const Lookups& set = sets[static_cast<std::size_t>(step % id_sets)];
@@ -132,6 +100,14 @@ Run embedding_adam(Operands& m, const Row& row) {
     run(ctx, forward);
     run(ctx, adam);
   };
+}
+
+Run made(const Row& row, Operands& m) {
+  if (row.is_lstm()) return lstm(m, lstm_size(row), row.op == "lstm_train");
+  if (row.op == "crf_loss") return crf_loss(m, crf_size(row));
+  if (row.op == "crf_decode") return crf_decode(m, crf_size(row));
+  if (row.op == "embedding_adam") return embedding_adam(m, row);
+  throw std::invalid_argument("there is no row " + row.op);
 }
 
 /// Microseconds of one run: the median over groups of runs that are enqueued together, of the device's own events on a
@@ -160,49 +136,6 @@ double timed(Run f, Context& ctx) {
   return *middle;
 }
 
-/// A document of `units` syllables of 5,000 and, every eighth, an entity of one of 15 types.
-Document synthetic(Operands& random, Task task, int units) {
-  Document d;
-  for (int i = 0; i < units; ++i) {
-    const int code = 0xAC00 + static_cast<int>(random.next() * 5000);
-    const std::size_t begin = d.text.size();
-    for (const int byte : {0xE0 | code >> 12, 0x80 | (code >> 6 & 63), 0x80 | (code & 63)})
-      d.text += static_cast<char>(byte);
-    if (task == Task::ner && i % 8 == 0)
-      d.spans.push_back({{begin, d.text.size()}, "T" + std::to_string(static_cast<int>(random.next() * 15))});
-  }
-  if (task == Task::tc) d.labels.push_back("C" + std::to_string(static_cast<int>(random.next() * 13)));
-  d.annotated = true;
-  return d;
-}
-
-/// Microseconds of one step of the trainer, the first tenth left out.
-double train_step(Context& ctx, Task task) {
-  Operands random(ctx);
-  Config c = default_config(task);
-  c.syllable = task == Task::ner ? 128 : 300, c.bigram = c.jamo = c.shape = 0;
-  c.hidden = 256, c.windows = {3, 4, 5}, c.filters = 100;
-  c.batch = task == Task::ner ? 32 : 64, c.epochs = 1, c.train_rate = 1, c.ema = 0;
-  std::vector<Document> documents;
-  for (int i = 0; i < 200 * c.batch; ++i) documents.push_back(synthetic(random, task, 64));
-  const auto folder = std::filesystem::temp_directory_path() / "bib_grid";
-  std::filesystem::create_directories(folder);
-  double begin = 0, end = 0;
-  TrainOptions options{.output = (folder / "model.bib").string()};
-  options.progress = [&](const TrainProgress& p) {
-    if (p.step == 20) begin = p.seconds;
-    if (!p.epoch_done) end = p.seconds;
-    return true;
-  };
-  train(ctx, c, std::move(documents), {}, options);
-  std::filesystem::remove_all(folder);
-  if (ctx.device() == Device::cuda) {
-    const GraphCounts graphs = cuda_graph_counts(ctx.cuda());
-    std::cerr << "bib_grid: steps as graphs: " << graphs.updated << " updated, " << graphs.prepared << " prepared\n";
-  }
-  return 1e6 * (end - begin) / (199 - 20);
-}
-
 bool cublas_found() {
 #if BIB_CUDA
   return device::blas() != nullptr;
@@ -218,33 +151,130 @@ void ask(const char* variable, const std::string& value) {
     ::setenv(variable, value.c_str(), 1);
 }
 
-double microseconds(const Row& row, Device device) {
+/// A context for the row, and the environment that its kernels are chosen by.
+ContextOptions chosen(const Row& row, Device device) {
   ask("BIB_LSTM_TILE", row.tile);
   ask("BIB_LSTM_WARP", row.warp);
   ::setenv("BIB_LSTM_EXCHANGE", row.async ? "async" : "barrier", 1);
   ::setenv("BIB_GPU_BLAS", row.own ? "bib" : "cublas", 1);
   ::setenv("BIB_OVERLAP", row.overlap ? "1" : "0", 1);
   ::setenv("BIB_GRAPHS", row.graphs ? "1" : "0", 1);
-  Context ctx({.device = device, .math = row.strict ? Math::strict : Math::fast});
-  if (row.op == "textcnn_step" || row.op == "ner_step")
-    return train_step(ctx, row.op == "ner_step" ? Task::ner : Task::tc);
+  return {.device = device, .math = row.strict ? Math::strict : Math::fast};
+}
+
+/// Compares a row's answer, and spoils the other one where the row asks for it.
+class Comparisons {
+ public:
+  explicit Comparisons(const Row& row) : row_(row) {}
+
+  void same(const Answers& got, Answers other, const std::string& whose) {
+    rig(other);
+    expect_same(got, other, whose);
+  }
+  void close(const Answers& got, Answers other, const Tolerance& tolerance, const std::string& whose) {
+    rig(other);
+    const double most = expect_close(got, other, tolerance, whose);
+    std::cerr << "bib_grid: " << row_.name << ": " << most << " of the difference allowed from the one " << whose
+              << "\n";
+  }
+  void same(const Trained& got, Trained other, const std::string& whose) {
+    if (++count_ == row_.rigged) other.model.back() ^= 1;
+    expect_same(got, other, whose);
+  }
+
+ private:
+  void rig(Answers& other) {
+    if (++count_ == row_.rigged) other.back().bits.front() ^= 1u << 30;
+  }
+
+  const Row& row_;
+  int count_ = 0;
+};
+
+/// What fp32 sums of different order may differ by: that of tests/harness.h.
+Tolerance of_rounding(const Row& row) {
+  const auto of = [](double terms) {
+    return 8.0 * std::numeric_limits<real>::epsilon() * std::ceil(std::log2(2 + terms));
+  };
+  const double T = row.size.at('t'), B = row.size.at('b');
+  if (!row.is_lstm())
+    return {.forward = of(T * row.size.at('k')), .backward = of(T * row.size.at('k')), .magnitude = 1};
+  const double H = row.size.at('h'), I = lstm_size(row).I;
+  return {.forward = of(T * (I + H)), .backward = 2 * of(T * std::max(B, 4 * H))};
+}
+
+/// Whether the CPU answers in a tenth of a second or two.
+bool small(const Row& row) {
+  if (row.op == "embedding_adam") return false;  // few sums, and large tables
+  if (!row.is_lstm()) return true;
+  const double T = row.size.at('t'), B = row.size.at('b'), H = row.size.at('h');
+  return 16 * T * B * H * (H + lstm_size(row).I) * (row.op == "lstm_train" ? 3 : 1) < 2e10;
+}
+
+/// Throws WrongAnswer where the row's answer is not what it should be.
+void check(const Row& row, Context& ctx, const Operands& m, const Run& f) {
+  const int times = row.op == "embedding_adam" ? 2 * id_sets : 1;
+  Comparisons compare(row);
+  const Answers got = answers_of(ctx, m, f, times, Before::bits);
+  compare.same(got, answers_of(ctx, m, f, times, Before::zeros), "when it runs again");
+  expect_numbers(got);
+  Row other = row.without_choices();
+  const auto on_device = [&](bool only_first = false) {
+    Context second(chosen(other, ctx.device()));
+    return answers_of(second, m, f, times, Before::zeros, only_first);
+  };
+  if (row.chooses_kernel() || row.chooses_order()) {
+    other.own = row.own;
+    compare.same(got, on_device(row.chooses_kernel()), "without the choice");
+  } else if (row.is_lstm() && !row.strict) {
+    other.strict = true;
+    compare.close(got, on_device(), {.forward = 0x1p-8, .backward = 0x1p-6}, "in strict math");
+  } else if (small(row) && (row.strict || !row.is_lstm())) {
+    Context cpu;
+    Operands there(cpu);
+    const Run g = made(row, there);
+    compare.close(got, answers_of(cpu, there, g, times, Before::zeros), of_rounding(row), "on the CPU");
+  }
+}
+
+double checked(const Row& row, Device device) {
+  Context ctx(chosen(row, device));
   if (row.op == "cublas") return cublas_found();
-  Operands m(ctx);
-  if (row.op == "lstm_forward" || row.op == "lstm_train") return timed(lstm_of(m, row), ctx);
-  if (row.op == "crf_loss") return timed(crf_loss(m, crf_size(row)), ctx);
-  if (row.op == "crf_decode") return timed(crf_decode(m, crf_size(row)), ctx);
-  if (row.op == "embedding_adam") return timed(embedding_adam(m, row), ctx);
-  throw std::invalid_argument("there is no row " + row.op);
+  double time = 0;
+  try {
+    if (row.trains_model()) {
+      const Trained got = trained(ctx, row);
+      time = got.microseconds;
+      Row other = row;
+      other.overlap = false, other.graphs = true;
+      Context second(chosen(other, device));
+      Comparisons(row).same(got, trained(second, other),
+                            row.chooses_order() ? "without the choice" : "when it runs again");
+    } else {
+      Operands m(ctx);
+      const Run f = made(row, m);
+      time = timed(f, ctx);
+      check(row, ctx, m, f);
+    }
+  } catch (const WrongAnswer& e) {
+    throw WrongAnswer(row.name + ": " + e.what() + "; a run took " + std::to_string(time) + " us");
+  }
+  return time;
 }
 
 }  // namespace
 }  // namespace bib::bench
 
 int main(int argc, char** argv) {
+#ifdef M_MMAP_MAX
+  ::mallopt(M_MMAP_MAX,
+            0);  // a row's host memory is kept for the next: new pages take longer than what is done with them
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+#endif
   const bib::Device device = argc > 1 && std::string(argv[1]) == "cpu" ? bib::Device::cpu : bib::Device::cuda;
   for (std::string line; std::getline(std::cin, line);) {
     try {
-      std::printf("%.3f\n", bib::bench::microseconds(bib::bench::Row(line), device));
+      std::printf("%.3f\n", bib::bench::checked(bib::bench::Row(line), device));
     } catch (const std::exception& e) {
       std::printf("error %s\n", e.what());
     }

@@ -214,10 +214,11 @@ def steps_of(net, loss):
             "captured": lambda: captured(step_in(False)), "captured, bfloat16": lambda: captured(step_in(True))}
 
 
-def textcnn_step(_):
+def textcnn_step(row):
     """Its captures may be refused: the gradient of nn.Embedding waits for the device from some thousand indices on."""
     torch.backends.cudnn.benchmark = True
-    V, B, T, E, F, K = 5000, 64, 64, 300, 100, 13
+    s = sizes(row)
+    V, B, T, E, F, K = 5000, s.get("b", 64), s.get("t", 64), 300, 100, 13
 
     class Net(nn.Module):
         def __init__(self):
@@ -236,8 +237,9 @@ def textcnn_step(_):
         "compiled": compiled["eager"], "compiled, bfloat16": compiled["eager, bfloat16"]}
 
 
-def ner_step(_):
-    V, B, T, E, H, K = 5000, 32, 64, 128, 256, 31
+def ner_step(row):
+    s = sizes(row)
+    V, B, T, E, H, K = 5000, s.get("b", 32), s.get("t", 64), 128, s.get("h", 256), 31
 
     class Net(nn.Module):
         def __init__(self):
