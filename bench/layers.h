@@ -110,7 +110,7 @@ inline Run lstm(Operands& m, const LstmSize& size, bool train) {
   const auto& [T, I, H, lengths] = size;
   const int B = static_cast<int>(lengths.size()), D = 2;
   LstmForward f{.x = m.uniform({T, B, I}, 1),
-                .lengths = m.ints({B}, [&](int b) { return lengths[static_cast<std::size_t>(b)]; }),
+                .lengths = m.ints({B}, [&](int b) { return size.lengths[static_cast<std::size_t>(b)]; }),
                 .w_x = m.uniform({D, 4 * H, I}, 0.06f),
                 .w_h = m.uniform({D, 4 * H, H}, 0.06f),
                 .b = m.uniform({D, 4 * H}, 1),
