@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <string>
 
 #include "bib/arena.h"
@@ -46,15 +47,17 @@ Arena::~Arena() {
 
 void* Arena::take(std::size_t bytes) {
   bytes = round_up(bytes, slot_alignment);
-  while (current_ < blocks_.size() && blocks_[current_].size - blocks_[current_].used < bytes) {
-    if (++current_ < blocks_.size()) blocks_[current_].used = 0;
+  std::size_t at = current_;
+  while (at < blocks_.size() && blocks_[at].size - blocks_[at].used < bytes) {
+    if (++at < blocks_.size()) blocks_[at].used = 0;
   }
-  if (current_ == blocks_.size()) {
+  if (at == blocks_.size()) {
     const std::size_t last = blocks_.empty() ? smallest_block : blocks_.back().size;
     const std::size_t size = round_up(std::max(bytes, last * 3 / 2), alignment);
     blocks_.push_back({static_cast<char*>(allocate_bytes(device_, device_index_, size)), size, 0});
   }
-  Block& block = blocks_[current_];
+  current_ = at;  // not before there is such a block
+  Block& block = blocks_[at];
   void* p = block.data + block.used;
   block.used += bytes;
   return p;
@@ -65,12 +68,15 @@ void Arena::rewind(Mark to) noexcept {
   if (current_ < blocks_.size()) blocks_[current_].used = to.used;
 }
 
-void Arena::reset() {
+void Arena::reset() noexcept {
   if (blocks_.size() > 1) {
     const std::size_t total = bytes_reserved();
     for (Block& block : blocks_) free_bytes(device_, block.data);
     blocks_.clear();
-    blocks_.push_back({static_cast<char*>(allocate_bytes(device_, device_index_, total)), total, 0});
+    try {
+      blocks_.push_back({static_cast<char*>(allocate_bytes(device_, device_index_, total)), total, 0});
+    } catch (const std::exception&) {  // another program took it: whoever asks next is told, or needs less
+    }
   }
   rewind({});
 }

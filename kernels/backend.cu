@@ -242,8 +242,8 @@ void* cuda_allocate(int device_index, std::size_t bytes) {
   cudaGetLastError();
   std::size_t free = 0, total = 0;
   cudaMemGetInfo(&free, &total);
-  throw DeviceError("out of device memory: " + mebibytes(bytes) + " asked for, " + mebibytes(free) + " of " +
-                    mebibytes(total) + " free; use a smaller batch or the CPU (--device cpu)");
+  throw OutOfDeviceMemory("out of device memory: " + mebibytes(bytes) + " asked for, " + mebibytes(free) + " of " +
+                          mebibytes(total) + " free; use a smaller batch or the CPU (--device cpu)");
 }
 
 void cuda_free(void* p) noexcept {

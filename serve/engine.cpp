@@ -37,8 +37,11 @@ Engine::Engine(const Settings& settings, Metrics& metrics)
                     : settings.device.device == Device::cuda ? 1
                                                              : available_threads();
   count_ = count;
+  ContextOptions options = settings.device;
+  options.threads = 1;  // parallel across batches: no barriers inside one
   for (int i = 0; i < count; ++i) {
-    workers_.emplace_back([this](std::stop_token stop) { work_loop(stop); });
+    workers_.emplace_back(
+        [this, ctx = std::make_unique<Context>(options)](std::stop_token stop) { work_loop(stop, *ctx); });
   }
 }
 
@@ -187,10 +190,7 @@ std::vector<Engine::Slice> Engine::take(std::unique_lock<std::mutex>&, std::vect
   return batch;
 }
 
-void Engine::work_loop(std::stop_token stop) {
-  ContextOptions options = settings_.device;
-  options.threads = 1;  // parallel across batches: no barriers inside one
-  Context ctx(options);
+void Engine::work_loop(std::stop_token stop, Context& ctx) {
   for (;;) {
     std::vector<std::shared_ptr<Work>> dropped;
     std::vector<Slice> batch;
@@ -215,17 +215,21 @@ void Engine::work_loop(std::stop_token stop) {
 
 std::int64_t Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
   const Work& first = *batch.front().work;
-  std::vector<Document> documents;
+  std::size_t texts = 0;
   std::int64_t units = 0;
   for (const Slice& s : batch) {
-    for (std::size_t i = s.begin; i < s.end; ++i) {
-      documents.push_back({.text = s.work->documents[s.work->order[i]].text});
-      units += s.work->units[s.work->order[i]];
-    }
+    texts += s.end - s.begin;
+    for (std::size_t i = s.begin; i < s.end; ++i) units += s.work->units[s.work->order[i]];
   }
   std::exception_ptr error;
   PredictStages stages;
   try {
+    std::vector<Document> documents;
+    for (const Slice& s : batch) {
+      for (std::size_t i = s.begin; i < s.end; ++i) {
+        documents.push_back({.text = s.work->documents[s.work->order[i]].text});
+      }
+    }
     const auto scatter = [&](auto predictions, auto member) {
       std::size_t at = 0;
       for (const Slice& s : batch) {
@@ -251,7 +255,7 @@ std::int64_t Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
   metrics_.compute.observe(stages.network);
   metrics_.decode.observe(stages.decode);
   metrics_.batches.add();
-  metrics_.texts.add(documents.size());
+  metrics_.texts.add(texts);
   metrics_.units.add(static_cast<std::uint64_t>(units));
   settle(batch, error);
   return units;

@@ -71,7 +71,7 @@ class Engine {
   };
   std::vector<Slice> take(std::unique_lock<std::mutex>& lock, std::vector<std::shared_ptr<Work>>& dropped);
   bool take_from(const std::shared_ptr<Work>& work, std::vector<Slice>& batch, std::int64_t& longest, int& texts);
-  void work_loop(std::stop_token stop);
+  void work_loop(std::stop_token stop, Context& ctx);
   std::int64_t compute(Context& ctx, const std::vector<Slice>& batch);  // its units
   void settle(const std::vector<Slice>& batch, std::exception_ptr error);
   void finish(Work& work);

@@ -45,6 +45,8 @@ grpc::Status status_of_current_exception(grpc::ServerContextBase* context) {
     return {grpc::StatusCode::INVALID_ARGUMENT, e.what()};
   } catch (const ModelError& e) {
     return {grpc::StatusCode::DATA_LOSS, e.what()};
+  } catch (const OutOfDeviceMemory& e) {
+    return {grpc::StatusCode::RESOURCE_EXHAUSTED, e.what()};
   } catch (const DeviceError& e) {
     return {grpc::StatusCode::FAILED_PRECONDITION, e.what()};
   } catch (const WriteError& e) {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "bib/cuda_backend.h"
+#include "bib/error.h"
 #include "bib/ops.h"
 #include "bib/together.h"
 #include "models/model_file.h"
@@ -131,6 +132,36 @@ TEST(Contexts, share_what_one_of_them_opened) {
   const auto handle = opened.add<1>("values", {1000}, Init::uniform(1));
   opened.open(opens, file);
   EXPECT_EQ(download(reads, handle.value()), Values(expected.begin(), expected.begin() + 1000));
+}
+
+/// Another program takes the memory between the freeing of an arena's blocks and the asking for one in their place.
+TEST(Contexts, go_on_when_there_was_no_memory) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  if (cuda_info().name != "emulator") GTEST_SKIP() << "a GPU cannot be asked to refuse memory";
+  Context ctx({.device = Device::cuda});
+  Arena& arena = ctx.arena();
+  const auto take = [&](int n) { return arena.make<float, 1>({n}); };
+  for (int i = 0; i < 3; ++i) take(1 << 20);
+  const auto without_memory = [](auto&& f) {
+    ::setenv("SIMT_LARGEST", "0", 1);
+    f();
+    ::unsetenv("SIMT_LARGEST");
+  };
+  without_memory([&] {
+    EXPECT_NO_THROW(arena.reset());
+    EXPECT_EQ(arena.bytes_reserved(), 0u);
+    EXPECT_THROW(take(1000), OutOfDeviceMemory);
+    EXPECT_EQ(arena.mark().used, 0u);
+  });
+  const Values ones(1000, real(1));
+  EXPECT_EQ(download(ctx, upload<real, 1>(ctx, ones, {1000})), ones);
+  without_memory([&] {
+    const Arena::Mark before = arena.mark();
+    EXPECT_THROW(take(1 << 20), OutOfDeviceMemory);
+    EXPECT_EQ(arena.mark().block, before.block);
+    EXPECT_EQ(arena.mark().used, before.used);
+  });
+  EXPECT_EQ(download(ctx, upload<real, 1>(ctx, ones, {1000})), ones);
 }
 
 }  // namespace

@@ -34,8 +34,9 @@ class Arena {
 
   Mark mark() const { return {current_, blocks_.empty() ? 0 : blocks_[current_].used}; }
   void rewind(Mark to) noexcept;
-  /// Rewinds everything; several blocks are merged into one, so that a steady state needs one block.
-  void reset();
+  /// Rewinds everything; several blocks are merged into one, so that a steady state needs one block. Where there is no
+  /// memory for that one any more the arena is left empty.
+  void reset() noexcept;
 
   std::size_t bytes_reserved() const;
 

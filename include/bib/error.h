@@ -13,5 +13,8 @@ struct ModelError : std::runtime_error {  // a model file that cannot be read, o
 struct DeviceError : std::runtime_error {  // device missing or out of memory
   using std::runtime_error::runtime_error;
 };
+struct OutOfDeviceMemory : DeviceError {  // less at a time may fit, and so may the same later
+  using DeviceError::DeviceError;
+};
 
 }  // namespace bib

@@ -39,6 +39,12 @@ bool all_early() {
 }
 std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
 
+/// SIMT_LARGEST: so many bytes lie together in device memory that others have taken parts of.
+std::size_t largest() {
+  const char* const setting = std::getenv("SIMT_LARGEST");
+  return setting ? std::strtoull(setting, nullptr, 10) : device_bytes();
+}
+
 std::size_t volume(dim3 d) { return std::size_t{d.x} * d.y * d.z; }
 
 /// Dynamic shared memory that the kernel was allowed by cudaFuncSetAttribute, or 0.
@@ -209,7 +215,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 
 cudaError_t cudaMalloc(void** p, std::size_t bytes) {
   const std::lock_guard lock(one_at_a_time);
-  *p = heap_allocate(current_device, bytes);
+  *p = bytes > largest() ? nullptr : heap_allocate(current_device, bytes);
   return *p ? cudaSuccess : keep(cudaErrorMemoryAllocation);
 }
 
