@@ -152,16 +152,16 @@ struct Recorder {
     std::size_t nodes = 0;
     check(cudaGraphGetNodes(graph, nullptr, &nodes), "counting the nodes of a graph");
     contents = contents * 31 + nodes;
-    if (with_blas) contents ^= clusters_of(graph, nodes) ^ early_starts_of(graph);
+    const bool known = !with_blas || add_choices_of_blas(graph, nodes, contents);
     Kept* kept = nullptr;
     for (Kept& k : graphs)
       if (k.contents == contents) kept = &k;
-    if (kept) {
+    if (kept && known) {
       cudaGraphExecUpdateResultInfo info{};
       kept->last_use = ++uses;
       if (cudaGraphExecUpdate(kept->exec, graph, &info) == cudaSuccess) return ++counts.updated, kept->exec;
       cudaGetLastError();  // cuBLAS took other kernels: another graph after all
-    } else {
+    } else if (!kept) {
       kept = &place_for_another();
     }
     const cudaGraphExec_t before = kept->exec;
@@ -174,39 +174,47 @@ struct Recorder {
     return kept->exec;
   }
 
-  /// A hash of the clusters of all kernels: cuBLAS chooses by the shapes, and an update leaves a graph the clusters
-  /// that it was instantiated with, without a word.
-  std::uint64_t clusters_of(cudaGraph_t graph, std::size_t count) {
-    std::vector<cudaGraphNode_t> nodes(count);
-    check(cudaGraphGetNodes(graph, nodes.data(), &count), "listing the nodes of a graph");
+  /// Adds to the hash what cuBLAS chooses by the shapes: an update leaves a graph the clusters that it was instantiated
+  /// with, and the early starts, without a word. False where the runtime does not tell.
+  bool add_choices_of_blas(cudaGraph_t graph, std::size_t nodes, std::uint64_t& contents) {
     std::uint64_t hash = 0;
+    if (add_clusters(graph, nodes, hash) && add_early_starts(graph, hash)) return contents ^= hash, true;
+    cudaGetLastError();
+    return false;
+  }
+
+  /// The clusters of all kernels.
+  static bool add_clusters(cudaGraph_t graph, std::size_t count, std::uint64_t& hash) {
+    std::vector<cudaGraphNode_t> nodes(count);
+    if (cudaGraphGetNodes(graph, nodes.data(), &count) != cudaSuccess) return false;
     for (cudaGraphNode_t node : nodes) {
       cudaGraphNodeType type{};
       cudaLaunchAttributeValue v{};
-      check(cudaGraphNodeGetType(node, &type), "asking for the type of a node");
+      if (cudaGraphNodeGetType(node, &type) != cudaSuccess) return false;
       if (type != cudaGraphNodeTypeKernel) continue;
-      check(cudaGraphKernelNodeGetAttribute(node, cudaLaunchAttributeClusterDimension, &v), "asking for a cluster");
-      hash = (hash ^ v.clusterDim.x ^ v.clusterDim.y << 8 ^ v.clusterDim.z << 16) * 0x9E3779B97F4A7C15u;
+      if (cudaGraphKernelNodeGetAttribute(node, cudaLaunchAttributeClusterDimension, &v) != cudaSuccess) return false;
+      add(hash, v.clusterDim.x ^ v.clusterDim.y << 8 ^ v.clusterDim.z << 16);
     }
-    return hash;
+    return true;
   }
 
-  /// A hash of which kernels may start before the one before them has ended: cuBLAS may choose that too.
-  std::uint64_t early_starts_of(cudaGraph_t graph) {
+  /// Which kernels may start before the one before them has ended.
+  static bool add_early_starts(cudaGraph_t graph, std::uint64_t& hash) {
 #if CUDART_VERSION >= 13000
     const auto get = cudaGraphGetEdges;
 #else
     const auto get = cudaGraphGetEdges_v2;  // CUDA 12.3
 #endif
     std::size_t count = 0;
-    check(get(graph, nullptr, nullptr, nullptr, &count), "counting the edges of a graph");
+    if (get(graph, nullptr, nullptr, nullptr, &count) != cudaSuccess) return false;
     std::vector<cudaGraphNode_t> from(count), to(count);
     std::vector<cudaGraphEdgeData> edges(count);
-    if (count > 0) check(get(graph, from.data(), to.data(), edges.data(), &count), "listing the edges of a graph");
-    std::uint64_t hash = 0;
-    for (const cudaGraphEdgeData& edge : edges) hash = (hash ^ edge.type ^ edge.from_port << 8) * 0x9E3779B97F4A7C15u;
-    return hash;
+    if (count > 0 && get(graph, from.data(), to.data(), edges.data(), &count) != cudaSuccess) return false;
+    for (const cudaGraphEdgeData& edge : edges) add(hash, edge.type ^ edge.from_port << 8);
+    return true;
   }
+
+  static void add(std::uint64_t& hash, std::uint64_t value) { hash = (hash ^ value) * 0x9E3779B97F4A7C15u; }
 
   Kept& place_for_another() {
     constexpr std::size_t most = 16;

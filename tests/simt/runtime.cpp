@@ -104,6 +104,11 @@ cudaError_t fail(cudaError_t e, const std::string& why) {
   return keep(e);
 }
 
+bool refused(const char* function) {
+  const char* const asked = std::getenv("SIMT_REFUSE");
+  return asked && std::string(asked) == function;
+}
+
 void host_wrote_matrix(void* p, std::size_t bytes, int m, int n, int ld) {
   for (int j = 0; j < n; ++j)
     check::host_wrote(static_cast<char*>(p) + bytes * static_cast<std::size_t>(j) * static_cast<std::size_t>(ld),

@@ -13,6 +13,8 @@ extern thread_local int current_device;
 /// Remembers an error for cudaGetLastError, with the reason for cudaGetErrorString.
 cudaError_t keep(cudaError_t e);
 cudaError_t fail(cudaError_t e, const std::string& why);
+/// Whether SIMT_REFUSE names this function: it fails then.
+bool refused(const char* function);
 
 /// Runs the work now, or keeps it where the stream is being captured or late.
 using Work = std::function<cudaError_t()>;

@@ -176,6 +176,7 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::si
 }
 cudaError_t cudaGraphGetEdges(cudaGraph_t graph, cudaGraphNode_t* from, cudaGraphNode_t* to, cudaGraphEdgeData* data,
                               std::size_t* n) {
+  if (refused("cudaGraphGetEdges")) return fail(cudaErrorInvalidValue, "the edges of a graph");
   const std::size_t edges = graph->nodes.empty() ? 0 : graph->nodes.size() - 1;
   for (std::size_t i = 0; data && i < std::min(*n, edges); ++i) {
     from[i] = &graph->nodes[i], to[i] = &graph->nodes[i + 1], data[i] = {};
@@ -191,6 +192,7 @@ cudaError_t cudaGraphNodeGetType(cudaGraphNode_t node, cudaGraphNodeType* type) 
 cudaError_t cudaGraphKernelNodeGetAttribute(cudaGraphNode_t node, cudaLaunchAttributeID which,
                                             cudaLaunchAttributeValue* value) {
   if (node->kind.type != cudaGraphNodeTypeKernel) return fail(cudaErrorInvalidValue, "not the node of a kernel");
+  if (refused("cudaGraphKernelNodeGetAttribute")) return fail(cudaErrorInvalidValue, "the attribute of a kernel");
   if (which != cudaLaunchAttributeClusterDimension) return fail(cudaErrorInvalidValue, "attribute not emulated");
   const dim3 c = node->kind.cluster;
   value->clusterDim = {c.x, c.y, c.z};
