@@ -174,6 +174,7 @@ CudaState* make_cuda_state(int index, Math math) {
   const int major = attribute(cudaDevAttrComputeCapabilityMajor, index);
   state->compute_major = std::min(major, compiled_for() / 10);
   state->preferred_clusters = major >= 10;
+  state->reads_pageable = attribute(cudaDevAttrPageableMemoryAccess, index) != 0;
   state->overlap = device::asked_for("BIB_OVERLAP", "0", "1") && state->compute_major >= 9;
   constexpr int fixed = 5 * 1024;  // left to the kernels' fixed arrays
   state->shared_memory = static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index) - fixed);
@@ -252,7 +253,8 @@ void cuda_free(void* p) noexcept {
   cudaFree(p);
 }
 
-// From pageable host memory cudaMemcpyAsync returns when the source has been read; to it, when the copy is done.
+// Pageable host memory that is staged has been read when cudaMemcpyAsync returns. Where the device reads it by itself
+// (Grace, HMM) it may be read whenever the copy's turn comes.
 void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, Device from_device, std::size_t bytes) {
   const cudaMemcpyKind kind = to_device == Device::cpu     ? cudaMemcpyDeviceToHost
                               : from_device == Device::cpu ? cudaMemcpyHostToDevice
@@ -263,6 +265,8 @@ void cuda_copy(CudaState& state, void* to, Device to_device, const void* from, D
   state.note(reinterpret_cast<const void*>(&cuda_copy));
   device::check(device::use_device(state.device), "choosing the device");
   device::check(cudaMemcpyAsync(to, from, bytes, kind, state.stream), "copying");
+  if (state.reads_pageable && !state.recording && kind != cudaMemcpyDeviceToDevice)
+    device::check(cudaStreamSynchronize(state.stream), "waiting for a copy");
 }
 
 void cuda_zero(CudaState& state, void* p, std::size_t bytes) {

@@ -26,6 +26,7 @@ struct CudaState {
   int multiprocessors = 0;
   int compute_major = 0;            // of the device, or of an older one that the kernels were compiled for
   std::size_t shared_memory = 0;    // bytes of dynamic shared memory that a block may ask for
+  bool reads_pageable = false;      // the host's ordinary memory, without staging: a copy may be under way for longer
   bool preferred_clusters = false;  // kernels may have two sizes of cluster, of which one cannot be asked for: sm_100
 
   /// Made when first asked for, with the context's device as the current one.

@@ -156,6 +156,17 @@ TEST_F(Together, products_of_any_size_may_be_recorded) {
   EXPECT_LE(calls, 7) << "only the first product may have had to start cuBLAS outside of the recording";
 }
 
+TEST_F(Together, what_was_uploaded_may_be_overwritten_at_once) {
+  std::vector<View<real, 1>> uploaded;
+  Values x(1000);
+  for (int i = 0; i < 4; ++i) {
+    x.assign(x.size(), static_cast<real>(i));
+    uploaded.push_back(upload<real, 1>(*ctx_, x, {1000}));
+  }
+  for (int i = 0; i < 4; ++i)
+    EXPECT_EQ(download(*ctx_, uploaded[static_cast<std::size_t>(i)]), Values(1000, static_cast<real>(i)));
+}
+
 TEST_F(Together, waiting_inside_is_refused_and_what_was_recorded_is_forgotten) {
   EXPECT_THROW(together(*ctx_, [&] { return download(*ctx_, ops(Values{3})).front(); }), std::logic_error);
   EXPECT_THROW(together(*ctx_, [&] { ctx_->wait(); }), std::logic_error);

@@ -37,6 +37,11 @@ bool all_early() {
   static const bool asked = std::getenv("SIMT_EARLY") != nullptr;
   return asked && compiled() >= 90;
 }
+/// SIMT_PAGEABLE=1: a GPU that reads pageable memory by itself, and does so whenever a copy's turn comes.
+bool reads_pageable() {
+  static const bool asked = std::getenv("SIMT_PAGEABLE") != nullptr;
+  return asked;
+}
 std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
 
 /// SIMT_LARGEST: so many bytes lie together in device memory that others have taken parts of.
@@ -196,6 +201,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     case cudaDevAttrComputeCapabilityMajor: *value = old_device() ? 7 : 9; return cudaSuccess;
     case cudaDevAttrComputeCapabilityMinor: *value = old_device() ? 5 : 0; return cudaSuccess;
     case cudaDevAttrMultiProcessorCount: *value = 32; return cudaSuccess;
+    case cudaDevAttrPageableMemoryAccess: *value = reads_pageable(); return cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(most_shared()); return cudaSuccess;
     default: return fail(cudaErrorInvalidValue, "device attribute not emulated");
   }
@@ -270,7 +276,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   if (!direction_ok(to, from, kind)) return fail(cudaErrorInvalidValue, "cudaMemcpy against its direction");
   if (host_may_not(stream) && !(lasting(to, bytes) && lasting(from, bytes)))
     return fail(cudaErrorStreamCaptureUnsupported, "a copy of pageable host memory while capturing");
-  if (is_late(stream)) {  // ordinary memory is read or written before this returns
+  if (is_late(stream) && !reads_pageable()) {  // ordinary memory is read or written before this returns
     if (!lasting(to, bytes)) {
       const cudaError_t before = catch_up(stream);
       return before == cudaSuccess ? keep(copy_now(to, from, bytes)) : before;
