@@ -193,6 +193,7 @@ void blas_gemm(Context& ctx, const Blas& blas, const Gemm& g) {
 const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k) {
   constexpr std::int64_t large = 1 << 22;  // products; below, a launch of our own costs less than cuBLAS's choice
   if (m * n * k < large || asked_for("BIB_GPU_BLAS", "cublas", "bib")) return nullptr;
+  if (ctx.own_products() && !std::getenv("BIB_GPU_BLAS")) return nullptr;
   const Blas* const found = blas();
   if (!found) return nullptr;
   CudaState& state = ctx.cuda();

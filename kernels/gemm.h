@@ -1,5 +1,5 @@
 // Dense product, row-major:  c = a b + beta c + bias,  a and b as they are or transposed.
-// Large products go to cuBLAS where it is installed; the choice depends on the shape alone.
+// Large products go to cuBLAS where it is installed; the choice depends on the shape, and on whether OwnProducts lives.
 #pragma once
 #include "kernels/launch.h"
 
@@ -74,7 +74,7 @@ struct Parts {
 void add_parts(Context& ctx, const Parts& p);
 
 /// cuBLAS, ready to be called and recorded, for so large a product; null where it is smaller, there is no cuBLAS, or
-/// BIB_GPU_BLAS=bib asks for our own. Throws std::invalid_argument when that asks for something else.
+/// OwnProducts or BIB_GPU_BLAS=bib asks for our own. Throws std::invalid_argument when that asks for something else.
 struct Blas;
 const Blas* blas_for(Context& ctx, std::int64_t m, std::int64_t n, std::int64_t k);
 /// Of its answer: throws std::runtime_error unless the product is enqueued, the last of it a kernel.

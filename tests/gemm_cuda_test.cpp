@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <cstdlib>
+#include <optional>
 
 #include "bib/cuda_backend.h"
 #include "kernels/blas.h"
@@ -171,8 +172,10 @@ constexpr Shape of_fp16[] = {{"one_tile", 4, 8, 4},
                              {"large_tiles", 12700, 36, 40}};
 
 /// Which kernels a product of some size takes.
-std::uint64_t kernels_of(Way way) {
+std::uint64_t kernels_of(Way way, bool own_products = false) {
   Context cuda({.device = Device::cuda, .math = Math::fast});
+  std::optional<OwnProducts> own;
+  if (own_products) own.emplace(cuda);
   const std::vector<std::uint16_t> zeros(512 * 512);
   const auto a = upload<std::uint16_t, 2>(cuda, zeros, {512, 512});
   const auto c = cuda.arena().make<float, 2>({512, 512});
@@ -184,15 +187,18 @@ std::uint64_t kernels_of(Way way) {
 TEST(GpuBlas, is_what_the_environment_asks_for) {
   if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
   if (cuda_info().compute_major < 8) GTEST_SKIP() << "no tensor cores for bf16";
-  const auto asking = [](const char* value) {
+  const auto asking = [](const char* value, bool own_products = false) {
     ::setenv("BIB_GPU_BLAS", value, 1);
-    const std::uint64_t found = kernels_of(device::gemm);
+    const std::uint64_t found = kernels_of(device::gemm, own_products);
     ::unsetenv("BIB_GPU_BLAS");
     return found;
   };
   const std::uint64_t own = kernels_of(device::own_gemm);
   EXPECT_EQ(asking("bib"), own);
   EXPECT_EQ(asking("cublas"), kernels_of(device::gemm));
+  EXPECT_EQ(kernels_of(device::gemm, true), own);
+  EXPECT_EQ(asking("bib", true), own);
+  EXPECT_EQ(asking("cublas", true), asking("cublas"));
   if (device::blas()) {
     EXPECT_NE(asking("cublas"), own);
   }

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
+#include "bib/cuda_backend.h"
 #include "bib/ner.h"
 #include "bib/tc.h"
 #include "bib/train.h"
@@ -264,6 +266,30 @@ TEST_P(TrainParity, stopped_and_resumed_it_makes_the_same_bytes) {
 
 INSTANTIATE_TEST_SUITE_P(Models, TrainParity, ::testing::ValuesIn(scenes()),
                          [](const auto& scene) { return std::string(scene.param.name); });
+
+/// However large the products are: to open cuBLAS takes longer than it saves in them.
+TEST(Predictions, leave_cublas_closed) {
+  if (!cuda_at_hand()) GTEST_SKIP() << "no GPU: " << cuda_info().why;
+  const auto path = std::filesystem::temp_directory_path() / ("bib_predictions_" + std::to_string(getpid()) + ".bib");
+  Config config = small(Task::ner);
+  config.hidden = 64, config.epochs = 1;
+  Context cpu;
+  train(cpu, config, ner_documents(false), {}, {.output = path.string()});
+  const std::vector<Document> one_batch(64, {.text = "서울에 사는 김민수"});
+  const auto kernels = [&](const char* blas) {
+    blas ? ::setenv("BIB_GPU_BLAS", blas, 1) : ::unsetenv("BIB_GPU_BLAS");
+    Context ctx({.device = Device::cuda});
+    NerModel::load(path.string(), ctx).predict(ctx, one_batch, {.scores = false});
+    ::unsetenv("BIB_GPU_BLAS");
+    return cuda_enqueued(ctx.cuda());
+  };
+  const std::uint64_t usual = kernels(nullptr);
+  EXPECT_EQ(usual, kernels("bib"));
+  if (cuda_info().name == "emulator") {  // where cuBLAS is always at hand
+    EXPECT_NE(usual, kernels("cublas")) << "no product was large enough";
+  }
+  std::filesystem::remove(path);
+}
 
 }  // namespace
 }  // namespace bib::test

@@ -201,6 +201,7 @@ std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Docum
   expect(options.nbest <= most_alternatives, "NerPredictOptions: nbest is more than 10000");
   const Impl& model = impl();
   PredictClock clock(options.stages);
+  const OwnProducts own(ctx);
   std::vector<EncodedText> texts = encode_apart(ctx, model.features, documents);
   std::vector<Window> windows;
   std::vector<int> lengths;

@@ -43,6 +43,7 @@ std::vector<TcPrediction> TcModel::predict(Context& ctx, std::span<const Documen
   const Impl& model = impl();
   const int K = model.labels.size();
   PredictClock clock(options.stages);
+  const OwnProducts own(ctx);
   std::vector<EncodedText> texts = encode_apart(ctx, model.features, documents);
   std::vector<int> lengths;
   for (EncodedText& text : texts) {

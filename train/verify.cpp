@@ -236,6 +236,7 @@ VerifyReport verify_models(Context& ctx, const Model& model, Context& other_ctx,
     const Batch batch = make_batch(reference.model.features, members, false);
     const auto run_on = [&](Context& on, const Subject& subject) {
       const ArenaScope scope(on.arena());
+      const OwnProducts own(on);  // as predictions do
       return subject.run_batch(on, upload(on, batch));
     };
     const Pass expected = run_on(ctx, reference), got = run_on(other_ctx, other);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bib/arena.h"
@@ -64,14 +65,31 @@ class Context {
   void wait();
   /// BIB_CAREFUL=1: check lengths and indices on a GPU too, and wait after every op, so that its errors surface there.
   bool careful() const { return careful_; }
+  /// Whether an OwnProducts lives.
+  bool own_products() const { return own_products_; }
 
  private:
+  friend class OwnProducts;
   ContextOptions options_;
-  bool careful_ = false;
+  bool careful_ = false, own_products_ = false;
   std::unique_ptr<CudaState, CudaStateDeleter> cuda_;
   std::unique_ptr<Team, TeamDeleter> team_;
   std::vector<std::unique_ptr<Context>> singles_;
   Arena arena_;
+};
+
+/// While it lives, a GPU's dense products are left to bib's own kernels however large they are, unless BIB_GPU_BLAS
+/// asks for cuBLAS: to open it takes longer than it saves in what is over soon.
+class OwnProducts {
+ public:
+  explicit OwnProducts(Context& ctx) : ctx_(ctx), before_(std::exchange(ctx.own_products_, true)) {}
+  ~OwnProducts() { ctx_.own_products_ = before_; }
+  OwnProducts(const OwnProducts&) = delete;
+  OwnProducts& operator=(const OwnProducts&) = delete;
+
+ private:
+  Context& ctx_;
+  bool before_;
 };
 
 /// Threads this process may use: CPU affinity bounded by the cgroup CPU quota, at least 1.
