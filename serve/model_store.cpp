@@ -31,10 +31,16 @@ bool listed(const std::string& list, const std::string& name) {
   return ("," + list + ",").find("," + name + ",") != std::string::npos;
 }
 
-/// A first prediction brings the weights into memory and lets the allocator settle.
-void warm(Context& ctx, const LoadedModel& model) {
-  const Document text{.text = "서울에 사는 김민수는 2026년에 bib 1.0을 썼다."};
-  std::visit([&](const auto& m) { m.predict(ctx, std::span(&text, 1)); }, model.model);
+/// A first prediction brings the weights into memory and lets the allocator settle. A GPU's driver loads each kernel
+/// when it is first launched, and a whole batch takes others than a single text.
+void warm(Context& ctx, const LoadedModel& model, int batch_texts) {
+  const auto predict = [&](int texts) {
+    const std::vector<Document> batch(static_cast<std::size_t>(texts),
+                                      {.text = "서울에 사는 김민수는 2026년에 bib 1.0을 썼다."});
+    std::visit([&](const auto& m) { m.predict(ctx, batch); }, model.model);
+  };
+  predict(1);
+  if (ctx.device() == Device::cuda) predict(batch_texts);
 }
 
 }  // namespace
@@ -203,7 +209,7 @@ ModelHandle ModelStore::read_file(const std::string& name, int version, const st
       task_of(read_model(path)) == Task::ner
           ? LoadedModel{.name = name, .version = version, .file_id = file_id, .model = NerModel::load(path, *context_)}
           : LoadedModel{.name = name, .version = version, .file_id = file_id, .model = TcModel::load(path, *context_)});
-  warm(*context_, *model);
+  warm(*context_, *model, settings_.batch_texts);
   model->load_seconds = since(begin);
   metrics_.load.observe(model->load_seconds);
   return model;
