@@ -74,6 +74,9 @@ def lines(result):
             for how, other in found.get(task, {}).get("repeated", {}).items():
                 same = f"DIFFERENT: {other['differs']}" if other["differs"] else "the same bytes"
                 out.append(f"{name} on {device}, an epoch trained {how}: {same}; {pretty(other['seconds'])}.")
+            if (other := found.get(task, {}).get("predict_cublas")) and (own := found[task].get("predict")):
+                out.append(f"{name} on {device}, predict 1,000, loaded: {pretty(own['after_load'])} by bib's own products, "
+                           f"{pretty(other['after_load'])} with cuBLAS, opened in it.")
             if v := found.get(task, {}).get("verify"):
                 share = "" if v["share"] is None else f"at most {100 * v['share']:.1f} % of the allowed difference, "
                 out.append(f"`bib verify` of {name} on {device}: " + ("passed" if v["passed"] else f"FAILED: {v['why']}") +
