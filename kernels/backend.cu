@@ -57,7 +57,6 @@ int clusters_at_once(const CudaState& state, const void* kernel, const Grid& gri
   if (!is_new) return found->second;
   check(use_device(state.device), "choosing the device");
   allow_shared(state.device, kernel, grid.shared, "asking for clusters");
-  allow_cluster(state.device, kernel, grid.cluster, "asking for clusters");
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {grid.cluster, 1, 1};
@@ -66,8 +65,11 @@ int clusters_at_once(const CudaState& state, const void* kernel, const Grid& gri
                                   .dynamicSmemBytes = grid.shared,
                                   .attrs = &cluster,
                                   .numAttrs = 1};
-  // An error: the device has no room for one.
-  if (cudaOccupancyMaxActiveClusters(&found->second, kernel, &config) != cudaSuccess) {
+  cudaError_t status = cudaSuccess;
+  if (grid.cluster > 8) status = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  if (status == cudaSuccess) status = cudaOccupancyMaxActiveClusters(&found->second, kernel, &config);
+  // An error: the device has no room for one, or takes none of so many blocks.
+  if (status != cudaSuccess) {
     found->second = 0;
     cudaGetLastError();
   }

@@ -42,6 +42,11 @@ bool reads_pageable() {
   static const bool asked = std::getenv("SIMT_PAGEABLE") != nullptr;
   return asked;
 }
+/// SIMT_CLUSTERS=8: clusters of more blocks than every GPU with clusters takes are refused.
+bool large_clusters_known() {
+  static const char* const most = std::getenv("SIMT_CLUSTERS");
+  return !most || std::atoi(most) > 8;
+}
 std::size_t most_shared() { return old_device() ? 64 * 1024 : shared_limit; }
 
 /// SIMT_LARGEST: so many bytes lie together in device memory that others have taken parts of.
@@ -307,6 +312,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
       return fail(cudaErrorInvalidValue, "more dynamic shared memory than a block may have");
     dynamic_limits[{current_device, kernel}] = static_cast<std::size_t>(value);
   } else if (attribute == cudaFuncAttributeNonPortableClusterSizeAllowed && value == 1) {
+    if (!large_clusters_known()) return fail(cudaErrorNotSupported, "this device has clusters of 8 at most");
     large_clusters.insert({current_device, kernel});
   } else {
     return fail(cudaErrorInvalidValue, "kernel attribute not emulated");
