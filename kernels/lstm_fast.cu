@@ -155,7 +155,7 @@ struct Forward {
     const int g = lane_id() / 4, j = g % 2, four = g / 2 * 4;
 #pragma unroll
     for (int n = 0; n < kWide; ++n)
-      if (part.pair[n].has(j, s) && four < Mine::group_units && Mine::first(0) < place.units)
+      if (part.pair[n].has(j, s) && four < Mine::group_units && Mine::first(0) + four < place.units)
         prefetch(products_of<uint2>(cell_at(part.pair[n].at(j, s, stride_of(a, place.d))) + place.first +
                                     Mine::first(0) + four));
   }
