@@ -40,15 +40,18 @@ bool any_fits(const CudaState& state, int H, bool backward) {
 
 /// Cycles of a step, a model to choose a kernel by (docs/kernels.md): what waits for something whatever the width; the
 /// products at 0.62 of a multiprocessor's rate or, if that takes longer, what they read from shared memory (weights,
-/// and the state once for every warp); and what a block sends, 12 bytes a cycle: forward, h of its units to all others;
-/// backward, to all others, its share of their units' d_h. Of two parts one sends and waits while the other works.
+/// and the state once for every warp); the block's cells, forward five tanh each, of which a multiprocessor begins 16 a
+/// cycle, backward some 40 instructions of 128; and what a block sends, 12 bytes a cycle: forward, h of its units to
+/// all others; backward, to all others, its share of their units' d_h. Of two parts one sends and waits while the other
+/// works.
 double step_cycles(const FastVariant& v, int H, bool backward) {
   const double products = 1.6 * warps * v.tiles * v.steps * v.wide, tile = v.wide * sequences,
+               units = fast_units(H, v.blocks), cells = tile * units * (backward ? 40.0 / 128 : 5.0 / 16),
                read = static_cast<double>(v.rest) + 2.0 * warps * tile * 16 * v.steps,
                work = std::max(products, read / 128),
-               sent = 2 * tile * (v.blocks - 1) * (backward ? 1.0 * H / v.blocks : fast_units(H, v.blocks)) / 12,
-               one = (v.async ? 300 : 340) + 15 * v.blocks + work + sent;
-  return v.parts == 1 ? one : std::max(one, v.parts * (std::max(work, sent) + 80 * v.wide));
+               sent = 2 * tile * (v.blocks - 1) * (backward ? 1.0 * H / v.blocks : units) / 12,
+               one = (v.async ? 300 : 340) + 15 * v.blocks + work + cells + sent;
+  return v.parts == 1 ? one : std::max(one, v.parts * std::max(work + cells, sent));
 }
 
 /// One of `choices` that the environment asks for; 0 without.
