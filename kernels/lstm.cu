@@ -16,15 +16,16 @@ namespace {
 struct Pack {
   const float* w_h;
   float* to;
-  int blocks, units, H;
+  Divisor blocks, units, rows, in;
+  int H;
   bool backward;
   __device__ void operator()(std::int64_t i) const {
-    const int rows = backward ? units : 4 * units, in = backward ? 4 * H : H;
-    const int row = static_cast<int>(i % rows), k = static_cast<int>(i / rows % in);
-    const std::int64_t block = i / rows / in;
-    const int unit = static_cast<int>(block % blocks) * units + row % units;
-    const float* w = w_h + block / blocks * 4 * H * H;
-    const int gate_row = backward ? k : row / units * H + unit, column = backward ? unit : k;
+    const std::int64_t line = rows.over(i);
+    const int row = static_cast<int>(i - line * rows.by), block = static_cast<int>(in.over(line)),
+              k = static_cast<int>(line - std::int64_t{block} * in.by), d = blocks.over(block), gate = units.over(row),
+              unit = (block - d * blocks.by) * units.by + row - gate * units.by;
+    const float* const w = w_h + std::int64_t{4} * d * H * H;
+    const int gate_row = backward ? k : gate * H + unit, column = backward ? unit : k;
     to[i] = unit < H ? w[static_cast<std::int64_t>(gate_row) * H + column] : 0.0f;
   }
 };
@@ -145,16 +146,19 @@ struct Previous {
   const float *h, *h_mask;
   const int* lengths;
   float* to;  // [T,B,H]
-  int T, B, H, D, d;
+  Divisor B, H;
+  int D, d;
   __device__ void operator()(std::int64_t i) const {
-    const int k = static_cast<int>(i % H), b = static_cast<int>(i / H % B), t = static_cast<int>(i / H / B);
+    const std::int64_t row = H.over(i);
+    const int k = static_cast<int>(i - row * H.by), t = static_cast<int>(B.over(row)),
+              b = static_cast<int>(row - std::int64_t{t} * B.by);
     const int before = d ? t + 1 : t - 1, length = lengths[b];
     if (t >= length || before < 0 || before >= length) {
       to[i] = 0;
       return;
     }
-    const float v = h[(static_cast<std::int64_t>(before) * B + b) * D * H + d * H + k];
-    to[i] = h_mask ? v * h_mask[(static_cast<std::int64_t>(d) * B + b) * H + k] : v;
+    const float v = h[((static_cast<std::int64_t>(before) * B.by + b) * D + d) * H.by + k];
+    to[i] = h_mask ? v * h_mask[(static_cast<std::int64_t>(d) * B.by + b) * H.by + k] : v;
   }
 };
 
@@ -186,10 +190,10 @@ Plan make_plan(const CudaState& state, void (*kernel)(Recurrence), int B, int H,
   return plan;
 }
 
-/// order[i]: sequences by falling length, equal ones by index.
 const int* sort_by_length(Context& ctx, const int* lengths, int B) {
   int* order = ctx.arena().make<int, 1>({B}).data;
-  for_each(ctx, "lstm order", B, Rank{lengths, order, B});
+  const Rank rank{lengths, order, B};
+  for_each(ctx, "lstm order", rank.threads(), rank);
   return order;
 }
 
@@ -198,7 +202,8 @@ const int* sort_by_length(Context& ctx, const int* lengths, int B) {
 const float* pack_weights(Context& ctx, const float* w_h, const Plan& plan, int D, int H, bool backward) {
   const int rows = backward ? plan.units : 4 * plan.units, in = backward ? 4 * H : H;
   const auto packed = ctx.arena().make<float, 4>({D, plan.blocks, in, rows});
-  for_each(ctx, "lstm weights", packed.size(), Pack{w_h, packed.data, plan.blocks, plan.units, H, backward});
+  for_each(ctx, "lstm weights", packed.size(),
+           Pack{w_h, packed.data, Divisor(plan.blocks), Divisor(plan.units), Divisor(rows), Divisor(in), H, backward});
   return packed.data;
 }
 
@@ -300,8 +305,9 @@ void on_cuda(Context& ctx, const LstmBackward& op) {
     g.b = op.x.data;
     g.c = op.d_w_x[d].data;
     device::gemm(ctx, g);
-    device::for_each(ctx, op.name, std::int64_t{N} * H,
-                     Previous{op.h.data, op.h_mask.data, op.lengths.data, previous, T, B, H, D, d});
+    device::for_each(
+        ctx, op.name, std::int64_t{N} * H,
+        Previous{op.h.data, op.h_mask.data, op.lengths.data, previous, device::Divisor(B), device::Divisor(H), D, d});
     g = of_weights;
     g.n = g.ldb = g.ldc = H;
     g.b = previous;

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/device.h"
 #include "kernels/launch.h"
+#include "kernels/reduce.h"
 
 namespace bib::device::lstm {
 
@@ -38,15 +39,18 @@ __host__ __device__ inline int parts_of(int rows) {
   return parts < 1 ? 1 : parts > 8 ? 8 : parts;
 }
 
-/// order[b]: where a sequence stands by falling length, equal ones by index.
+/// order: sequences by falling length, equal ones by index. A warp for a sequence, whose lanes look at the others.
 struct Rank {
   const int* lengths;
   int* order;
   int B;
-  __device__ void operator()(std::int64_t b) const {
+  std::int64_t threads() const { return std::int64_t{B} * warp_lanes; }
+  __device__ void operator()(std::int64_t thread) const {
+    const int b = static_cast<int>(thread / warp_lanes), mine = lengths[b];
     int rank = 0;
-    for (int i = 0; i < B; ++i) rank += lengths[i] > lengths[b] || (lengths[i] == lengths[b] && i < b);
-    order[rank] = static_cast<int>(b);
+    for (int i = lane_id(); i < B; i += warp_lanes) rank += lengths[i] > mine - (i < b);
+    rank = warp_sum(rank);
+    if (lane_id() == 0) order[rank] = b;
   }
 };
 

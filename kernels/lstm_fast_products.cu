@@ -203,7 +203,8 @@ auto order_and_weights(Context& ctx, const int* lengths, const float* w_h, const
   const auto packed = ctx.arena().make<float, 4>({a.D, v.blocks, warps, v.tiles * v.steps * warp_lanes * 4});
   a.order = order;
   a.w = packed.data;
-  return std::pair(Sized<Rank>{a.B, {lengths, order, a.B}},
+  const Rank rank{lengths, order, a.B};
+  return std::pair(Sized<Rank>{rank.threads(), rank},
                    Sized<Fragments<backward>>{packed.size() / 4,
                                               {w_h, reinterpret_cast<uint4*>(packed.data), Divisor(v.blocks),
                                                Divisor(v.tiles), Divisor(v.steps), a.plan.units, a.H}});
