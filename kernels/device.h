@@ -255,16 +255,6 @@ __device__ __forceinline__ void send(void* mine, float2 v, unsigned rank, Arriva
                : "memory");
 #endif
 }
-__device__ __forceinline__ void send(void* mine, unsigned v, unsigned rank, Arrivals* arrivals BIB_SITE) {
-#ifdef SIMT_EMULATOR
-  simt::store_async(mine, &v, sizeof v, rank, arrivals, site);
-#else
-  asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(address_in_block(mine, rank)),
-      "r"(v), "r"(address_in_block(arrivals, rank))
-      : "memory");
-#endif
-}
 /// The same place in the shared memory of block `rank` of the cluster.
 template <class T>
 __device__ __forceinline__ T* in_block(T* mine, unsigned rank BIB_SITE) {
@@ -274,6 +264,58 @@ __device__ __forceinline__ T* in_block(T* mine, unsigned rank BIB_SITE) {
   T* theirs;
   asm("mapa.u64 %0, %1, %2;" : "=l"(theirs) : "l"(mine), "r"(rank));
   return theirs;
+#endif
+}
+/// What in_block() gives, in 32 bits: the others are alike for all blocks of a cluster, and kept in a Cluster. That is
+/// one register for a place that is found once, before a loop.
+template <class T>
+struct Peer {
+  Peer() = default;  // nowhere
+#ifdef SIMT_EMULATOR
+  T* mine = nullptr;
+  unsigned rank = 0;
+  Peer(T* p, unsigned r) : mine(p), rank(r) {}
+  explicit operator bool() const { return mine; }
+#else
+  unsigned place = 0;
+  __device__ __forceinline__ Peer(T* mine, unsigned rank) : place(address_in_block(mine, rank)) {}
+  __device__ __forceinline__ explicit operator bool() const { return place != 0; }
+  __device__ __forceinline__ unsigned at(int i) const {
+    return place + static_cast<unsigned>(i * static_cast<int>(sizeof(T)));
+  }
+#endif
+};
+struct Cluster {
+  unsigned high;
+
+  /// `any`: shared memory.
+  __device__ __forceinline__ void open([[maybe_unused]] const void* any) {
+#ifndef SIMT_EMULATOR
+    asm volatile("{ .reg .b32 low; mov.b64 {low, %0}, %1; }" : "=r"(high) : "l"(any));
+#endif
+  }
+  /// The i-th value from `to` on; nothing where that is nowhere.
+  template <class T>
+  __device__ __forceinline__ void store(const Peer<T>& to, int i, T v BIB_SITE) const {
+#ifdef SIMT_EMULATOR
+    if (to) *in_block(to.mine + i, to.rank, site) = v;
+#else
+    T* p;
+    asm("mov.b64 %0, {%1, %2};" : "=l"(p) : "r"(to.at(i)), "r"(high));
+    if (to) *p = v;
+#endif
+  }
+};
+/// The same by st.async.
+__device__ __forceinline__ void send(const Peer<unsigned>& to, int i, unsigned v,
+                                     const Peer<Arrivals>& arrivals BIB_SITE) {
+  if (!to) return;
+#ifdef SIMT_EMULATOR
+  simt::store_async(to.mine + i, &v, sizeof v, to.rank, arrivals.mine, site);
+#else
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(to.at(i)), "r"(v),
+               "r"(arrivals.place)
+               : "memory");
 #endif
 }
 #endif

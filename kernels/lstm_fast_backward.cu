@@ -5,7 +5,7 @@
 // traffic of giving every block all gates' gradients. One block barrier and one cluster barrier (or st.async) per step;
 // slots are double-buffered. A tile may go in two parts as in forward. A block alone needs neither slots nor cluster:
 // the thread that ends up with a unit's sum is the one that needs it.
-#include "kernels/lstm_fast.h"
+#include "kernels/lstm_fast_shares.h"
 
 namespace bib::device::lstm {
 namespace {
@@ -51,14 +51,13 @@ struct Backward {
   float sum[kWide][kTiles][4] = {};
   int home;               // of this thread's first gradients in a state
   bool busy, multiplies;  // this warp has units; has tiles
+#ifdef BIB_CLUSTERS
+  Shares<kTiles, kWide, kBlocks, async> shares;
+#endif
 
   __device__ __forceinline__ int unit(int i) const { return place.first + Mine::unit(i); }
   __device__ __forceinline__ bool mine(int i) const { return Mine::first(i) < place.units && unit(i) < a.H; }
   __device__ __forceinline__ int tile_first(int t) const { return 16 * (warp_id() + t * warps); }
-  /// The block that has a unit. No division: these are for a step's slowest warp.
-  __device__ __forceinline__ int owner_of(int unit) const {
-    return static_cast<int>(static_cast<unsigned>(unit) / group_units * a.plan.inverse >> 16);
-  }
   __device__ __forceinline__ int slot_values() const { return part_sequences * a.plan.units; }
 
   __device__ __forceinline__ Backward(const Recurrence& a_, Place p, const Tile& tile, unsigned char* memory)
@@ -81,6 +80,7 @@ struct Backward {
       find_mask<Mine>(mine.mask, a, tile, place, part * kWide);
     }
 #ifdef BIB_CLUSTERS
+    if constexpr (clusters) shares.open(a, place, parts[0].slots);
     if constexpr (async) {
       SHARED(Arrivals, arrivals, [kParts][2]);
 #pragma unroll
@@ -165,8 +165,8 @@ struct Backward {
 #pragma unroll
         for (int j = 0; j < of_pair; ++j) d_h[i][j] = sum[n][0][2 * i + j];
     } else {
-      [[maybe_unused]] constexpr int at_once = kWide < 4 ? kBlocks : 1;  // the widest have no registers for more
-      const std::uint16_t* from = part.slots + (s + 1) % 2 * kBlocks * slot_values() +
+      [[maybe_unused]] constexpr int at_once = kWide * kTiles < 8 ? kBlocks : 2;  // there are no registers for more
+      const std::uint16_t* from = part.slots + (~s & 1) * kBlocks * slot_values() +
                                   (n * a.plan.units + Mine::unit(0)) * sequences + sequence_of(0, Mine::which(0));
 #pragma unroll
       for (int j = 0; j < of_pair; ++j) d_h[0][j] = 0;
@@ -183,7 +183,7 @@ struct Backward {
   }
 
   __device__ __forceinline__ std::uint16_t* dz_of(const Part& part, int s) const {
-    return part.dz + (buffers == 2 ? s % 2 * buffer : 0);
+    return part.dz + (buffers == 2 ? (s & 1) * buffer : 0);
   }
 
   /// Gradients of the gates' sums at step s, rounded, to shared memory.
@@ -236,36 +236,14 @@ struct Backward {
   /// Gives every sum to the block that owns its units, for step s - 1.
   __device__ __forceinline__ void scatter(const Part& part, int s) const {
 #ifdef BIB_CLUSTERS
-    if constexpr (clusters) {
-      std::uint16_t* const slot = part.slots + (s % 2 * kBlocks + place.rank) * slot_values() + lane_id() * 2;
-#pragma unroll
-      for (int t = 0; t < kTiles; ++t) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int first = tile_first(t) + half * group_units;
-          if (first >= a.H) continue;
-          const int owner = owner_of(first);
-          const int there = first - owner * a.plan.units;
-#pragma unroll
-          for (int n = 0; n < kWide; ++n) {
-            auto* const mine = reinterpret_cast<unsigned*>(slot + (n * a.plan.units + there) * sequences);
-            const unsigned share = pack<Format::bf16>(sum[n][t][2 * half], sum[n][t][2 * half + 1]);
-            if constexpr (async) {
-              send(mine, share, static_cast<unsigned>(owner), part.arrivals + s % 2);
-            } else {
-              *in_block(mine, static_cast<unsigned>(owner)) = share;
-            }
-          }
-        }
-      }
-    }
+    if constexpr (clusters) shares.send(a, sum, static_cast<int>(part.slots - parts[0].slots), s, part.arrivals);
 #endif
   }
 
   /// Until the shares of step s have come from everybody.
   __device__ __forceinline__ void await(const Part& part, int s, int steps) const {
 #ifdef BIB_CLUSTERS
-    if constexpr (async) await_phase(part.arrivals + s % 2, (steps - 1 - s) / 2 % 2);
+    if constexpr (async) await_phase(part.arrivals + (s & 1), (steps - 1 - s) / 2 % 2);
 #endif
   }
 
@@ -279,7 +257,7 @@ struct Backward {
     __syncthreads();
 #ifdef BIB_CLUSTERS
     if constexpr (async)
-      if (threadIdx.x == 0 && s > 0) expect_bytes(part.arrivals + s % 2, bytes_to_come());
+      if (threadIdx.x == 0 && s > 0) expect_bytes(part.arrivals + (s & 1), bytes_to_come());
     if constexpr (async) __syncwarp();  // as in forward
 #endif
     if (multiplies && s > 0) {
@@ -322,12 +300,13 @@ struct Backward {
 
   /// All steps, of all parts in turns, each of which begins with its longest sequence.
   __device__ __forceinline__ void run(const Tile& tile) {
+    int steps[kParts];
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) steps[part] = part == 0 ? tile.steps : tile.length[part * part_sequences];
     for (int s = tile.steps - 1; s >= 0; --s) {
 #pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        const int steps = tile.length[part * part_sequences];
-        if (part == 0 || s < steps) step(parts[part], s, steps);
-      }
+      for (int part = 0; part < kParts; ++part)
+        if (part == 0 || s < steps[part]) step(parts[part], s, steps[part]);
     }
     if constexpr (!clusters) copy_wait<0>();
   }
@@ -335,7 +314,7 @@ struct Backward {
   /// In a step, from every block that has units: for each group of this block's, 8 units, all sequences, in bf16.
   __device__ __forceinline__ int bytes_to_come() const {
     const int units = (place.units + group_units - 1) / group_units * group_units;
-    return (owner_of(a.H - 1) + 1) * units * part_sequences * static_cast<int>(sizeof(std::uint16_t));
+    return (owner_of(a.plan, a.H - 1) + 1) * units * part_sequences * static_cast<int>(sizeof(std::uint16_t));
   }
 #endif
 };
