@@ -73,6 +73,13 @@ __device__ __forceinline__ int thread_read_again() {
 #endif
 }
 
+/// An instruction that needs x, which may still be on its way from memory.
+__device__ __forceinline__ void await_value([[maybe_unused]] unsigned x) {
+#ifndef SIMT_EMULATOR
+  asm volatile("{ .reg .pred p; setp.eq.u32 p, %0, 0; @p nanosleep.u32 0; }" ::"r"(x));
+#endif
+}
+
 /// Global index and number of the threads of a one-dimensional grid.
 __device__ __forceinline__ std::int64_t global_thread() {
   return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

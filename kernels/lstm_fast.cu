@@ -264,13 +264,17 @@ struct Forward {
     await_step<clusters>();
   }
 
-  /// What the next step reads is fetched where nothing that waits stands behind it: a product whose operands take the
-  /// registers of a load's address waits until that has come.
-  __device__ __forceinline__ void step(Part& part, int s, int steps) {
+  /// In a cluster that meets, the next step's products with x are asked for as soon as this one's have left their
+  /// registers: they have a step, and not only its barrier, to come in. Where blocks send, the wait for what they send
+  /// is one for all loads (__syncwarp), which therefore stand behind the products.
+  __device__ __forceinline__ void step(Part& part, int s, [[maybe_unused]] int steps) {
     std::uint16_t* const to = part.h + (s + 1) % 2 * buffer;
     Cells out = {};
     Sums z;
-    if (busy) take(part, z, s);
+    if (busy) {
+      take(part, z, s);
+      if constexpr (clusters && !async) fetch(part, s + 1);
+    }
     if (s > 0) await(part, s - 1);
 #ifdef BIB_CLUSTERS
     if constexpr (async)
@@ -284,14 +288,10 @@ struct Forward {
     }
     if constexpr (!async) step_done<clusters>();
     if (busy) {
-      if constexpr (clusters) {
-        if (s + 1 < steps) fetch(part, s + 1);
-        write(part, z, out, s);
-        look_ahead(part, s + 1 + steps_ahead);
-      } else {
-        order(part, s + ahead);
-        write(part, z, out, s);
-      }
+      if (async && s + 1 < steps) fetch(part, s + 1);
+      if constexpr (!clusters) order(part, s + ahead);
+      write(part, z, out, s);
+      if constexpr (clusters) look_ahead(part, s + (async ? 1 : 2) + steps_ahead);
     }
   }
 
@@ -338,6 +338,7 @@ __global__ void __launch_bounds__(threads, 1) run_fast_forward(Recurrence a) {
     const Tile tile = open_tile<tile_sequences>(a, place.tile);
     Run run(a, place, tile, memory);
     meet<Run::clusters>();
+    run.weights.await();
     if (run.busy) run.begin();
     // A warp that sends nothing might miss a phase. Where a block has units, its first warp has some.
     if (!async || run.busy) run.run(tile);

@@ -121,6 +121,18 @@ struct Weights {
     }
   }
 
+  /// Before the steps: until the weights have come. ptxas would have the first product of every step wait for them, and
+  /// with them for all loads that are under way by then.
+  __device__ __forceinline__ void await() const {
+    unsigned all = 0;
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int step = 0; step < kKept; ++step) all ^= kept[tile][step].x;
+    }
+    await_value(all);
+  }
+
   __device__ __forceinline__ uint4 get(int tile, int step) const {
     return step < kKept ? kept[tile][step] : rest[(tile * (kSteps - kKept) + step - kKept) * warp_lanes];
   }
