@@ -37,9 +37,9 @@ struct Forward {
   struct Part {
     Pairs pair;
     Cells cell = {}, mask;
-    Products next[kWide][2];  // in a cluster
-    std::uint16_t* h;         // [2] states of `values`
-    Arrivals* arrivals;       // async: [2], of even and of odd steps
+    Products next[kWide][2];    // in a cluster
+    std::uint16_t *h, *next_h;  // states of `values`: what a step reads, and what it writes
+    Arrivals* arrivals;         // async: [2], of even and of odd steps
   };
 
   static constexpr int ahead = 4;
@@ -83,6 +83,7 @@ struct Forward {
       Part& mine = parts[part];
       mine.pair = {{pairs.length + part * part_sequences, pairs.first + part * part_sequences}};
       mine.h = states + part * 2 * buffer;
+      mine.next_h = mine.h + buffer;
       find_mask<Mine>(mine.mask, a, tile, place, part * kWide);
     }
 #ifdef BIB_CLUSTERS
@@ -268,7 +269,7 @@ struct Forward {
   /// registers: they have a step, and not only its barrier, to come in. Where blocks send, the wait for what they send
   /// is one for all loads (__syncwarp), which therefore stand behind the products.
   __device__ __forceinline__ void step(Part& part, int s, [[maybe_unused]] int steps) {
-    std::uint16_t* const to = part.h + (s + 1) % 2 * buffer;
+    std::uint16_t* const to = part.next_h;
     Cells out = {};
     Sums z;
     if (busy) {
@@ -282,7 +283,7 @@ struct Forward {
     if constexpr (async) __syncwarp();  // for what all lanes do together
 #endif
     if (busy) {
-      weights.multiply(z, part.h + s % 2 * buffer);
+      weights.multiply(z, part.h);
       activate(part, z, out, to);
       share(part, to, s);
     }
@@ -293,6 +294,8 @@ struct Forward {
       write(part, z, out, s);
       if constexpr (clusters) look_ahead(part, s + (async ? 1 : 2) + steps_ahead);
     }
+    part.next_h = part.h;  // kept, not found by the step's parity: that took a step, after its barrier, 40 cycles
+    part.h = to;
   }
 
   __device__ __forceinline__ void begin() {
