@@ -162,8 +162,8 @@ def served_lines(result):
 
 
 def served_problems(result):
-    """The CPU's answers are the very bytes. A GPU's batches decide which of cuBLAS's kernels multiply, and scores print every
-    digit: there only entities and labels must be the same."""
+    """The CPU's answers are the very bytes. A GPU's batches decide how a long sum is cut, and scores print every digit: there
+    only entities and labels must be the same."""
     out = []
     for device, tasks in result["devices"].items():
         for task, name in TASKS.items():
