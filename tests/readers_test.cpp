@@ -42,6 +42,18 @@ TEST(Inline, NestingAndLiteralBrackets) {
   EXPECT_EQ(spans_of(d), "A/B_1-X");
 }
 
+TEST(Inline, ABracketBehindABackslashIsText) {
+  const auto one = [](const std::string& line) { return read(line, "inline").documents.at(0); };
+  Document d = one(R"(\<서울:LC\> <a \> b:PS> <:\<:OG>)");
+  EXPECT_EQ(d.text, "<서울:LC> a > b :<");
+  EXPECT_EQ(spans_of(d), "a > b/PS :</OG");
+  d = one(R"(\\<서울:LC>\\\< <<a\\:PS>:OG>)");
+  EXPECT_EQ(d.text, R"(\서울\< a\\)") << "of backslashes before a bracket every second one is text";
+  EXPECT_EQ(spans_of(d), R"(서울/LC a\\/OG a\\/PS)");
+  const std::string elsewhere = R"(C:\dir \\server\ \)";
+  EXPECT_EQ(one(elsewhere).text, elsewhere);
+}
+
 TEST(Inline, NothingVanishesSilently) {
   const Corpus corpus = read("평문\n가 서울:LC> 나 <:PS>\n", "inline");
   ASSERT_THAT(corpus.documents, SizeIs(2));

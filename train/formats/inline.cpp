@@ -1,7 +1,10 @@
-// Inline annotation: `<서울:LC>에 <<손:AM>바닥:AM>`. There is no escape: a `<` that no `:TAG>` closes is text, and so
-// is a
-// `>` without a tag before it; such a pair is a pair of ordinary brackets, as in `<<로이터> 통신:OG>`. A tag is capital
-// letters, digits, _ and -, and begins with a letter, after the last colon: `<어벤져스: 엔드게임:POH>`.
+// Inline annotation: `<서울:LC>에 <<손:AM>바닥:AM>`. A `<` that no `:TAG>` closes is text, and so is a `>` without a
+// tag before it; such a pair is a pair of ordinary brackets, as in `<<로이터> 통신:OG>`. A tag is capital letters,
+// digits, _ and -, and begins with a letter, after the last colon: `<어벤져스: 엔드게임:POH>`. A bracket behind a
+// backslash is text whatever it stands in: `\<서울:LC\>`. Backslashes that are text themselves are doubled before a
+// bracket, and nowhere else.
+#include "train/formats/inline.h"
+
 #include <algorithm>
 #include <ostream>
 
@@ -23,16 +26,26 @@ std::size_t tag_before(std::string_view line, std::size_t close) {
   return at > 0 && line[at - 1] == ':' && is_tag(line.substr(at, close - at)) ? at - 1 : std::string_view::npos;
 }
 
+/// Of the backslashes that end here.
+std::size_t backslashes_before(std::string_view line, std::size_t at) {
+  const std::size_t other = line.substr(0, at).find_last_not_of('\\');
+  return other == std::string_view::npos ? at : at - other - 1;
+}
+
 /// One `<text:TAG>`: positions in the line.
 struct Markup {
   std::size_t open, colon, close;
 };
 
-std::vector<Markup> find_markup(const Source& source, const Line& line) {
+/// The markup of a line, in the order of its ends; what its backslashes lose is added to `cuts`.
+std::vector<Markup> find_markup(const Source& source, const Line& line, std::vector<ByteRange>& cuts) {
   std::vector<Markup> found;
   std::vector<std::size_t> open;
   for (std::size_t at = line.text.find_first_of("<>"); at != std::string_view::npos;
        at = line.text.find_first_of("<>", at + 1)) {
+    const std::size_t backslashes = backslashes_before(line.text, at);
+    if (backslashes > 0) cuts.push_back({at - backslashes, at - backslashes / 2});
+    if (backslashes % 2 == 1) continue;  // a bracket that is text
     if (line.text[at] == '<') {
       open.push_back(at);
       continue;
@@ -53,12 +66,8 @@ std::vector<Markup> find_markup(const Source& source, const Line& line) {
 
 void read_line(const Source& source, const Line& line) {
   Document document{.annotated = true, .line = line.number};
-  std::vector<Markup> markup;
-  if (line.text.find('<') != std::string_view::npos || line.text.find('>') != std::string_view::npos)
-    markup = find_markup(source, line);
-
-  // Cut the markup out; every cut shortens what follows it.
-  std::vector<ByteRange> cuts;
+  std::vector<ByteRange> cuts;  // every one shortens what follows it
+  std::vector<Markup> markup = find_markup(source, line, cuts);
   for (const Markup& m : markup) {
     cuts.push_back({m.open, m.open + 1});
     cuts.push_back({m.colon, m.close + 1});
@@ -107,14 +116,20 @@ void read(const Source& source) {
   for_each_line(source.text, [&](const Line& line) { read_line(source, line); });
 }
 
-std::string marked(const Document& document, const std::vector<Span>& spans) {
-  std::vector<std::size_t> order(spans.size());
+enum class Brackets { bare, escaped };  // those of the text
+
+std::string marked(std::string_view text, std::span<const Span> spans, Brackets brackets) {
   std::string out;
   std::vector<const Span*> open;
   std::size_t at = 0;
+  const auto double_backslashes = [&] {
+    if (brackets == Brackets::escaped) out.append(backslashes_before(out, out.size()), '\\');
+  };
   const auto copy_to = [&](std::size_t end) {
-    out.append(document.text, at, end - at);
-    at = end;
+    for (; at < end; ++at) {
+      if (brackets == Brackets::escaped && (text[at] == '<' || text[at] == '>')) double_backslashes(), out += '\\';
+      out += text[at];
+    }
   };
   const auto close_until = [&](std::size_t limit) {
     while (!open.empty() && open.back()->end <= limit) {
@@ -126,12 +141,19 @@ std::string marked(const Document& document, const std::vector<Span>& spans) {
   for (const Span& span : spans) {
     close_until(span.begin);
     copy_to(span.begin);
+    double_backslashes();
     out += "<";
     open.push_back(&span);
   }
-  close_until(document.text.size());
-  copy_to(document.text.size());
+  close_until(text.size());
+  copy_to(text.size());
   return out;
+}
+
+bool reads_as(std::string_view line, std::string_view text, std::span<const Span> spans) {
+  Corpus corpus;
+  read_line({line, ReadOptions{}, corpus}, {line, 1});
+  return corpus.documents[0].text == text && std::ranges::equal(corpus.documents[0].spans, spans);
 }
 
 /// Spans that nest are written nested; of spans that cross, the longer.
@@ -159,18 +181,19 @@ void write(const Sink& sink, std::span<const Document> documents) {
       if (!is_tag(span.label))
         sink.refuse(document,
                     "its tags are capital letters, digits, _ and -, which " + in_quotes(span.label) + " is not");
-    const std::string line = marked(document, spans);
-    if (line.ends_with('\r') || document.text.find('\n') != std::string::npos) sink.refuse_line_ends(document);
-    // Nothing can be escaped, so the text's own brackets may read as markup: read back what was written.
-    Corpus again;
-    read_line({line, ReadOptions{}, again}, {line, 1});
-    if (again.documents[0].text != document.text || again.documents[0].spans != spans)
-      sink.refuse(document, "the text's own '<', '>' or ':' would read as annotation");
+    const std::string line = to_inline(document.text, spans);
+    if (line.ends_with('\r') || line.find('\n') != std::string::npos) sink.refuse_line_ends(document);
     sink.to << line << '\n';
   }
 }
 
 }  // namespace
+
+std::string to_inline(std::string_view text, std::span<const Span> spans) {
+  const std::string line = marked(text, spans, Brackets::bare);
+  if (text.find_first_of("<>\\") == std::string_view::npos || reads_as(line, text, spans)) return line;
+  return marked(text, spans, Brackets::escaped);
+}
 
 const Format inline_ner{"inline", "inline annotation, <text:TAG>", true, false, detect, read, write};
 
