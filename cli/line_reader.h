@@ -17,6 +17,8 @@ class LineReader {
   /// Waits for a line, then takes what else can be had without waiting, at most `most`. Empty at the end. A missing
   /// final newline makes no difference; "\r\n" ends a line like "\n".
   std::vector<std::string> next(std::size_t most);
+  /// True once the end was seen and every line taken.
+  bool ended() const { return at_end_ && begin_ == buffer_.size(); }
 
  private:
   bool take_line(std::string& line);

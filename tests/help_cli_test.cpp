@@ -108,7 +108,7 @@ TEST_F(Help, MisspeltNamesGetTheNearest) {
                 "bib train ner: error: --epoch is no flag of bib train ner; did you mean --epochs?"},
            Case{"train ner --train x -o m --zzzzzzzzz", "--zzzzzzzzz is no flag of bib train ner\n"},
            Case{"--verison", "--verison is no flag of bib; did you mean --version?"},
-           Case{"predict m a b", "bib predict: error: 'b' is one argument too many"},
+           Case{"inspect m a", "bib inspect: error: 'a' is one argument too many"},
            Case{"help trian", "'trian' is no subcommand; did you mean train?"},
            Case{"", "a subcommand is missing: train, predict"},
            Case{"train", "bib train: error: a subcommand is missing: ner, tc"},

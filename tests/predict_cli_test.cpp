@@ -61,6 +61,24 @@ TEST_F(Predict, EntitiesInEveryFormat) {
   EXPECT_EQ(bare[0]["entities"][0]["text"], "서울");
 }
 
+TEST_F(Predict, InlineAnswersReadBackWhateverTheTextHolds) {
+  train_ner();
+  const std::string texts = "서울에 <b>간다</b>\n<서울:LC>에 간다\n\\서울에 간다 :LC>\n김민수가 3 < 5 왔다\n<a:B>\n";
+  file("inline.txt", run("predict ner --format inline", texts).out);
+  const Result back = run("convert inline.txt --from inline --to jsonl");
+  ASSERT_EQ(back.code, 0) << back.err;
+  const std::vector<Json> read = json_lines(back.out),
+                          answers = json_lines(run("predict ner --scores none", texts).out);
+  ASSERT_EQ(read.size(), answers.size());
+  for (std::size_t i = 0; i < read.size(); ++i) {
+    EXPECT_EQ(read[i]["text"], answers[i]["text"]);
+    Json entities = answers[i]["entities"];
+    for (Json& e : entities) e.erase("text");
+    EXPECT_EQ(read[i]["spans"], entities) << answers[i]["text"];
+  }
+  EXPECT_THAT(bytes("inline.txt"), HasSubstr("\\<서울:LC"));
+}
+
 TEST_F(Predict, ALineThatIsNoObjectSaysWhy) {
   train_ner();
   const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
@@ -153,18 +171,22 @@ TEST_F(Predict, TheBestReadingsComeWithTheirProbabilities) {
 /// A program on the other side of the pipe gets its answer before it sends the next text.
 TEST_F(Predict, AnAnswerDoesNotWaitForTheNextText) {
   train_ner();
+  file("first", "서울에 산다");
   int to[2], from[2];
   ASSERT_EQ(pipe(to) + pipe(from), 0);
   const pid_t child = fork();
   if (child == 0) {
     dup2(to[0], STDIN_FILENO), dup2(from[1], STDOUT_FILENO);
     for (const int end : {to[0], to[1], from[0], from[1]}) close(end);
-    execl(BIB_COMMAND, "bib", "predict", (folder_ / "ner").c_str(), "--format", "inline", nullptr);
+    execl(BIB_COMMAND, "bib", "predict", (folder_ / "ner").c_str(), (folder_ / "first").c_str(), "-", "--format",
+          "inline", nullptr);
     _exit(127);
   }
   close(to[0]), close(from[1]);
   FILE* answers = fdopen(from[0], "r");
   char line[256];
+  ASSERT_NE(fgets(line, sizeof line, answers), nullptr) << "nor does that of a file before";
+  EXPECT_STREQ(line, "<서울:LC>에 산다\n");
   for (const std::string text : {"서울에 간다", "", "김민수가 왔다"}) {
     ASSERT_EQ(write(to[1], (text + "\n").data(), text.size() + 1), static_cast<ssize_t>(text.size() + 1));
     ASSERT_NE(fgets(line, sizeof line, answers), nullptr);

@@ -294,8 +294,8 @@ TEST_F(Train, PredictPassesFieldsThroughAndKeepsErrorsInLine) {
   EXPECT_EQ(records[0]["labels"].size(), 1u);
   EXPECT_EQ(records[1]["id"], 8);
   EXPECT_TRUE(records[1].contains("error"));
-  EXPECT_NE(r.err.find("warning: 2 of 4 lines are answered by an error; the first: line 2: has no string field "
-                       "\"text\" (--text-column names another)\n"),
+  EXPECT_NE(r.err.find("warning: 2 of 4 lines are answered by an error; the first: standard input:2: has no "
+                       "string field \"text\" (--text-column names another)\n"),
             std::string::npos)
       << r.err;
   EXPECT_TRUE(records[2].contains("error"));
