@@ -6,6 +6,7 @@
 #include "bib/ner.h"
 #include "bib/tc.h"
 #include "cli/common.h"
+#include "cli/corpora.h"
 #include "cli/corpus_flags.h"
 #include "cli/verbs.h"
 #include "models/model_parts.h"
@@ -22,8 +23,8 @@ CLI::Validator choice(const std::map<std::string, Value>& values) {
 }
 
 struct Flags {
-  std::vector<std::string> files;  // MODEL FILE, or one file with both columns
-  std::string gold, predicted;
+  std::vector<std::string> files;  // MODEL FILE..., or one file with both columns
+  std::vector<std::string> gold, predicted;
   ReadOptions layout;  // of the gold file; that of predictions is found out
   std::optional<Task> task;
   std::optional<Scheme> scheme;
@@ -50,13 +51,13 @@ Corpus read(const std::string& path, const Flags& flags, ReadOptions options) {
   return corpus;
 }
 
-bool has_classes(const Corpus& corpus) {
-  return std::any_of(corpus.documents.begin(), corpus.documents.end(),
+bool has_classes(std::span<const Document> documents) {
+  return std::any_of(documents.begin(), documents.end(),
                      [](const Document& document) { return !document.labels.empty(); });
 }
 
 /// Tokens are compared by position; that they are also the same words is only a warning, since tools rewrite tokens.
-void warn_of_other_tokens(const Corpus& gold, const Corpus& predicted) {
+void warn_of_other_tokens(const Corpora& gold, const Corpora& predicted) {
   const auto token = [](const Document& document, std::size_t i) {
     const ByteRange range = document.tokens[i];
     return document.text.substr(range.begin, range.end - range.begin);
@@ -72,14 +73,18 @@ void warn_of_other_tokens(const Corpus& gold, const Corpus& predicted) {
     }
   }
   if (different > 0) {
-    warn(std::to_string(different) + " tokens differ between " + gold.path + " and " + predicted.path +
+    warn(std::to_string(different) + " tokens differ between " + gold.name() + " and " + predicted.name() +
          "; the first: " + first);
   }
 }
 
-void conclude(const Corpus& gold, const Corpus& predicted, Flags flags) {
-  flags.verdict.gold_name = gold.path;
-  flags.verdict.predicted_name = predicted.path;
+void conclude(const Corpora& gold, const Corpora& predicted, Flags flags) {
+  flags.verdict.gold_name = gold.name();
+  flags.verdict.predicted_name = predicted.name();
+  if (gold.names.size() > 1) {
+    flags.verdict.file_of = [&](std::size_t i) { return gold.name_of(i); };
+    flags.verdict.gold_parts = " (" + gold.parts() + ")";
+  }
   if (flags.task == Task::tc) {
     conclude_tc(gold.documents, predicted.documents, flags.ner.bootstrap, flags.verdict);
   } else {
@@ -89,9 +94,9 @@ void conclude(const Corpus& gold, const Corpus& predicted, Flags flags) {
 }
 
 /// What the model makes of the gold texts; the documents keep tokens, so that accuracy counts the file's own.
-Corpus predict(const std::string& model_path, const Corpus& gold, Task task, const Flags& flags) {
+Corpora predict(const std::string& model_path, const Corpora& gold, Task task, const Flags& flags) {
   Context ctx(flags.device.options(DeviceUse::predict));
-  Corpus predicted{.path = model_path, .format = "", .documents = gold.documents, .diagnostics = {}, .scheme = {}};
+  Corpora predicted{.names = {model_path}, .begins = {0}, .documents = gold.documents};
   if (task == Task::ner) {
     const auto answers = NerModel::load(model_path, ctx).predict(ctx, gold.documents, {.scores = false});
     for (std::size_t i = 0; i < answers.size(); ++i) {
@@ -110,49 +115,76 @@ Corpus predict(const std::string& model_path, const Corpus& gold, Task task, con
   return predicted;
 }
 
+Corpora read_all(const std::vector<std::string>& paths, const Flags& flags, const ReadOptions& options) {
+  return read_corpora(paths, [&](const std::string& path) { return read(path, flags, options).documents; });
+}
+
 /// Without this a file for the other task would score 0, as if the model had missed everything.
-void require_annotation(const Corpus& gold, Task task) {
-  const bool classes = has_classes(gold);
-  const bool entities = std::any_of(gold.documents.begin(), gold.documents.end(), [](const Document& document) {
-    return !document.spans.empty() || !document.tags.empty();
-  });
-  if (task == Task::tc ? classes || !entities : entities || !classes) return;
-  throw DataError(gold.path + ": holds " + (classes ? "classes and no entities" : "entities and no classes") +
-                  ": nothing to score " + (classes ? "entities" : "classes") + " by");
+void require_annotation(const Corpora& corpora, Task task) {
+  for (std::size_t i = 0; i < corpora.names.size(); ++i) {
+    const std::span<const Document> documents = corpora.documents_of(i);
+    const bool classes = has_classes(documents);
+    const bool entities = std::any_of(documents.begin(), documents.end(), [](const Document& document) {
+      return !document.spans.empty() || !document.tags.empty();
+    });
+    if (task == Task::tc ? classes || !entities : entities || !classes) continue;
+    throw DataError(corpora.names[i] + ": holds " + (classes ? "classes and no entities" : "entities and no classes") +
+                    ": nothing to score " + (classes ? "entities" : "classes") + " by");
+  }
+}
+
+/// The task of the model. Files in its place or before it are the likely mistake: several with columns of both kinds,
+/// or another order.
+Task task_of_model(const std::vector<std::string>& files) {
+  if (looks_like_model(files[0])) return task_of(read_model(files[0]));
+  for (const std::string& file : files)
+    if (looks_like_model(file))
+      throw UsageError("the model comes first: bib evaluate " + file + " " + files[0] + " ...");
+  try {
+    return task_of(read_model(files[0]));
+  } catch (const ModelError& e) {
+    throw ModelError(
+        std::string(e.what()) + ". Before FILE... evaluate takes a MODEL; files with gold and predicted " +
+        "tags as their last columns are scored one at a time, predictions of their own by --gold and --pred");
+  }
 }
 
 void evaluate_model(Flags flags) {
-  const Task task = task_of(read_model(flags.files[0]));
-  if (flags.task && flags.task != task) {
-    throw UsageError(flags.files[0] + " is a model for the other task; leave out --task");
-  }
+  const std::string& model = flags.files[0];
+  const Task task = task_of_model(flags.files);
+  if (flags.task && flags.task != task) throw UsageError(model + " is a model for the other task; leave out --task");
   flags.task = task;
-  if (flags.threshold && task == Task::ner) warn("--threshold does nothing: " + flags.files[0] + " finds entities");
-  const Corpus gold = read(flags.files[1], flags, flags.layout);
+  if (flags.threshold && task == Task::ner) warn("--threshold does nothing: " + model + " finds entities");
+  const Corpora gold = read_all({flags.files.begin() + 1, flags.files.end()}, flags, flags.layout);
   require_annotation(gold, task);
-  conclude(gold, predict(flags.files[0], gold, task, flags), flags);
+  conclude(gold, predict(model, gold, task, flags), flags);
 }
 
 void evaluate_files(Flags flags) {
-  const Corpus gold = read(flags.gold, flags, flags.layout), predicted = read(flags.predicted, flags, {});
-  if (!flags.task) flags.task = has_classes(gold) ? Task::tc : Task::ner;
-  for (const Corpus* side : {&gold, &predicted}) require_annotation(*side, *flags.task);
+  const Corpora gold = read_all(flags.gold, flags, flags.layout), predicted = read_all(flags.predicted, flags, {});
+  if (!flags.task) flags.task = has_classes(gold.documents) ? Task::tc : Task::ner;
+  for (const Corpora* side : {&gold, &predicted}) require_annotation(*side, *flags.task);
   conclude(gold, predicted, flags);
 }
 
 void evaluate_columns(Flags flags) {
+  if (looks_like_model(flags.files[0]))
+    throw UsageError(flags.files[0] + " is a model; name the corpus to score it on, too: bib evaluate " +
+                     flags.files[0] + " FILE...");
   flags.task = Task::ner;
   const auto column = [&](const char* tags) {
-    ReadOptions options = flags.layout;
-    options.tag_column = tags;
-    return read(flags.files[0], flags, options);
+    return read_corpora(flags.files, [&](const std::string& path) {
+      ReadOptions options = flags.layout;
+      options.tag_column = tags;
+      Corpus corpus = read(path, flags, options);
+      if (corpus.format != "conll")  // one annotation, which would be compared with itself
+        throw DataError(path + ": is read as " + corpus.format +
+                        ", which has no two columns of tags to compare; to score a model: bib evaluate MODEL FILE..., "
+                        "to score predictions: bib evaluate --gold FILE --pred FILE");
+      return std::move(corpus.documents);
+    });
   };
-  const Corpus gold = column("-2");
-  if (gold.format != "conll")  // one annotation, which would be compared with itself
-    throw DataError(
-        flags.files[0] + ": is read as " + gold.format +
-        ", which has no two columns of tags to compare; to score a model: bib evaluate MODEL FILE, to score "
-        "predictions: bib evaluate --gold FILE --pred FILE");
+  const Corpora gold = column("-2");
   conclude(gold, column("-1"), flags);
 }
 
@@ -161,18 +193,18 @@ int evaluate(Flags flags) {
   const bool half = flags.gold.empty() != flags.predicted.empty();
   if (half || two_files == !flags.files.empty()) {
     throw UsageError(
-        "evaluate needs MODEL FILE; or --gold FILE and --pred FILE; or one FILE with gold and predicted "
+        "evaluate needs MODEL FILE...; or --gold FILE and --pred FILE; or one FILE with gold and predicted "
         "tags as its last two columns");
   }
   check(flags.verdict);
-  refuse_overwriting(flags.verdict.errors, {flags.gold, flags.predicted});
-  refuse_overwriting(flags.verdict.errors, flags.files);
+  for (const auto& inputs : {flags.gold, flags.predicted, flags.files})
+    refuse_overwriting(flags.verdict.errors, inputs);
   flags.ner.scheme = flags.scheme;
-  if (flags.threshold && flags.files.size() != 2)
+  if (flags.threshold && flags.files.size() < 2)
     throw UsageError("--threshold is for a model's answers; those of a file are made already");
   if (two_files) {
     evaluate_files(std::move(flags));
-  } else if (flags.files.size() == 2) {
+  } else if (flags.files.size() > 1) {
     evaluate_model(std::move(flags));
   } else {
     evaluate_columns(std::move(flags));
@@ -186,10 +218,12 @@ void add_evaluate(CLI::App& app, Action& action) {
   const auto shared = std::make_shared<Flags>();
   Flags& flags = *shared;
   CLI::App* verb = app.add_subcommand("evaluate", "Score predictions against gold annotation and show the mistakes");
-  verb->add_option("files", flags.files, "MODEL FILE; or one FILE whose last two columns are gold and predicted tags")
-      ->expected(1, 2);
-  verb->add_option("--gold", flags.gold, "The truth, in any corpus format");
-  verb->add_option("--pred", flags.predicted, "The predictions for the same texts in the same order");
+  verb->add_option("files", flags.files,
+                   "MODEL FILE..., several files are joined; or one FILE whose last two columns are gold and predicted "
+                   "tags");
+  verb->add_option("--gold", flags.gold, "The truth, in any corpus format; several files are joined");
+  verb->add_option("--pred", flags.predicted,
+                   "The predictions for the same texts in the same order; one file or several");
   verb->add_option("--format", flags.layout.format, "Format of the files")->capture_default_str();
   add_layout_flags(*verb, flags.layout);
   verb->add_option("--task", flags.task, "ner or tc; found out from the gold file if left out")
@@ -205,7 +239,8 @@ void add_evaluate(CLI::App& app, Action& action) {
   verb->add_option("--nested", flags.ner.nested, "Of entities inside entities: outermost (default), innermost or all")
       ->transform(choice(std::map<std::string, Nested>{
           {"outermost", Nested::outermost}, {"innermost", Nested::innermost}, {"all", Nested::all}}));
-  verb->add_option("--threshold", flags.threshold, "TC, multi-label, MODEL FILE: least probability of an answer (0.5)")
+  verb->add_option("--threshold", flags.threshold,
+                   "TC, multi-label, MODEL FILE...: least probability of an answer (0.5)")
       ->check(CLI::Range(0.0, 1.0));
   verb->add_flag("--json", flags.verdict.json, "One JSON object instead of text");
   verb->add_option("--errors", flags.verdict.errors, "Write the mistakes to FILE.html (a page) or FILE.jsonl");

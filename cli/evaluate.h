@@ -10,6 +10,8 @@ namespace bib::cli {
 /// What to say about a comparison, and what has to hold.
 struct Verdict {
   std::string gold_name, predicted_name;
+  FileOf file_of{};        // of gold documents that come from several files
+  std::string gold_parts;  // which of them those are, for messages that give their number
   bool json = false;
   std::string errors;                 // file for the mistakes, .html or .jsonl; empty: none
   std::vector<std::string> at_least;  // "f1=0.8": GateFailed below it

@@ -4,9 +4,9 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <iterator>
 
 #include "cli/common.h"
+#include "cli/corpora.h"
 #include "cli/corpus_flags.h"
 #include "cli/progress.h"
 #include "models/model_parts.h"
@@ -112,18 +112,12 @@ std::vector<Document> read_one(const std::string& path, const Config& config, co
   return std::move(corpus.documents);
 }
 
-std::vector<Document> read(const std::vector<std::string>& paths, const Config& config, const TrainFlags& flags) {
-  std::vector<Document> all;
-  for (const std::string& path : paths) {
-    std::vector<Document> documents = read_one(path, config, flags);
-    std::move(documents.begin(), documents.end(), std::back_inserter(all));
-  }
-  return all;
+Corpora read(const std::vector<std::string>& paths, const Config& config, const TrainFlags& flags) {
+  return read_corpora(paths, [&](const std::string& path) { return read_one(path, config, flags); });
 }
 
-std::string count_from(const std::vector<Document>& documents, const std::vector<std::string>& paths) {
-  return std::to_string(documents.size()) + " documents from " +
-         (paths.size() == 1 ? paths[0] : std::to_string(paths.size()) + " corpora");
+std::string count_from(const Corpora& corpora) {
+  return std::to_string(corpora.documents.size()) + " documents from " + corpora.name();
 }
 
 /// Seconds and shares of a run; `read` is what came before train().
@@ -145,12 +139,12 @@ int train_model(TrainFlags& flags) {
     refuse_overwriting(flags.output, inputs);
   warn_of_idle_settings(config);
   const auto began = std::chrono::steady_clock::now();
-  std::vector<Document> documents = read(flags.train, config, flags), dev = read(flags.dev, config, flags);
+  Corpora documents = read(flags.train, config, flags), dev = read(flags.dev, config, flags);
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   Context ctx(flags.device.options());
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet) {
-    note(count_from(documents, flags.train) + (dev.empty() ? "" : ", " + count_from(dev, flags.dev)) + "; device " +
+    note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " +
          (ctx.device() == Device::cpu
               ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads" +
                     (has_cuda && flags.device.device == "auto" ? "; " + cuda_info().why : "") + ")"
@@ -172,7 +166,7 @@ int train_model(TrainFlags& flags) {
   if (flags.profile) options.profile = &profile;
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
-  const TrainResult result = train(ctx, config, std::move(documents), std::move(dev), options);
+  const TrainResult result = train(ctx, config, std::move(documents.documents), std::move(dev.documents), options);
   if (!result.interrupted) printer->finish();
   if (flags.profile) print_profile(profile, reading);
   if (result.interrupted) {

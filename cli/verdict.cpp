@@ -73,14 +73,17 @@ void conclude(const Scores& scores, const std::vector<Document>& gold, const Ver
   std::fwrite(report.data(), 1, report.size(), stdout);
   std::fflush(stdout);
   if (!verdict.errors.empty()) {
-    const ErrorPageOptions page{.gold_name = verdict.gold_name, .predicted_name = verdict.predicted_name};
-    write(verdict.errors, is_html(verdict.errors) ? error_page(scores, gold, page) : errors_jsonl(scores, gold));
+    const ErrorPageOptions page{
+        .gold_name = verdict.gold_name, .predicted_name = verdict.predicted_name, .file_of = verdict.file_of};
+    write(verdict.errors,
+          is_html(verdict.errors) ? error_page(scores, gold, page) : errors_jsonl(scores, gold, verdict.file_of));
   }
   apply_gates(verdict, figures(scores));
 }
 
 std::string located(const DataError& error, const Verdict& verdict) {
-  return verdict.gold_name + " (gold) and " + verdict.predicted_name + " (prediction): " + error.what();
+  return verdict.gold_name + " (gold) and " + verdict.predicted_name + " (prediction): " + error.what() +
+         verdict.gold_parts;
 }
 
 }  // namespace

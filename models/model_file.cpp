@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -61,6 +63,11 @@ std::uint64_t little_endian(const std::byte* p) {
   return value;
 }
 
+bool begins_with_header(std::span<const std::byte> bytes) {
+  return bytes.size() > length_bytes && little_endian(bytes.data()) <= largest_header &&
+         bytes[length_bytes] == std::byte{'{'};
+}
+
 /// What a reader knows while it works through one file.
 struct Reader {
   ModelFile model;
@@ -82,7 +89,7 @@ struct Reader {
 void Reader::split() {
   if (bytes.size() < length_bytes) damaged("holds " + std::to_string(bytes.size()) + " bytes, too few for a model");
   const std::uint64_t length = little_endian(bytes.data());
-  if (length > largest_header || bytes.size() <= length_bytes || bytes[length_bytes] != std::byte{'{'}) {
+  if (!begins_with_header(bytes)) {
     fail("not a bib model (it is no safetensors file); train one with 'bib train'");
   }
   if (length > bytes.size() - length_bytes) {
@@ -244,6 +251,14 @@ std::string encode_header(const ModelFile& model) {
   for (const Tensor* tensor : data_order(model)) sum.add(tensor->data, tensor->bytes());
   out.replace(length_bytes + prefix.size(), checksum_digits, sum.digits());
   return out;
+}
+
+bool looks_like_model(const std::string& path) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(path, none)) return false;  // a pipe must not be read twice
+  char begin[length_bytes + 1] = {};
+  std::ifstream file(path, std::ios::binary);
+  return file.read(begin, sizeof begin) && begins_with_header(std::as_bytes(std::span(begin)));
 }
 
 ModelFile parse_model(std::span<const std::byte> bytes, std::string name) {

@@ -97,6 +97,9 @@ ModelFile read_model(const std::string& path);
 /// The same for bytes in memory, which must outlive the result; `name` stands for the path in messages.
 ModelFile parse_model(std::span<const std::byte> bytes, std::string name);
 
+/// Whether the file begins as a model does, however it goes on: tells one from a text.
+bool looks_like_model(const std::string& path);
+
 /// Header with its length, checksum and padding: the file is this followed by the tensors in `data_order`.
 std::string encode_header(const ModelFile& model);
 std::vector<const Tensor*> data_order(const ModelFile& model);

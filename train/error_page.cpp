@@ -238,17 +238,19 @@ std::size_t index_of(const Confusion& confusion, const std::optional<Span>& span
                                   confusion.labels.begin());
 }
 
-std::string position_html(const char* what, std::size_t index, std::size_t line) {
+std::string position_html(const char* what, std::size_t index, std::size_t line, const FileOf& file_of) {
   std::string html = std::string("<span>") + what + " " + std::to_string(index + 1);
+  if (file_of) html += ", " + escaped(file_of(index));
   if (line > 0) html += ", line " + std::to_string(line);
   return html + "</span>";
 }
 
 using ErrorIterator = std::vector<SpanError>::const_iterator;
 
-Card ner_card(const NerScores& scores, const Document& document, ErrorIterator first, ErrorIterator last) {
+Card ner_card(const NerScores& scores, const Document& document, const FileOf& file_of, ErrorIterator first,
+              ErrorIterator last) {
   const std::size_t i = first->sentence;
-  Card card{.heading = position_html("sentence", i, document.line), .body = "", .errors = {}};
+  Card card{.heading = position_html("sentence", i, document.line, file_of), .body = "", .errors = {}};
   std::map<Span, std::string> wrong_gold, wrong_predicted;
   for (; first != last; ++first) {
     const auto kind = static_cast<std::size_t>(first->kind);
@@ -316,7 +318,8 @@ std::string error_page(const NerScores& scores, const std::vector<Document>& gol
     const auto last = std::find_if(first, scores.errors.end(),
                                    [&](const SpanError& error) { return error.sentence != first->sentence; });
     for (auto error = first; error != last; ++error) ++page.kinds[static_cast<std::size_t>(error->kind)].count;
-    if (page.texts++ < options.limit) page.cards.push_back(ner_card(scores, gold.at(first->sentence), first, last));
+    if (page.texts++ < options.limit)
+      page.cards.push_back(ner_card(scores, gold.at(first->sentence), options.file_of, first, last));
     first = last;
   }
   page.extra = frequent_html(scores, gold);
@@ -357,7 +360,8 @@ std::string error_page(const TcScores& scores, const std::vector<Document>& gold
   const std::size_t none = labels.size();
   for (const TcError& error : scores.errors) {
     const Document& document = gold.at(error.document);
-    Card card{.heading = position_html("text", error.document, document.line), .body = "", .errors = {}};
+    Card card{
+        .heading = position_html("text", error.document, document.line, options.file_of), .body = "", .errors = {}};
     if (!scores.multi_label) {
       card.errors.push_back({0, index[error.gold[0]], index[error.predicted[0]]});
     } else {

@@ -9,6 +9,7 @@ namespace bib {
 
 struct ErrorPageOptions {
   std::string gold_name, predicted_name;  // what was compared, for the heading
+  FileOf file_of{};                       // where the gold documents come from several files
   std::size_t limit = 2000;               // texts shown; more make a page that browsers scroll badly
 };
 

@@ -63,6 +63,9 @@ std::optional<Interval> bootstrap_interval(std::size_t items, Bootstrap how,
 
 // ---- Entities ----
 
+/// The file of a document by its number, where documents come from several; null where they do not.
+using FileOf = std::function<std::string(std::size_t)>;
+
 /// How tags become entities, and which figure is the headline.
 enum class NerMode {
   conll,    // as conlleval.pl: any tag that is not O belongs to an entity; headline micro F1

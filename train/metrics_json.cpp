@@ -88,32 +88,32 @@ std::string report_json(const TcScores& s) {
   return dump(json, 2) + "\n";
 }
 
-std::string errors_jsonl(const NerScores& scores, const std::vector<Document>& gold) {
+std::string errors_jsonl(const NerScores& scores, const std::vector<Document>& gold, const FileOf& file_of) {
   std::string lines;
   for (const SpanError& error : scores.errors) {
     const Document& document = gold.at(error.sentence);
     const OffsetMap offsets(document.text, OffsetUnit::codepoint);
-    const Json json{{"sentence", error.sentence + 1},
-                    {"line", document.line},
-                    {"kind", bib::name_of(error.kind)},
-                    {"gold", json_of(error.gold, document.text, offsets)},
-                    {"predicted", json_of(error.predicted, document.text, offsets)},
-                    {"text", document.text},
-                    {"unit", "codepoint"}};
+    Json json{{"sentence", error.sentence + 1}};
+    if (file_of) json["file"] = file_of(error.sentence);
+    json.update({{"line", document.line},
+                 {"kind", bib::name_of(error.kind)},
+                 {"gold", json_of(error.gold, document.text, offsets)},
+                 {"predicted", json_of(error.predicted, document.text, offsets)},
+                 {"text", document.text},
+                 {"unit", "codepoint"}});
     lines += dump(json, -1) + "\n";
   }
   return lines;
 }
 
-std::string errors_jsonl(const TcScores& scores, const std::vector<Document>& gold) {
+std::string errors_jsonl(const TcScores& scores, const std::vector<Document>& gold, const FileOf& file_of) {
   std::string lines;
   for (const TcError& error : scores.errors) {
     const Document& document = gold.at(error.document);
-    const Json json{{"document", error.document + 1},
-                    {"line", document.line},
-                    {"gold", error.gold},
-                    {"predicted", error.predicted},
-                    {"text", document.text}};
+    Json json{{"document", error.document + 1}};
+    if (file_of) json["file"] = file_of(error.document);
+    json.update(
+        {{"line", document.line}, {"gold", error.gold}, {"predicted", error.predicted}, {"text", document.text}});
     lines += dump(json, -1) + "\n";
   }
   return lines;

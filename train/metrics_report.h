@@ -19,9 +19,9 @@ std::string report_text(const TcScores& scores);
 std::string report_json(const NerScores& scores);
 std::string report_json(const TcScores& scores);
 
-/// One JSON object a mistake. Offsets are code points of the gold text.
-std::string errors_jsonl(const NerScores& scores, const std::vector<Document>& gold);
-std::string errors_jsonl(const TcScores& scores, const std::vector<Document>& gold);
+/// One JSON object a mistake, with its file where file_of tells it. Offsets are code points of the gold text.
+std::string errors_jsonl(const NerScores& scores, const std::vector<Document>& gold, const FileOf& file_of = {});
+std::string errors_jsonl(const TcScores& scores, const std::vector<Document>& gold, const FileOf& file_of = {});
 
 /// The figures that a gate may name, as fractions: f1 (the mode's headline; macro F1 for classes), precision, recall,
 /// accuracy, micro-f1, macro-f1, weighted-f1, char-f1 (klue).
