@@ -80,7 +80,8 @@ std::vector<Document> split_dev(std::vector<Document>& train, const Config& conf
   const auto wanted = std::llround(static_cast<double>(train.size()) * (1.0 - static_cast<double>(config.train_rate)));
   const std::size_t count = std::min(train.size() - 1, static_cast<std::size_t>(wanted));
   std::vector<char> is_dev(train.size(), 0);
-  const Group order = permutation(train.size(), {.seed = config.seed, .stream = split_stream});
+  const std::uint64_t seed = config.split_seed ? config.split_seed : config.seed;
+  const Group order = permutation(train.size(), {.seed = seed, .stream = split_stream});
   for (std::size_t i = 0; i < count; ++i) is_dev[order[i]] = 1;
   std::vector<Document> dev, kept;
   for (std::size_t i = 0; i < train.size(); ++i) (is_dev[i] ? dev : kept).push_back(std::move(train[i]));

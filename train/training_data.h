@@ -12,7 +12,7 @@ namespace bib {
 /// Programs make documents too: what has spans or classes is annotated, and ranges must lie in the text.
 void settle(std::vector<Document>& documents);
 
-/// Sets 1 - train_rate of the documents aside, drawn by the seed; their order stays.
+/// Sets 1 - train_rate of the documents aside, drawn by split_seed or else the seed; their order stays.
 std::vector<Document> split_dev(std::vector<Document>& train, const Config& config);
 /// Documents of `dev` whose text is also learned from: the score on them flatters.
 std::size_t count_shared(const std::vector<Document>& dev, const std::vector<Document>& train);

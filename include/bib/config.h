@@ -73,6 +73,7 @@ struct Config {
   bool balanced = false;             // TC: weight classes by inverse frequency
   std::string nested = "outermost";  // NER: which of nested spans to learn: outermost or innermost
   std::uint64_t seed = 1;
+  std::uint64_t split_seed = 0;  // draws the documents that are set aside when no dev file is given; 0 = seed
 };
 
 /// The task's own defaults.
@@ -124,6 +125,7 @@ void visit(C& c, F&& f) {
   f("train", "balanced", c.balanced, "weight classes by inverse frequency");
   f("train", "nested", c.nested, "which of nested spans to learn: outermost or innermost");
   f("train", "seed", c.seed, "seed of all random numbers");
+  f("train", "split_seed", c.split_seed, "seed of which documents are set aside when no dev file is given; 0 = seed");
 }
 
 /// What to go on from a model of this configuration with (TrainOptions::base): its features, its network and which of
