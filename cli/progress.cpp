@@ -22,6 +22,11 @@ std::string rate_text(const TrainProgress& p) {
   return text;
 }
 
+/// "run 2/5  " of several.
+std::string run_text(int run, int runs) {
+  return runs > 1 ? "run " + std::to_string(run) + "/" + std::to_string(runs) + "  " : "";
+}
+
 std::string epoch_line(const std::string& metric, const TrainProgress& p) {
   const auto score_text = [&](double score) {
     char text[16];
@@ -39,9 +44,10 @@ std::string epoch_line(const std::string& metric, const TrainProgress& p) {
 class Plain final : public ProgressPrinter {
  public:
   explicit Plain(std::string metric) : metric_(std::move(metric)) {}
-  void show(const TrainProgress& p) override {
+  void draw(const TrainProgress& p) override {
     if (p.epoch_done)
-      std::fprintf(stderr, "%s  ETA %s\n", epoch_line(metric_, p).c_str(), duration_text(p.remaining).c_str());
+      std::fprintf(stderr, "%s  ETA %s\n", (run_text(run_, runs_) + epoch_line(metric_, p)).c_str(),
+                   duration_text(p.remaining).c_str());
   }
 
  private:
@@ -53,10 +59,10 @@ class Bar final : public ProgressPrinter {
   explicit Bar(std::string metric) : metric_(std::move(metric)) {}
   ~Bar() override { clear(); }
 
-  void show(const TrainProgress& p) override {
+  void draw(const TrainProgress& p) override {
     if (p.epoch_done) {
       clear();
-      std::fprintf(stderr, "%s\n", epoch_line(metric_, p).c_str());
+      std::fprintf(stderr, "%s\n", (run_text(run_, runs_) + epoch_line(metric_, p)).c_str());
       return;
     }
     if (p.seconds - shown_ < 0.1) return;
@@ -70,7 +76,8 @@ class Bar final : public ProgressPrinter {
     bar += part[eighths % 8];
     const int filled = eighths / 8 + (eighths % 8 != 0);
     bar.append(static_cast<std::size_t>(std::max(0, width - filled)), ' ');
-    std::string line = "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ▕" + bar + "▏";
+    std::string line =
+        run_text(run_, runs_) + "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ▕" + bar + "▏";
     char tail[96];
     std::snprintf(tail, sizeof tail, " %3.0f %%  loss %.4f  %s  ETA %s", 100 * share, p.loss, rate_text(p).c_str(),
                   duration_text(p.remaining).c_str());
@@ -97,7 +104,7 @@ class Json final : public ProgressPrinter {
     record_.pipeline_item_id = std::move(item_id);
     record_.start = std::chrono::system_clock::now();
   }
-  void show(const TrainProgress& p) override {
+  void draw(const TrainProgress& p) override {
     last_ = p;
     print(p.seconds + p.remaining, p.steps ? static_cast<double>(p.step) / p.steps : 1);
   }
@@ -110,6 +117,8 @@ class Json final : public ProgressPrinter {
   void print(double estimate, double progress) {
     record_.estimate = estimate;
     record_.progress = progress;
+    record_.run = run_;
+    record_.runs = runs_;
     record_.step = last_.step;
     std::fprintf(stderr, "%s\n", to_json(record_, &last_).c_str());
   }
@@ -119,10 +128,33 @@ class Json final : public ProgressPrinter {
 
 class None final : public ProgressPrinter {
  public:
-  void show(const TrainProgress&) override {}
+  void draw(const TrainProgress&) override {}
 };
 
 }  // namespace
+
+void ProgressPrinter::begin_run(int run, int runs) {
+  run_ = run;
+  runs_ = runs;
+  units_before_ += last_.units;
+  seconds_before_ += last_.seconds;
+  last_ = {};
+  first_step_.reset();
+}
+
+void ProgressPrinter::show(const TrainProgress& p) {
+  last_ = p;
+  if (!first_step_) first_step_ = p.step - 1;
+  TrainProgress all = p;
+  const double share =
+      static_cast<double>(p.steps - *first_step_) / std::max(1, p.steps);  // of a run's steps, made here
+  all.remaining += (runs_ - run_) * (p.seconds + p.remaining) / std::max(share, 1e-9);
+  all.seconds += seconds_before_;
+  all.units += units_before_;
+  all.step += (run_ - 1) * p.steps;
+  all.steps *= runs_;
+  draw(all);
+}
 
 std::string duration_text(double seconds) {
   const auto s = static_cast<long>(std::max(0.0, seconds) + 0.5);

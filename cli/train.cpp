@@ -4,16 +4,19 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <set>
 
 #include "cli/common.h"
 #include "cli/corpora.h"
 #include "cli/corpus_flags.h"
 #include "cli/progress.h"
+#include "cli/repeat.h"
 #include "models/model_parts.h"
 #include "models/number.h"
 #include "train/base.h"
 #include "train/corpus.h"
 #include "train/formats/files.h"
+#include "train/training_data.h"
 
 namespace bib::cli {
 namespace {
@@ -30,6 +33,7 @@ struct TrainFlags {
   Task task = Task::ner;
   std::string base, output, config_file, progress = "auto", name, item_id;
   std::vector<std::string> train, dev, set;
+  int repeat = 1;
   bool print_config = false, resume = false, quiet = false, profile = false;
   double checkpoint_seconds = 60;
   ReadOptions read;
@@ -132,57 +136,105 @@ void print_profile(const TrainProfile& p, double read) {
     std::fprintf(stderr, "bib:   %-9s %9.3f s %5.1f%%\n", name, seconds, 100 * seconds / sum);
 }
 
+std::string device_text(const TrainFlags& flags) {
+  const Context ctx(flags.device.options());
+  if (ctx.device() != Device::cpu)
+    return "cuda:" + std::to_string(ctx.device_index()) + " (" + flags.device.math + " math)";
+  return std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads" +
+         (has_cuda && flags.device.device == "auto" ? "; " + cuda_info().why : "") + ")";
+}
+
+/// What a training says, each thing once however often it runs.
+TrainOptions options_of(const TrainFlags& flags, ProgressPrinter& printer, TrainProfile& profile) {
+  TrainOptions options{.output = flags.output, .base = flags.base, .resume = flags.resume};
+  options.checkpoint_seconds = flags.checkpoint_seconds;
+  const auto once = [said = std::make_shared<std::set<std::string>>()](auto say) {
+    return [said, say](const std::string& text) {
+      if (said->insert(text).second) say(text);
+    };
+  };
+  if (!flags.quiet) options.note = once(note);
+  options.warn = once(warn);
+  options.progress = [&printer](const TrainProgress& p) {
+    printer.show(p);
+    return stop_requested == 0;
+  };
+  if (flags.profile) options.profile = &profile;
+  return options;
+}
+
+/// Of the model that is written; of several runs `seed` is the best one's.
+void tell_model(const TrainFlags& flags, const TrainResult& result, const std::string& seed, const char* metric) {
+  std::string text = flags.output + ": " + std::to_string(std::filesystem::file_size(flags.output) >> 10) + " KiB" +
+                     seed + ", epoch " + std::to_string(result.best_epoch);
+  if (result.best_score) {
+    const auto percent = [](double score) { return fixed_text(100 * score, 2); };
+    text += std::string(", dev ") + metric + " " + percent(*result.best_score);
+    if (result.base_score) text += " (the base's is " + percent(*result.base_score) + ")";
+  }
+  note(text);
+}
+
+/// Each run in a context of its own: none depends on those before it.
+Repeated repeat(const TrainFlags& flags, const Config& config, const Corpora& documents, const Corpora& dev,
+                ProgressPrinter& printer, const TrainOptions& options) {
+  const std::string base = flags.base.empty() ? "" : hash_of_base(read_base(flags.task, flags.base).get());
+  const RepeatOptions repeat{
+      .output = flags.output,
+      .times = flags.repeat,
+      .dev_given = !dev.documents.empty(),
+      .resume = flags.resume,
+      .quiet = flags.quiet,
+      .data = hash_of(documents.documents) + hash_of(dev.documents) + hash_of_vectors(config) + base};
+  return train_repeatedly(config, repeat, printer, [&](const Config& c, const std::string& output, bool resume) {
+    Context ctx(flags.device.options());
+    TrainOptions run = options;
+    run.output = output;
+    run.resume = resume;
+    return train(ctx, c, documents.documents, dev.documents, run);
+  });
+}
+
+TrainResult train_once(const TrainFlags& flags, const Config& config, Corpora documents, Corpora dev,
+                       const TrainOptions& options) {
+  if (flags.resume && std::filesystem::exists(finished_runs_of(flags.output)))
+    throw UsageError(finished_runs_of(flags.output) + " is of a training that was repeated; to go on with it give " +
+                     "--repeat, too");
+  Context ctx(flags.device.options());
+  const TrainResult result = train(ctx, config, std::move(documents.documents), std::move(dev.documents), options);
+  if (result.interrupted)
+    note("stopped; go on with the same command and --resume (checkpoint " + flags.output + ".checkpoint)");
+  return result;
+}
+
 int train_model(TrainFlags& flags) {
   if (flags.output == "-") throw UsageError("--output -: a model cannot go to standard output; name a file");
   const Config config = resolve(flags);
   for (const auto& inputs : {flags.train, flags.dev, {flags.base, flags.config_file, config.vectors}})
     refuse_overwriting(flags.output, inputs);
+  if (flags.repeat > 1) check_repeat(config, flags.repeat, !flags.dev.empty());
   warn_of_idle_settings(config);
   const auto began = std::chrono::steady_clock::now();
   Corpora documents = read(flags.train, config, flags), dev = read(flags.dev, config, flags);
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  Context ctx(flags.device.options());
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
-  if (!flags.quiet) {
+  if (!flags.quiet)
     note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " +
-         (ctx.device() == Device::cpu
-              ? std::string("cpu (") + cpu_isa_name() + ", " + std::to_string(ctx.threads()) + " threads" +
-                    (has_cuda && flags.device.device == "auto" ? "; " + cuda_info().why : "") + ")"
-              : "cuda:" + std::to_string(ctx.device_index()) + " (" + flags.device.math + " math)") +
-         ", seed " + std::to_string(config.seed));
-  }
+         device_text(flags) + ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));
   const char* metric = metric_of(config);
   const auto printer =
       make_progress(flags.quiet ? "none" : flags.progress, flags.task, metric, flags.name, flags.item_id);
-  TrainOptions options{.output = flags.output, .base = flags.base, .resume = flags.resume};
-  options.checkpoint_seconds = flags.checkpoint_seconds;
-  if (!flags.quiet) options.note = [](const std::string& text) { note(text); };
-  options.warn = [](const std::string& text) { warn(text); };
-  options.progress = [&](const TrainProgress& p) {
-    printer->show(p);
-    return stop_requested == 0;
-  };
   TrainProfile profile;
-  if (flags.profile) options.profile = &profile;
+  const TrainOptions options = options_of(flags, *printer, profile);
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
-  const TrainResult result = train(ctx, config, std::move(documents.documents), std::move(dev.documents), options);
-  if (!result.interrupted) printer->finish();
+  const Repeated done =
+      flags.repeat > 1 ? repeat(flags, config, documents, dev, *printer, options)
+                       : Repeated{.best = train_once(flags, config, std::move(documents), std::move(dev), options)};
+  if (!done.best.interrupted) printer->finish();
   if (flags.profile) print_profile(profile, reading);
-  if (result.interrupted) {
-    note("stopped; go on with the same command and --resume (checkpoint " + flags.output + ".checkpoint)");
-    return stop_requested == SIGTERM ? exit_code::drained : exit_code::interrupted;
-  }
-  if (!flags.quiet) {
-    std::string text = flags.output + ": " + std::to_string(std::filesystem::file_size(flags.output) >> 10) +
-                       " KiB, epoch " + std::to_string(result.best_epoch);
-    if (result.best_score) {
-      const auto percent = [](double score) { return fixed_text(100 * score, 2); };
-      text += std::string(", dev ") + metric + " " + percent(*result.best_score);
-      if (result.base_score) text += " (the base's is " + percent(*result.base_score) + ")";
-    }
-    note(text);
-  }
+  if (done.best.interrupted) return stop_requested == SIGTERM ? exit_code::drained : exit_code::interrupted;
+  if (!flags.quiet) tell_model(flags, done.best, flags.repeat > 1 ? ", seed " + std::to_string(done.seed) : "", metric);
   return exit_code::ok;
 }
 
@@ -201,6 +253,8 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
   verb.add_option("-c,--config", flags.config_file, "Settings, TOML ('bib train ner --print-config' shows all)");
   verb.add_option("--set", flags.set, "One setting, section.key=value; may be given more than once");
   verb.add_flag("--resume", flags.resume, "Go on from the checkpoint of an interrupted run");
+  verb.add_option("--repeat", flags.repeat, "Train so often with seeds one after another; the best model is kept")
+      ->check(CLI::Range(1, 100));
   verb.add_option("--format", flags.read.format, "Corpus format; auto finds it out")->capture_default_str();
   add_layout_flags(verb, flags.read);
   verb.add_option("--progress", flags.progress, "auto, bar, plain, json or none")->capture_default_str();

@@ -27,6 +27,7 @@ std::string to_json(const ProgressRecord& r, const TrainProgress* more) {
                              {"progress", r.progress},
                              {"step", r.step},
                              {"status", r.done ? "Done" : "Pending"}};
+  if (r.runs > 1) out["run"] = r.run, out["runs"] = r.runs;
   if (more) {
     out["epoch"] = more->epoch;
     out["loss"] = more->loss;

@@ -15,7 +15,8 @@ struct ProgressRecord {
   double estimate = 0;  // seconds from start to end, as estimated now
   double progress = 0;  // 0..1
   int step = 0;
-  bool done = false;  // status "Done", else "Pending"
+  int run = 1, runs = 1;  // told where there are several
+  bool done = false;      // status "Done", else "Pending"
 };
 
 /// "2021-02-15T03:06:12.000+00:00"
