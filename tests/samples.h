@@ -2,6 +2,7 @@
 // compile: what is not sampled would be neither tested nor timed.
 #pragma once
 #include "tests/samples/adam.h"
+#include "tests/samples/add_at.h"
 #include "tests/samples/conv1d.h"
 #include "tests/samples/conv_pool.h"
 #include "tests/samples/crf.h"

@@ -7,6 +7,7 @@
 
 #include "bib/context.h"
 #include "bib/ops/adam.h"
+#include "bib/ops/add_at.h"
 #include "bib/ops/conv1d.h"
 #include "bib/ops/conv_pool.h"
 #include "bib/ops/crf.h"
@@ -32,7 +33,7 @@ using AllOps =
     OpList<EmbeddingForward, EmbeddingBackward, LinearForward, LinearBackward, LstmForward, LstmBackward, CrfLoss,
            CrfDecode, CrfMarginals, CrfSpanProbability, CrfKBest, Conv1dForward, Conv1dBackward, MaxPoolForward,
            MaxPoolBackward, ConvPoolForward, ConvPoolBackward, SoftmaxLoss, SigmoidLoss, Softmax, Sigmoid, Dropout,
-           NormSquared, ClipScale, AdamStep, AdamRows, SgdStep, SgdRows, EmaStep, EmaRows>;
+           NormSquared, ClipScale, AdamStep, AdamRows, SgdStep, SgdRows, EmaStep, EmaRows, AddAt>;
 
 /// Whether the op reads integers: lengths, indices, labels.
 template <class Op>

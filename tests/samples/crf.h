@@ -9,6 +9,7 @@ struct CrfShape {
   bool forbidden = false;  // a third of the transitions
   bool partial = false;    // a third of the tags are not annotated
   float range = 3;         // of the scores
+  bool pinned = false;     // a quarter of the scores is forbidden, as hard terms of a dictionary do
 };
 
 constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
@@ -25,6 +26,8 @@ constexpr CrfShape crf_shapes[] = {{"one", 1, 1, 1},
                                    {"groups_of_several", 2, 150, 33},
                                    {"long", 150, 2, 5, true},
                                    {"scores_for_log_space", 40, 5, 6, true, true, 100},
+                                   {"forbidden_scores", 20, 5, 9, true, true, 3, true},
+                                   {"forbidden_scores_of_many_tags", 9, 3, 40, true, true, 3, true},
                                    {"over_a_thousand_tags", 2, 2, 1030}};
 constexpr CrfShape crf_timed[] = {{"ner_32x64x31", 64, 32, 31, true},
                                   {"ner_32x64x9", 64, 32, 9, true},
@@ -34,7 +37,7 @@ constexpr CrfShape crf_timed[] = {{"ner_32x64x31", 64, 32, 31, true},
 /// Operands that every CRF op has. Tag 0, like the O of IOB2, may start, end, follow and precede everything: a path
 /// always exists.
 struct CrfOperands {
-  View<const real, 3> scores;
+  View<real, 3> scores;
   View<const int, 1> lengths;
   View<real, 2> transition;
   View<real, 1> first, last;
@@ -45,11 +48,16 @@ struct CrfOperands {
         transition(m.uniform({s.K, s.K}, -s.range * 2 / 3, s.range * 2 / 3)),
         first(m.uniform({s.K})),
         last(m.uniform({s.K})) {
-    if (!s.forbidden) return;
     const auto forbid = [&](auto v, View<int, 1> dice) {
       for (std::int64_t k = 0; k < dice.size(); ++k)
         if (dice[k] == 0) v.data[k] = -std::numeric_limits<real>::infinity();
     };
+    if (s.pinned) {
+      const auto dice = m.ints({s.T * s.B * s.K}, 0, 3);
+      for (int row = 0; row < s.T * s.B; ++row) dice[std::int64_t{row} * s.K] = 1;
+      forbid(scores, dice);
+    }
+    if (!s.forbidden) return;
     const auto transition_dice = m.ints({s.K * s.K}, 0, 2), first_dice = m.ints({s.K}, 0, 2),
                last_dice = m.ints({s.K}, 0, 2);
     for (int k = 0; k < s.K; ++k) transition_dice[k] = transition_dice[k * s.K] = 1;
@@ -65,7 +73,8 @@ struct CrfOperands {
       for (int t = 0; t < lengths[b]; ++t) {
         int& tag = tags[t][b];
         const int before = t > 0 ? tags[t - 1][b] : -1;
-        const bool ok = (t > 0 || std::isfinite(first[tag])) && (t + 1 < lengths[b] || std::isfinite(last[tag])) &&
+        const bool ok = std::isfinite(scores[t][b][tag]) && (t > 0 || std::isfinite(first[tag])) &&
+                        (t + 1 < lengths[b] || std::isfinite(last[tag])) &&
                         (before < 0 || std::isfinite(transition[before][tag]));
         if (!ok) tag = 0;
         if (s.partial && missing[t][b] == 0) tag = -1;
@@ -148,6 +157,8 @@ struct Samples<CrfDecode> {
                                         {"rows_of_over_96_KiB", 400, 3, 7, true},
                                         {"rows_of_over_96_KiB_odd", 363, 3, 7, true},
                                         {"scores_for_log_space", 40, 5, 6, true, false, 100},
+                                        {"forbidden_scores", 20, 5, 9, true, false, 3, true},
+                                        {"forbidden_scores_of_many_tags", 9, 3, 40, true, false, 3, true},
                                         {"over_a_thousand_tags", 2, 2, 1030}};
   static constexpr auto& timed = crf_timed;
   // Order of operands(): scores lengths transition first last tags score.

@@ -1,8 +1,8 @@
 // Linear-chain conditional random field (Lafferty, McCallum & Pereira 2001).
 //   score(y | x) = first[y_0] + sum_t scores[t,y_t] + sum_t transition[y_{t-1},y_t] + last[y_{n-1}]
 //   p(y | x) = exp(score(y|x)) / Z
-// A value of -infinity in first, last or transition forbids it: its probability is exactly 0 and its gradient exactly
-// 0. Steps at or past a sequence's length do not exist; a sequence of length 0 has Z = 1, loss 0 and no tags.
+// A value of -infinity in scores, first, last or transition forbids it: its probability is exactly 0 and its gradient
+// exactly 0. Steps at or past a sequence's length do not exist; a sequence of length 0 has Z = 1, loss 0 and no tags.
 #pragma once
 #include <stdexcept>
 #include <string>
