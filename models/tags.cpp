@@ -79,6 +79,8 @@ bool TagSet::may_follow(int from, int to) const {
 
 int TagSet::extend(int tag) const { return per_label() == 2 && tag > 0 ? this->tag(label_index(tag), 'I') : -1; }
 
+int TagSet::touching(int tag) const { return scheme_ == Scheme::iob1 ? this->tag(label_index(tag), 'B') : tag; }
+
 std::vector<int> TagSet::encode(int count, std::span<const UnitSpan> spans) const {
   std::vector<int> tags(static_cast<std::size_t>(count), 0);
   UnitSpan before{0, 0, -1};

@@ -44,6 +44,9 @@ class TagSet {
   bool may_end(int tag) const;
   /// The tag that would continue an entity after `tag`, -1 if none: CrfSpanProbability's `extend`.
   int extend(int tag) const;
+  /// The tag in place of `tag`, the first of an entity, where the entity before it has the same label and touches it:
+  /// another one under iob1 alone.
+  int touching(int tag) const;
 
   /// Tags of `count` units. Spans are sorted, not empty and do not overlap, or std::invalid_argument.
   std::vector<int> encode(int count, std::span<const UnitSpan> spans) const;

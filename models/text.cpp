@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 namespace bib {
 namespace {
@@ -245,6 +247,23 @@ std::string lower_case(std::string_view word) {
     left -= n;
   }
   return out;
+}
+
+std::string composed(std::string_view text) {
+  bool changes = false;
+  for (std::size_t at = 0; at < text.size() && !changes;) {
+    const Decoded one = decode_at(text, at);
+    changes = !is_common(one.value);
+    at += one.length;
+  }
+  if (!changes) return std::string(text);
+  utf8proc_uint8_t* out = nullptr;
+  const utf8proc_ssize_t n =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &out, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const auto release = [](void* p) { std::free(p); };
+  const std::unique_ptr<void, decltype(release)> owner(out, release);
+  return n < 0 ? std::string(text) : std::string(reinterpret_cast<const char*>(out), static_cast<std::size_t>(n));
 }
 
 bool is_valid_utf8(std::string_view text) { return find_invalid_utf8(text) == std::string_view::npos; }

@@ -43,6 +43,9 @@ bool is_space(char32_t c);
 /// Every code point in lower case; text that is not UTF-8 stays as it is.
 std::string lower_case(std::string_view text);
 
+/// The text in NFC; what is not UTF-8 stays as it is.
+std::string composed(std::string_view text);
+
 bool is_valid_utf8(std::string_view text);
 /// The text with U+FFFD for each byte that is not part of valid UTF-8: as many code points as decode() finds.
 std::string valid_utf8(std::string_view text);
