@@ -8,6 +8,7 @@
 #include "cli/common.h"
 #include "cli/corpora.h"
 #include "cli/corpus_flags.h"
+#include "cli/dictionary_flag.h"
 #include "cli/verbs.h"
 #include "models/model_parts.h"
 #include "train/corpus.h"
@@ -30,6 +31,7 @@ struct Flags {
   std::optional<Scheme> scheme;
   NerOptions ner;
   std::optional<double> threshold;
+  DictionaryFlag dictionary;
   Verdict verdict;
   DeviceFlags device;
 };
@@ -98,13 +100,17 @@ Corpora predict(const std::string& model_path, const Corpora& gold, Task task, c
   Context ctx(flags.device.options(DeviceUse::predict));
   Corpora predicted{.names = {model_path}, .begins = {0}, .documents = gold.documents};
   if (task == Task::ner) {
-    const auto answers = NerModel::load(model_path, ctx).predict(ctx, gold.documents, {.scores = false});
+    const NerModel model = NerModel::load(model_path, ctx);
+    const std::optional<NerDictionary> dictionary = flags.dictionary.load(model);
+    const auto answers =
+        model.predict(ctx, gold.documents, {.scores = false, .dictionary = dictionary ? &*dictionary : nullptr});
     for (std::size_t i = 0; i < answers.size(); ++i) {
       predicted.documents[i].tags.clear();
       predicted.documents[i].spans.assign(answers[i].entities.begin(), answers[i].entities.end());
     }
   } else {
     const TcModel model = TcModel::load(model_path, ctx);
+    if (flags.dictionary.given()) warn("--dict does nothing: " + model_path + " classifies texts");
     if (flags.threshold && !model.config().multilabel)
       warn("--threshold does nothing: " + model_path + " gives every text one class");
     TcPredictOptions options;
@@ -197,11 +203,13 @@ int evaluate(Flags flags) {
         "tags as its last two columns");
   }
   check(flags.verdict);
-  for (const auto& inputs : {flags.gold, flags.predicted, flags.files})
+  for (const auto& inputs : {flags.gold, flags.predicted, flags.files, {flags.dictionary.path}})
     refuse_overwriting(flags.verdict.errors, inputs);
   flags.ner.scheme = flags.scheme;
   if (flags.threshold && flags.files.size() < 2)
     throw UsageError("--threshold is for a model's answers; those of a file are made already");
+  if (flags.dictionary.given() && flags.files.size() < 2)
+    throw UsageError("--dict is for a model's answers; those of a file are made already");
   if (two_files) {
     evaluate_files(std::move(flags));
   } else if (flags.files.size() > 1) {
@@ -242,6 +250,7 @@ void add_evaluate(CLI::App& app, Action& action) {
   verb->add_option("--threshold", flags.threshold,
                    "TC, multi-label, MODEL FILE...: least probability of an answer (0.5)")
       ->check(CLI::Range(0.0, 1.0));
+  flags.dictionary.add(*verb);
   verb->add_flag("--json", flags.verdict.json, "One JSON object instead of text");
   verb->add_option("--errors", flags.verdict.errors, "Write the mistakes to FILE.html (a page) or FILE.jsonl");
   verb->add_option("--fail-under", flags.verdict.at_least, "FIGURE=LIMIT, such as f1=0.8: exit 6 below it; repeatable")

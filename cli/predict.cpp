@@ -12,6 +12,7 @@
 #include "bib/tc.h"
 #include "cli/common.h"
 #include "cli/corpus_flags.h"
+#include "cli/dictionary_flag.h"
 #include "cli/predict_input.h"
 #include "models/model_parts.h"
 #include "train/formats/inline.h"
@@ -28,6 +29,7 @@ struct PredictFlags {
   int nbest = 0, top_k = 1;
   double threshold = 0.5;
   bool timing = false;
+  DictionaryFlag dictionary;
   DeviceFlags device;
 };
 
@@ -179,12 +181,13 @@ std::vector<Document> documents_of(const std::vector<Record>& records) {
 /// A flag of the other task does nothing, which the user should not have to find out.
 void warn_of_idle_flags(const PredictFlags& flags, Task task) {
   if (task == Task::tc && flags.nbest > 0) warn("--nbest does nothing: " + flags.model + " classifies texts");
+  if (task == Task::tc && flags.dictionary.given()) warn("--dict does nothing: " + flags.model + " classifies texts");
   if (task == Task::ner && (flags.top_k != 1 || flags.threshold != 0.5))
     warn("--top-k and --threshold do nothing: " + flags.model + " finds entities");
 }
 
 int predict(const PredictFlags& flags) {
-  refuse_overwriting(flags.output, {flags.model});
+  refuse_overwriting(flags.output, {flags.model, flags.dictionary.path});
   refuse_overwriting(flags.output, flags.input.files);
   Context ctx(flags.device.options(DeviceUse::predict));
   Stopwatch watch;
@@ -193,12 +196,14 @@ int predict(const PredictFlags& flags) {
   PredictInput input(flags.input);
   if (task == Task::ner) {
     const NerModel model = NerModel::load(flags.model, ctx);
+    const std::optional<NerDictionary> dictionary = flags.dictionary.load(model);
     watch.loaded();
     Output output(flags.output);
     const std::string format = chosen_format(flags, output);
     const bool colour = format == "inline" && use_colour(output);
     const NerPredictOptions options{.scores = flags.scores != "none" && (format == "jsonl" || colour),
-                                    .nbest = flags.nbest};
+                                    .nbest = flags.nbest,
+                                    .dictionary = dictionary ? &*dictionary : nullptr};
     each_batch(input, output, [&](const std::vector<Record>& records) {
       const std::vector<NerPrediction> answers = model.predict(ctx, documents_of(records), options);
       watch.count(records.size());
@@ -253,6 +258,7 @@ void add_predict(CLI::App& app, Action& action) {
       ->capture_default_str();
   verb->add_option("--nbest", flags->nbest, "NER: the K best readings with their probabilities")
       ->check(CLI::Range(0, 100));
+  flags->dictionary.add(*verb);
   verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(CLI::Range(1, 1000000));
   verb->add_option("--threshold", flags->threshold, "TC, multi-label: least probability of an answer")
       ->check(CLI::Range(0.0, 1.0));

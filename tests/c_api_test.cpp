@@ -26,6 +26,8 @@ TEST(CApi, NullIsAnErrorOrNothing) {
   bib_context_free(nullptr);
   bib_model_free(nullptr);
   bib_predictions_free(nullptr);
+  bib_dictionary_free(nullptr);
+  EXPECT_EQ(bib_dictionary_load(nullptr, "x", nullptr), BIB_USAGE);
   EXPECT_EQ(bib_predictions_count(nullptr), 0u);
   EXPECT_EQ(bib_entity_count(nullptr, 0, 0), 0u);
   EXPECT_EQ(bib_class_count(nullptr, 0), 0u);
@@ -164,6 +166,30 @@ TEST_F(CApiTest, MathIsThatOfTheContextAModelIsLoadedWith) {
   const bib_context_options wrong = {.struct_size = sizeof wrong, .math = static_cast<bib_math>(3)};
   bib_context* none = nullptr;
   EXPECT_EQ(bib_context_create(&wrong, &none), BIB_USAGE);
+}
+
+TEST_F(CApiTest, PredictsWithADictionary) {
+  const std::string path = folder + "c_api_dictionary.bib", terms = folder + "c_api_dictionary.tsv";
+  ASSERT_EQ(train(BIB_NER, ner_corpus, path), BIB_OK) << bib_last_error();
+  bib_model* model = nullptr;
+  ASSERT_EQ(bib_model_load(context, path.c_str(), &model), BIB_OK) << bib_last_error();
+  bib_dictionary* dictionary = nullptr;
+  std::ofstream(terms) << "비가\tXX\n";
+  EXPECT_EQ(bib_dictionary_load(model, terms.c_str(), &dictionary), BIB_BAD_DATA);
+  EXPECT_THAT(bib_last_error(), HasSubstr("has no label 'XX'"));
+  std::ofstream(terms) << "비가\tPS\thard\n";
+  ASSERT_EQ(bib_dictionary_load(model, terms.c_str(), &dictionary), BIB_OK) << bib_last_error();
+  const bib_predict_options options = {.struct_size = sizeof options, .dictionary = dictionary};
+  const bib_text text = bib_string("비가 왔다");
+  bib_predictions* found = nullptr;
+  ASSERT_EQ(bib_predict(model, context, &text, 1, &options, &found), BIB_OK) << bib_last_error();
+  bib_entity e = {.struct_size = sizeof e};
+  ASSERT_EQ(bib_entity_get(found, 0, 0, 0, &e), BIB_OK) << bib_last_error();
+  EXPECT_EQ(e.end, 6u);
+  EXPECT_GT(e.score, 0.999);
+  bib_predictions_free(found);
+  bib_dictionary_free(dictionary);
+  bib_model_free(model);
 }
 
 TEST_F(CApiTest, GoesOnFromAModel) {

@@ -220,9 +220,32 @@ TEST_F(Predict, ClassesInEveryFormat) {
   EXPECT_NEAR(sum, 1, 1e-5);
 }
 
+TEST_F(Predict, ADictionaryFindsWhatTheModelDoesNotKnow) {
+  train_ner();
+  file("terms.tsv", "# 새 이름\n오늘은\tLC\thard\n");
+  EXPECT_EQ(run("predict ner --format inline", "오늘은 춥다\n").out, "오늘은 춥다\n");
+  EXPECT_EQ(run("predict ner --format inline --dict terms.tsv", "오늘은 춥다\n").out, "<오늘은:LC> 춥다\n");
+  const std::vector<Json> answer = json_lines(run("predict ner --nbest 3 --dict terms.tsv", "오늘은 춥다\n").out);
+  EXPECT_GT(answer.at(0)["entities"][0]["score"], 0.999);
+
+  file("gold.txt", "<오늘은:LC> 춥다\n");
+  EXPECT_EQ(run("evaluate ner gold.txt --fail-under f1=1").code, 6);
+  EXPECT_EQ(run("evaluate ner gold.txt --dict terms.tsv --fail-under f1=1").code, 0);
+  const Result files = run("evaluate --gold gold.txt --pred gold.txt --dict terms.tsv");
+  EXPECT_EQ(files.code, 2);
+  EXPECT_THAT(files.err, HasSubstr("--dict is for a model's answers"));
+
+  file("wrong.tsv", "서울\tLOC\n");
+  const Result wrong = run("predict ner --dict wrong.tsv", "서울\n");
+  EXPECT_EQ(wrong.code, 3);
+  EXPECT_THAT(wrong.err, HasSubstr("wrong.tsv:1:4: error: the model has no label 'LOC'; did you mean LC?"));
+  EXPECT_EQ(run("predict ner --dict terms.tsv -o terms.tsv", "서울\n").code, 2);
+}
+
 TEST_F(Predict, FlagsOfTheOtherTaskAreNotPassedOverInSilence) {
   train_ner();
   train_tc();
+  EXPECT_THAT(run("predict tc --dict terms.tsv", "글\n").err, HasSubstr("--dict does nothing: tc classifies texts"));
   EXPECT_THAT(run("predict tc --nbest 2", "글\n").err, HasSubstr("warning: --nbest does nothing: tc classifies texts"));
   EXPECT_THAT(run("predict ner --top-k 2", "글\n").err, HasSubstr("--threshold do nothing: ner finds entities"));
   EXPECT_EQ(run("predict ner --nbest 2", "글\n").err + run("predict tc --top-k 2 --threshold 0.1", "글\n").err, "");

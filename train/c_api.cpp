@@ -28,6 +28,10 @@ struct bib_model {
   std::string config;
 };
 
+struct bib_dictionary {
+  bib::NerDictionary dictionary;
+};
+
 struct bib_predictions {
   std::vector<bib::NerPrediction> ner;  // offsets already in the unit asked for
   std::vector<bib::TcPrediction> tc;
@@ -213,6 +217,18 @@ bib_text bib_model_label(const bib_model* model, size_t index) {
   return text_of(labels_of(*model)[index]);
 }
 
+bib_status bib_dictionary_load(const bib_model* model, const char* path, bib_dictionary** dictionary) {
+  return guarded([&] {
+    require(model && path && dictionary, "bib_dictionary_load: an argument is NULL");
+    const auto* ner = std::get_if<bib::NerModel>(&model->model);
+    require(ner, "bib_dictionary_load: the model classifies texts; a dictionary is for one that finds entities");
+    *dictionary = new bib_dictionary{bib::NerDictionary::load(path, *ner)};
+    return BIB_OK;
+  });
+}
+
+void bib_dictionary_free(bib_dictionary* dictionary) { delete dictionary; }
+
 bib_status bib_predict(const bib_model* model, bib_context* context, const bib_text* texts, size_t count,
                        const bib_predict_options* given, bib_predictions** predictions) {
   return guarded([&] {
@@ -227,7 +243,10 @@ bib_status bib_predict(const bib_model* model, bib_context* context, const bib_t
 
     auto found = std::make_unique<bib_predictions>();
     if (const auto* ner = std::get_if<bib::NerModel>(&model->model)) {
-      found->ner = ner->predict(context->context, documents, {.scores = o.no_scores == 0, .nbest = o.nbest});
+      found->ner = ner->predict(context->context, documents,
+                                {.scores = o.no_scores == 0,
+                                 .nbest = o.nbest,
+                                 .dictionary = o.dictionary ? &o.dictionary->dictionary : nullptr});
       for (size_t i = 0; i < count; ++i) convert_offsets(found->ner[i], documents[i].text, o.offsets);
     } else {
       found->tc = std::get<bib::TcModel>(model->model)

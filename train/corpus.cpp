@@ -110,16 +110,6 @@ void report_foreign(const Format& format, std::span<const Document> documents, c
   report(Severity::note, ids, "id");
 }
 
-[[noreturn]] void throw_errors(const Corpus& corpus) {
-  constexpr std::size_t shown = 10;
-  std::size_t errors = 0;
-  std::string list;
-  for (const Diagnostic& d : corpus.diagnostics)
-    if (d.severity == Severity::error && errors++ < shown) list += "\n" + to_text(d);
-  if (errors > shown) list += "\n... and " + formats::count_of(errors - shown, "more error");
-  throw DataError(formats::count_of(errors, "error") + " in " + corpus.path + list);
-}
-
 /// The texts of a folder that have BRAT's annotation beside them, by name; none for any other path.
 std::vector<std::string> brat_texts(const std::string& folder) {
   std::vector<std::string> texts;
@@ -135,7 +125,7 @@ std::vector<std::string> brat_texts(const std::string& folder) {
 }
 
 Corpus checked(Corpus corpus) {
-  if (corpus.count(Severity::error) > 0) throw_errors(corpus);
+  refuse_errors(corpus);
   return corpus;
 }
 
@@ -147,6 +137,16 @@ std::string to_text(const Diagnostic& d) {
   if (d.line > 0) where += ":" + std::to_string(d.line);
   if (d.line > 0 && d.column > 0) where += ":" + std::to_string(d.column);
   return where + ": " + names[static_cast<int>(d.severity)] + ": " + d.message;
+}
+
+void refuse_errors(const Corpus& corpus) {
+  constexpr std::size_t shown = 10;
+  std::size_t errors = 0;
+  std::string list;
+  for (const Diagnostic& d : corpus.diagnostics)
+    if (d.severity == Severity::error && errors++ < shown) list += "\n" + to_text(d);
+  if (errors > shown) list += "\n... and " + formats::count_of(errors - shown, "more error");
+  if (errors > 0) throw DataError(formats::count_of(errors, "error") + " in " + corpus.path + list);
 }
 
 std::size_t Corpus::count(Severity severity) const {

@@ -55,6 +55,9 @@ struct Corpus {
   std::size_t count(Severity severity) const;
 };
 
+/// Throws DataError with the first errors and their number, if there are any.
+void refuse_errors(const Corpus& corpus);
+
 /// Reads a file ("-" is standard input) or a folder of BRAT's pairs, notes and warnings kept in `diagnostics`. Throws
 /// DataError for a file that cannot be read or used: the message holds the first errors and their number.
 Corpus read_corpus(const std::string& path, const ReadOptions& options = {});

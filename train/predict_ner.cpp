@@ -6,6 +6,7 @@
 #include "bib/together.h"
 #include "models/model_parts.h"
 #include "train/batching.h"
+#include "train/dictionary.h"
 #include "train/encode.h"
 #include "train/predict_clock.h"
 
@@ -13,7 +14,7 @@ namespace bib {
 namespace {
 
 // Longer texts are read in windows that overlap by twice the context; of each, the middle counts.
-constexpr std::size_t window_units = 1024, context_units = 96;
+constexpr std::size_t window_units = 1024, context_units = longest_term;
 
 constexpr int most_alternatives = 10'000;  // each takes the memory of an answer to every text of a batch
 
@@ -21,13 +22,22 @@ constexpr int most_alternatives = 10'000;  // each takes the memory of an answer
 struct Window {
   std::size_t document = 0, first = 0, keep_begin = 0, keep_end = 0;
   EncodedText text;
+  std::vector<TermMatch> terms;  // those that are whole in it, in its own units
 };
 
-std::vector<Window> windows_of(std::size_t document, EncodedText text) {
+std::vector<TermMatch> terms_within(const std::vector<TermMatch>& terms, std::size_t begin, std::size_t end) {
+  std::vector<TermMatch> within;
+  const int first = static_cast<int>(begin), past = static_cast<int>(end);
+  for (const TermMatch& m : terms)
+    if (m.begin >= first && m.end <= past) within.push_back({m.begin - first, m.end - first, m.term});
+  return within;
+}
+
+std::vector<Window> windows_of(std::size_t document, EncodedText text, std::vector<TermMatch> terms) {
   const std::size_t n = text.units.size();
   std::vector<Window> out;
   if (n <= window_units) {
-    out.push_back({.document = document, .keep_end = n, .text = std::move(text)});
+    out.push_back({.document = document, .keep_end = n, .text = std::move(text), .terms = std::move(terms)});
     return out;
   }
   constexpr std::size_t stride = window_units - 2 * context_units;
@@ -38,7 +48,8 @@ std::vector<Window> windows_of(std::size_t document, EncodedText text) {
                    .first = first,
                    .keep_begin = first ? first + context_units : 0,
                    .keep_end = last ? n : end - context_units,
-                   .text = part_of(text, first, end)});
+                   .text = part_of(text, first, end),
+                   .terms = terms_within(terms, first, end)});
     if (last) return out;
   }
 }
@@ -65,6 +76,13 @@ class NerBatch {
       batch_ = upload(ctx, batch);
       return model.network.scores(ctx, batch_, false).scores;
     });
+  }
+
+  /// Before decode(): what the terms of the texts add to the scores.
+  void add_terms(const NerDictionary& dictionary, const std::vector<const std::vector<TermMatch>*>& terms) {
+    std::vector<int> lengths;
+    for (const EncodedText* text : texts_) lengths.push_back(static_cast<int>(text->units.size()));
+    dictionary.impl().add_to(ctx_, scores_, terms, lengths);
   }
 
   BatchResult decode(const NerPredictOptions& options) {
@@ -194,19 +212,34 @@ void collect(const NerModel::Impl& model, const Window& window, const std::vecto
   }
 }
 
+/// The terms of every document; none without a dictionary.
+std::vector<std::vector<TermMatch>> find_terms(Context& ctx, const NerDictionary* dictionary,
+                                               std::span<const Document> documents,
+                                               const std::vector<EncodedText>& texts) {
+  std::vector<std::vector<TermMatch>> terms(documents.size());
+  if (!dictionary) return terms;
+  each_apart(ctx, static_cast<int>(documents.size()), [&](Context&, int i) {
+    const auto d = static_cast<std::size_t>(i);
+    terms[d] = dictionary->impl().find(documents[d].text, texts[d].units);
+  });
+  return terms;
+}
+
 }  // namespace
 
 std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Document> documents,
                                              const NerPredictOptions& options) const {
   expect(options.nbest <= most_alternatives, "NerPredictOptions: nbest is more than 10000");
   const Impl& model = impl();
+  if (options.dictionary) options.dictionary->impl().expect_fits(model.config, model.tags);
   PredictClock clock(options.stages);
   const OwnProducts own(ctx);
   std::vector<EncodedText> texts = encode_apart(ctx, model.features, documents);
+  std::vector<std::vector<TermMatch>> terms = find_terms(ctx, options.dictionary, documents, texts);
   std::vector<Window> windows;
   std::vector<int> lengths;
   for (std::size_t d = 0; d < documents.size(); ++d) {
-    for (Window& window : windows_of(d, std::move(texts[d]))) {
+    for (Window& window : windows_of(d, std::move(texts[d]), std::move(terms[d]))) {
       lengths.push_back(static_cast<int>(window.text.units.size()));
       windows.push_back(std::move(window));
     }
@@ -218,9 +251,14 @@ std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Docum
   each_apart(ctx, static_cast<int>(groups.size()), [&](Context& one, int g) {
     const Group& group = groups[static_cast<std::size_t>(g)];
     std::vector<const EncodedText*> members;
-    for (std::size_t i : group) members.push_back(&windows[i].text);
+    std::vector<const std::vector<TermMatch>*> terms_of_members;
+    for (std::size_t i : group) {
+      members.push_back(&windows[i].text);
+      terms_of_members.push_back(&windows[i].terms);
+    }
     PredictClock::Piece piece(clock);
     NerBatch batch(one, model, members);
+    if (options.dictionary) batch.add_terms(*options.dictionary, terms_of_members);
     piece.scored();
     BatchResult r = batch.decode(options);
     for (std::size_t b = 0; b < group.size(); ++b) {

@@ -89,6 +89,12 @@ BIB_API bib_text bib_model_config(const bib_model* model); /* TOML */
 BIB_API size_t bib_model_label_count(const bib_model* model);
 BIB_API bib_text bib_model_label(const bib_model* model, size_t index); /* {NULL, 0} past the end */
 
+/* Terms that are likely entities, read from a file of term<TAB>label[<TAB>weight] lines (docs/formats.md). For this
+ * model, or one with the same labels and units; immutable, and freed after the last prediction with it. */
+typedef struct bib_dictionary bib_dictionary;
+BIB_API bib_status bib_dictionary_load(const bib_model* model, const char* path, bib_dictionary** dictionary);
+BIB_API void bib_dictionary_free(bib_dictionary* dictionary);
+
 /* ---- Prediction ---------------------------------------------------------------------------------------------- */
 
 typedef struct bib_predictions bib_predictions;
@@ -98,10 +104,11 @@ typedef enum bib_offsets { BIB_BYTES = 0, BIB_CODEPOINTS = 1, BIB_UTF16 = 2 } bi
 typedef struct bib_predict_options {
   size_t struct_size;
   bib_offsets offsets;
-  int no_scores;    /* NER: leave entity scores out (NaN), which is faster */
-  int nbest;        /* NER: this many readings of each text besides the answer, up to 10,000 */
-  int top_k;        /* TC: classes to list, and all answers; 0: all */
-  double threshold; /* TC, multi-label: what counts as an answer, up to 1; 0: 0.5 */
+  int no_scores;                    /* NER: leave entity scores out (NaN), which is faster */
+  int nbest;                        /* NER: this many readings of each text besides the answer, up to 10,000 */
+  int top_k;                        /* TC: classes to list, and all answers; 0: all */
+  double threshold;                 /* TC, multi-label: what counts as an answer, up to 1; 0: 0.5 */
+  const bib_dictionary* dictionary; /* NER; NULL: none */
 } bib_predict_options;
 
 /* Predicts `count` texts, batched by length inside. `predictions` are in the order of the texts. */

@@ -3,6 +3,7 @@
 //   const auto model = bib::NerModel::load("ner.bib", ctx);
 //   for (const bib::Entity& e : model.predict(ctx, "서울에 사는 김민수").entities) ...
 #pragma once
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,10 +35,42 @@ struct NerPrediction {
   std::vector<NerAlternative> alternatives;  // best first, when nbest > 0
 };
 
+/// A term that is an entity wherever it stands, as far as its weight says: every unit of it, and that the entity ends
+/// behind it, multiplies the odds of a reading by e^weight.
+struct NerTerm {
+  static constexpr double usual = 1, most = 100,
+                          hard = std::numeric_limits<double>::infinity();  // hard: no other reading
+  std::string text, label;
+  double weight = usual;
+};
+
+class NerModel;
+
+/// Terms and their labels, for one model or others with the same labels and units. Immutable: share it between threads.
+/// The formula is in docs/formats.md.
+class NerDictionary {
+ public:
+  struct Impl;
+  explicit NerDictionary(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  /// Of a term that comes twice with the same label, the last weight counts. Throws std::invalid_argument for a term
+  /// without a unit or with more than 96, a label that the model lacks, a weight that is not above 0, or above `most`
+  /// and not hard.
+  NerDictionary(const NerModel& model, std::span<const NerTerm> terms);
+  /// Reads term<TAB>label[<TAB>weight] lines. Throws DataError "file:line:column: what".
+  static NerDictionary load(const std::string& path, const NerModel& model);
+
+  int size() const;  // terms, however many labels each has
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
 struct NerPredictOptions {
   bool scores = true;               // entity probabilities: one forward-backward pass more
   int nbest = 0;                    // alternatives per text, up to 10,000; a text longer than 1,024 units gets none
   PredictStages* stages = nullptr;  // where the time goes; added to
+  const NerDictionary* dictionary = nullptr;  // made for this model; read while the call lasts
 };
 
 /// Immutable after loading: share one model between threads, each with a Context of its own on the model's device.
