@@ -241,6 +241,7 @@ std::int64_t Engine::compute(Context& ctx, const std::vector<Slice>& batch) {
     if (const auto* ner = std::get_if<NerModel>(&first.model->model)) {
       NerPredictOptions options = first.ner_options;
       options.stages = &stages;
+      options.dictionary = first.model->dictionary.get();
       scatter(ner->predict(ctx, documents, options), &Work::ner);
     } else {
       TcPredictOptions options = first.tc_options;

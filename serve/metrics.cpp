@@ -68,7 +68,9 @@ std::string Metrics::page() const {
       {"bib_predict_cancelled_total", "Requests cancelled in the queue.", &cancelled},
       {"bib_predict_rejected_total", "Requests refused because the queue was full.", &rejected},
       {"bib_model_load_failures_total", "Versions that could not be loaded; ModelVersion.error says why.",
-       &loads_failed}};
+       &loads_failed},
+      {"bib_dictionary_load_failures_total", "Dictionaries that could not be read; the log says why.",
+       &dictionaries_failed}};
   for (const auto& [name, help, counter] : counters) {
     head(out, name, "counter", help);
     out += std::string(name) + " " + std::to_string(counter->value()) + "\n";

@@ -161,7 +161,7 @@ ModelHandle ModelStore::load_now(const std::string& name, const std::string& sel
   const std::lock_guard loading(loading_);  // before the look, or a slow load would undo a later one
   const std::optional<int> version = repository_.resolve(name, selector);
   if (!version) throw Refusal(grpc::StatusCode::NOT_FOUND, shown(name, selector) + " does not exist");
-  ModelHandle model = read(name, *version), old;
+  ModelHandle model = with_dictionary(read(name, *version)), old;
   {
     const std::lock_guard lock(mutex_);
     ModelHandle& place = served_[name][selector];
@@ -321,7 +321,7 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
     return;
   }
   const bool same = now && now->version == *version;
-  if (same && now->file_id == repository_.file_id(name, *version)) return;
+  if (same && now->file_id == repository_.file_id(name, *version)) return follow_dictionary(name, selector, now);
   const auto error = refused(name, *version);
   if (error && since(error->when) < retry_polls * settings_.poll_seconds) return;
   try {

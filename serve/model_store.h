@@ -26,6 +26,8 @@ struct LoadedModel {
   std::string file_id;  // Repository::file_id: numbers come again when the newest version is deleted
   double load_seconds = 0;
   std::variant<NerModel, TcModel> model;
+  std::string dictionary_id{};                        // of the file that was read, or refused
+  std::shared_ptr<const NerDictionary> dictionary{};  // NER; null: none
 
   Task task() const { return std::holds_alternative<NerModel>(model) ? Task::ner : Task::tc; }
   const std::vector<std::string>& labels() const {
@@ -79,6 +81,8 @@ class ModelStore {
   ModelHandle load_now(const std::string& name, const std::string& selector);
   ModelHandle read(const std::string& name, int version);
   ModelHandle read_file(const std::string& name, int version, const std::string& file_id);
+  ModelHandle with_dictionary(const ModelHandle& model);
+  void follow_dictionary(const std::string& name, const std::string& selector, const ModelHandle& now);
   void follow(std::stop_token stop);
   void run_loads(std::stop_token stop);
   void update(const std::string& name, const std::string& selector);

@@ -56,6 +56,15 @@ void sync_folder(const fs::path& folder) {
   ::close(fd);
 }
 
+std::string id_of(const struct stat& s) {
+  std::string id;
+  for (const std::int64_t part :
+       {static_cast<std::int64_t>(s.st_size), static_cast<std::int64_t>(s.st_mtim.tv_sec),
+        static_cast<std::int64_t>(s.st_mtim.tv_nsec)})  // no inode: some network file systems make them up
+    id += std::to_string(part) + " ";
+  return id;
+}
+
 }  // namespace
 
 void check_name(const std::string& name, const std::string& field) {
@@ -195,13 +204,17 @@ std::string Repository::path(const std::string& name, int version) const {
 
 std::string Repository::file_id(const std::string& name, int version) const {
   struct stat s {};
-  if (::stat(path(name, version).c_str(), &s) != 0) return "";
-  std::string id;
-  for (const std::int64_t part :
-       {static_cast<std::int64_t>(s.st_size), static_cast<std::int64_t>(s.st_mtim.tv_sec),
-        static_cast<std::int64_t>(s.st_mtim.tv_nsec)})  // no inode: some network file systems make them up
-    id += std::to_string(part) + " ";
-  return id + job_of(name, version);
+  return ::stat(path(name, version).c_str(), &s) != 0 ? "" : id_of(s) + job_of(name, version);
+}
+
+std::string Repository::dictionary(const std::string& name) const {
+  return (fs::path(root_) / name / "dictionary.tsv").string();
+}
+
+std::optional<std::string> Repository::dictionary_id(const std::string& name) const {
+  struct stat s {};
+  if (::stat(dictionary(name).c_str(), &s) == 0) return id_of(s);
+  return errno == ENOENT ? std::optional<std::string>("") : std::nullopt;
 }
 
 std::string Repository::job_of(const std::string& name, int version) const {

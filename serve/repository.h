@@ -2,6 +2,7 @@
 //   <root>/<name>/<version>/model.bib   versions are whole numbers from 1, complete once their folder exists
 //   <root>/<name>/<version>/job         the job that made it, if one did
 //   <root>/<name>/<alias>.alias         holds the version an alias means
+//   <root>/<name>/dictionary.tsv        terms for the model's versions, put there by whoever runs the servers
 // Everything appears by rename(2), so that a reader never sees a part.
 #pragma once
 #include <map>
@@ -33,6 +34,9 @@ class Repository {
   std::string path(const std::string& name, int version) const;
   /// Tells the version's file from another that later has its number, or takes its place; "" when it is not there.
   std::string file_id(const std::string& name, int version) const;
+  std::string dictionary(const std::string& name) const;
+  /// Tells the dictionary from one that takes its place; "" when there is none, nothing when that cannot be seen.
+  std::optional<std::string> dictionary_id(const std::string& name) const;
   std::string job_of(const std::string& name, int version) const;
   /// The version that the job published, if it did.
   std::optional<int> version_of_job(const std::string& name, const std::string& job) const;

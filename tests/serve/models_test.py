@@ -161,6 +161,35 @@ class ModelsTest(ServerTest):
         self.assertNotEqual(model.versions[1].error, '')
         self.assertEqual(server.health('bib.model.ner'), SERVING)
 
+    def test_a_dictionary_beside_the_versions_is_followed(self):
+        def put(terms):
+            (self.folder / 'dictionary.new').write_text(terms)
+            (self.folder / 'dictionary.new').rename(self.folder / 'models/ner/dictionary.tsv')
+
+        def entities():
+            reply = server.predict.PredictNamedEntityRecognition(predict_pb2.PredictNamedEntityRecognitionRequest(
+                model_name='ner', text=['뷁뷁 간다', '비가 온다']))
+            return [(e.text, e.label) for result in reply.results for e in result.entities if '뷁' in e.text]
+
+        publish(self.folder, 'ner', 'ner')
+        put('뷁뷁\tLC\thard\n')
+        server = self.serve(role='predict')
+        self.assertEqual(entities(), [('뷁뷁', 'LC')])  # from the start
+        put('뷁뷁\tPS\thard\n비\tLC\n')
+        server.wait_for('model ner version 1 has a dictionary of 2 terms')
+        self.until(lambda: entities() == [('뷁뷁', 'PS')])
+        put('뷁뷁\tLC\thard\n비\tXX\n')
+        server.wait_for('is refused, what it was keeps serving: .*dictionary.tsv:2:3: error: the model has no label .XX.')
+        self.assertEqual(entities(), [('뷁뷁', 'PS')])
+        self.assertIn('bib_dictionary_load_failures_total 1\n', server.get('/metrics')[1])
+        publish(self.folder, 'ner', 'ner', 2)  # another version reads the same file
+        server.wait_for('dictionary of model ner version 2 is refused, none serves')
+        put('뷁뷁\tOG\thard\n')
+        self.until(lambda: entities() == [('뷁뷁', 'OG')])
+        (self.folder / 'models/ner/dictionary.tsv').unlink()
+        self.until(lambda: entities() != [('뷁뷁', 'OG')])
+        server.wait_for('version 2 has a dictionary of 0 terms')
+
     def test_what_is_wrong_with_the_server_is_in_its_log(self):
         (self.folder / 'models/bad/1').mkdir(parents=True)
         (self.folder / 'models/bad/1/model.bib').write_bytes(b'no model')
