@@ -1,5 +1,8 @@
 // `bib train` and `bib predict` from outside: same bytes for any thread count and after any interruption, exit codes,
 // offsets, odd input.
+#include <fcntl.h>
+#include <sys/file.h>
+
 #include <csignal>
 #include <nlohmann/json.hpp>
 
@@ -187,6 +190,20 @@ TEST_F(Train, WrongUseHasItsExitCodeAndReason) {
     EXPECT_NE((r.err + r.out).find(c.says), std::string::npos) << c.arguments << "\n" << r.err;
     EXPECT_FALSE(fs::exists(folder_ / "m")) << c.arguments;
   }
+}
+
+/// Each would replace the other's checkpoint and model.
+TEST_F(Train, TwoTrainingsDoNotWriteTheSameModel) {
+  const std::string train = "train ner --train ner.txt -o m --epochs 1 -q" + small_ner;
+  const int other = open((folder_ / "m.lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  ASSERT_EQ(flock(other, LOCK_EX), 0);
+  const Result r = run(train);
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.err, "bib: error: m is being written by another training; wait until it ends, or name another model\n");
+  EXPECT_FALSE(exists("m"));
+  close(other);  // as when the other is killed: the file stays, and holds nobody up
+  EXPECT_EQ(run(train).code, 0);
+  EXPECT_FALSE(exists("m.lock"));
 }
 
 TEST_F(Train, ThePrintedConfigurationIsTheOneThatWouldTrain) {

@@ -15,6 +15,7 @@
 #include "train/batch_feed.h"
 #include "train/batching.h"
 #include "train/learner.h"
+#include "train/output_lock.h"
 #include "train/phase.h"
 #include "train/training_data.h"
 #include "train/updater.h"
@@ -361,6 +362,7 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
   const Phase whole(options.profile, &TrainProfile::other);
   check(config);
   require_place_for(options.output);
+  const OutputLock lock(options.output);
   const std::shared_ptr<const ModelFile> base = open_base(config, options);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);
