@@ -1,4 +1,7 @@
 // The bib command: reads the command line, runs one verb, turns errors into one line and an exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -67,9 +70,18 @@ int run(const cli::Action& action) {
   }
 }
 
+/// Where standard input, output or error is closed, the next file that is opened would take its place, and messages
+/// would go into a file of answers. What holds the place instead can be opened no other way round, so that using it
+/// stays an error.
+void hold_standard_places() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  hold_standard_places();
   std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a failed write, with its message
   CLI::App app("bib trains, evaluates, runs and serves named-entity recognition and text classification models.",
                "bib");

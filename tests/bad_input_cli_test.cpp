@@ -305,6 +305,17 @@ TEST_F(BadInput, StandardOutputThatIsFullIsAnError) {
   }
 }
 
+TEST_F(BadInput, MessagesWithoutAPlaceGoIntoNoOtherFile) {
+  ASSERT_EQ(train("ner", "ner.txt").code, 0);
+  file("two.jsonl", "{\"text\":\"서울\"}\n{\"txt\":\"부산\"}\n");
+  const std::string predict = "cd '" + folder_.string() + "' && '" BIB_COMMAND "' predict m two.jsonl ";
+  EXPECT_EQ(std::system((predict + "-o answers 2>&-").c_str()), 0);  // the first descriptor that is free
+  const std::string answers = bytes("answers");
+  EXPECT_EQ(std::count(answers.begin(), answers.end(), '\n'), 2) << answers;
+  EXPECT_EQ(WEXITSTATUS(std::system((predict + ">&- 2> .stderr").c_str())), 1);
+  EXPECT_THAT(bytes(".stderr"), HasSubstr("standard output: cannot be written: Bad file descriptor"));
+}
+
 // --- offsets ---
 
 /// Code points of UTF-8, or UTF-16 units, or bytes: what a client in another language counts.
