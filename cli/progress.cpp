@@ -1,11 +1,11 @@
 #include "cli/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
-#include "cli/verbs.h"
 #include "train/progress_record.h"
 
 namespace bib::cli {
@@ -68,25 +68,40 @@ class Bar final : public ProgressPrinter {
     if (p.seconds - shown_ < 0.1) return;
     shown_ = p.seconds;
     const double share = p.steps ? static_cast<double>(p.step) / p.steps : 0;
-    constexpr int width = 24;
-    const int eighths = static_cast<int>(share * width * 8);
-    std::string bar;
-    for (int i = 0; i < eighths / 8; ++i) bar += "█";
-    static constexpr const char* part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    bar += part[eighths % 8];
-    const int filled = eighths / 8 + (eighths % 8 != 0);
-    bar.append(static_cast<std::size_t>(std::max(0, width - filled)), ' ');
-    std::string line =
-        run_text(run_, runs_) + "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ▕" + bar + "▏";
-    char tail[96];
-    std::snprintf(tail, sizeof tail, " %3.0f %%  loss %.4f  %s  ETA %s", 100 * share, p.loss, rate_text(p).c_str(),
+    const std::string head =
+        run_text(run_, runs_) + "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ";
+    char figures[96];
+    std::snprintf(figures, sizeof figures, "%3.0f %%  loss %.4f  %s  ETA %s", 100 * share, p.loss, rate_text(p).c_str(),
                   duration_text(p.remaining).c_str());
-    std::fprintf(stderr, "\r\033[K%s%s", line.c_str(), tail);
+    const std::string tail = figures;
+    const int room = columns() - static_cast<int>(head.size() + tail.size());
+    // What wraps could not be drawn over: the bar gives way, then the figures that come last.
+    std::string line = head + (room > least_bar ? bar(share, std::min(room - 4, 24)) + " " : "") + tail;
+    if (room <= 0) line.resize(static_cast<std::size_t>(std::max(0, columns() - 1)));
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
     std::fflush(stderr);
     drawn_ = true;
   }
 
  private:
+  static constexpr int least_bar = 8;
+
+  static int columns() {
+    winsize size{};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  }
+
+  static std::string bar(double share, int width) {
+    const int eighths = static_cast<int>(share * width * 8);
+    std::string bar = "▕";
+    for (int i = 0; i < eighths / 8; ++i) bar += "█";
+    static constexpr const char* part[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+    bar += part[eighths % 8];
+    const int filled = eighths / 8 + (eighths % 8 != 0);
+    bar.append(static_cast<std::size_t>(std::max(0, width - filled)), ' ');
+    return bar + "▏";
+  }
+
   void clear() {
     if (drawn_) std::fprintf(stderr, "\r\033[K");
     drawn_ = false;
@@ -176,8 +191,7 @@ std::unique_ptr<ProgressPrinter> make_progress(const std::string& style, Task ta
   const char* term = std::getenv("TERM");
   const bool terminal = isatty(STDERR_FILENO) && term && std::string(term) != "dumb";
   if (style == "bar" || (style == "auto" && terminal)) return std::make_unique<Bar>(metric);
-  if (style == "plain" || style == "auto") return std::make_unique<Plain>(metric);
-  throw UsageError("--progress " + style + ": write auto, bar, plain, json or none");
+  return std::make_unique<Plain>(metric);
 }
 
 }  // namespace bib::cli

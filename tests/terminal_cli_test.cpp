@@ -15,9 +15,10 @@ using testing::Not;
 class Terminal : public bib_test::Command {
  protected:
   /// Runs bib in the folder with a terminal for everything; gives what the terminal was sent.
-  Result on_terminal(const std::string& arguments, const std::string& before = "") const {
+  Result on_terminal(const std::string& arguments, const std::string& before = "", unsigned short columns = 0) const {
     int terminal = -1;
-    const pid_t child = forkpty(&terminal, nullptr, nullptr, nullptr);
+    const winsize size{.ws_row = 24, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    const pid_t child = forkpty(&terminal, nullptr, nullptr, columns ? &size : nullptr);
     if (child == 0) {
       const std::string command =
           "cd '" + folder_.string() + "' && TERM=xterm " + before + " exec '" BIB_COMMAND "' " + arguments;
@@ -48,6 +49,24 @@ TEST_F(Terminal, TrainingDrawsABarWithTheTimeLeft) {
   EXPECT_THAT(r.out, AllOf(Not(HasSubstr("\033")), HasSubstr("epoch 2/2  loss "), HasSubstr("ETA ")));
   r = on_terminal(train + " --progress json");
   EXPECT_THAT(r.out, AllOf(Not(HasSubstr("▕")), HasSubstr("\"status\":\"Done\"")));
+}
+
+/// A bar that wraps leaves a piece of itself behind with every step: only its last row is cleared.
+TEST_F(Terminal, TheBarFitsTheTerminal) {
+  file("ner.txt", first_lines(BIB_SOURCE "/data/ner/train.txt", 200));
+  const std::string train = "train ner --train ner.txt -o m --epochs 10 --batch 2 --set hidden=12";
+  for (const unsigned short columns : {20, 40, 80}) {
+    const Result r = on_terminal(train, "", columns);
+    ASSERT_EQ(r.code, 0) << r.out;
+    EXPECT_THAT(r.out, HasSubstr("epoch 10/10 ")) << columns;
+    EXPECT_THAT(r.out, HasSubstr(" %  ")) << columns;
+    std::istringstream pieces(r.out);
+    for (std::string bar; std::getline(pieces, bar, '\r');) {
+      if (bar.find(" %  ") == std::string::npos) continue;
+      const auto points = std::count_if(bar.begin(), bar.end(), [](char c) { return (c & 0xC0) != 0x80; });
+      EXPECT_LE(points - 3, columns) << bar << ": all but the three that clear the line";
+    }
+  }
 }
 
 TEST_F(Terminal, EntitiesAreMarkedInTheTextAndColouredUnlessUnwanted) {
