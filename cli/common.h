@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,20 @@
 #include "train/device_name.h"
 
 namespace bib::cli {
+
+/// A number from `least` to `most`. CLI::Range lets NaN pass.
+template <class Number>
+CLI::Validator in_range(Number least, Number most) {
+  std::ostringstream range;
+  range << least << " to " << most;
+  return CLI::Validator(
+      [=, range = range.str()](const std::string& text) {
+        Number value{};
+        if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return std::string();
+        return text + " is no " + (std::is_integral_v<Number> ? "whole number" : "number") + " from " + range;
+      },
+      range.str());
+}
 
 /// --device, --threads and --math.
 struct DeviceFlags {
@@ -20,7 +35,7 @@ struct DeviceFlags {
     verb.add_option("--device", device, "auto, cpu, cuda or cuda:N")->envname("BIB_DEVICE")->capture_default_str();
     verb.add_option("-t,--threads", threads, "CPU threads; 0 = all this process may use")
         ->envname("BIB_THREADS")
-        ->check(CLI::Range(0, 4096));
+        ->check(in_range(0, 4096));
     verb.add_option(
             "--math", math,
             "strict (fp32), fast (GPU: products of 16 bits and TF32; predicting on a CPU: 16-bit integers) or int8")

@@ -25,7 +25,7 @@ CLI::Option* add_choice(CLI::App& verb, const std::string& flag, Target& target,
       .add_option_function<std::string>(
           flag, [&target, &names](const std::string& name) { target = names.at(name); }, help + ": " + choices)
       ->check([&names, choices](const std::string& name) {
-        return names.count(name) ? std::string() : "not one of " + choices;
+        return names.count(name) ? std::string() : name + " is not one of " + choices;
       });
 }
 

@@ -116,4 +116,14 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
   return exit_code::usage;
 }
 
+void refuse_empty(const CLI::App& app) {
+  for (const CLI::App* verb : app.get_subcommands()) refuse_empty(*verb);
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    if (option->get_expected_max() == 0 || name == "--name" || name == "--item-id") continue;
+    for (const std::string& value : option->results())
+      if (value.empty()) throw CLI::ValidationError(name, "is empty; give it a value");
+  }
+}
+
 }  // namespace bib::cli

@@ -11,4 +11,8 @@ void add_help(CLI::App& app, Action& action);
 /// code; 0 for --help and the like, which arrive as errors too.
 int explain(const CLI::App& app, const CLI::ParseError& error);
 
+/// Throws CLI::ValidationError for a flag or an argument whose value is "", as that of a shell's variable that is not
+/// set: `--base "$BASE"` must not train a new model in silence.
+void refuse_empty(const CLI::App& app);
+
 }  // namespace bib::cli

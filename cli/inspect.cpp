@@ -65,8 +65,8 @@ void add_inspect(CLI::App& app, Action& action) {
   CLI::App* verb = app.add_subcommand("inspect", "Show what a model file holds");
   auto flags = std::make_shared<InspectFlags>();
   verb->add_option("model", flags->model, "Model file")->required();
-  verb->add_flag("--json", flags->json, "One JSON object");
-  verb->add_flag("--config", flags->config, "Only the configuration, as TOML for 'bib train --config'");
+  CLI::Option* json = verb->add_flag("--json", flags->json, "One JSON object");
+  verb->add_flag("--config", flags->config, "Only the configuration, as TOML for 'bib train --config'")->excludes(json);
   verb->footer("Example: bib inspect ner.bib --config > same.toml");
   verb->callback([&action, flags] { action = [flags] { return inspect(*flags); }; });
 }

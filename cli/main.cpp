@@ -105,6 +105,7 @@ int main(int argc, char** argv) {
       "'bib VERB --help' explains a verb.");
   try {
     app.parse(argc, argv);
+    cli::refuse_empty(app);
   } catch (const CLI::ParseError& e) {
     return finish(cli::explain(app, e));
   }

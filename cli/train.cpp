@@ -214,13 +214,14 @@ int train_model(TrainFlags& flags) {
     refuse_overwriting(flags.output, inputs);
   if (flags.repeat > 1) check_repeat(config, flags.repeat, !flags.dev.empty());
   warn_of_idle_settings(config);
+  const std::string device = device_text(flags);  // one that is not there is refused before anything is read
   const auto began = std::chrono::steady_clock::now();
   Corpora documents = read(flags.train, config, flags), dev = read(flags.dev, config, flags);
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet)
     note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " +
-         device_text(flags) + ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));
+         device + ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));
   const char* metric = metric_of(config);
   const auto printer =
       make_progress(flags.quiet ? "none" : flags.progress, flags.task, metric, flags.name, flags.item_id);
@@ -254,14 +255,16 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
   verb.add_option("--set", flags.set, "One setting, section.key=value; may be given more than once");
   verb.add_flag("--resume", flags.resume, "Go on from the checkpoint of an interrupted run");
   verb.add_option("--repeat", flags.repeat, "Train so often with seeds one after another; the best model is kept")
-      ->check(CLI::Range(1, 100));
+      ->check(in_range(1, 100));
   verb.add_option("--format", flags.read.format, "Corpus format; auto finds it out")->capture_default_str();
   add_layout_flags(verb, flags.read);
-  verb.add_option("--progress", flags.progress, "auto, bar, plain, json or none")->capture_default_str();
+  verb.add_option("--progress", flags.progress, "How to show where training stands")
+      ->check(CLI::IsMember({"auto", "bar", "plain", "json", "none"}))
+      ->capture_default_str();
   verb.add_option("--name", flags.name, "Model name in --progress json (default: the file's)");
   verb.add_option("--item-id", flags.item_id, "pipeline_item_id in --progress json");
   verb.add_option("--checkpoint-seconds", flags.checkpoint_seconds, "Least time between checkpoints")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(in_range(0.0, 1e9))
       ->capture_default_str();
   verb.add_flag("--profile", flags.profile, "At the end, print on standard error where the time went");
   verb.add_flag("-q,--quiet", flags.quiet, "Only warnings and errors");

@@ -28,7 +28,8 @@ std::string nearest(std::string_view name, std::span<const std::string> candidat
   std::string best;
   std::size_t least = std::max<std::size_t>(3, name.size() / 2);
   for (const std::string& candidate : candidates) {
-    const std::size_t distance = edit_distance(name, candidate);
+    const bool begun = name.size() > 2 && candidate.starts_with(name);
+    const std::size_t distance = begun ? 1 : edit_distance(name, candidate);
     if (distance >= least || distance >= std::max(name.size(), candidate.size())) continue;
     least = distance;
     best = candidate;

@@ -6,7 +6,8 @@
 
 namespace bib {
 
-/// The candidate with the fewest edits from `name`; empty when all differ by half of it or more.
+/// The candidate with the fewest edits from `name`, of which going on from it is one; empty when all differ by half of
+/// it or more.
 std::string nearest(std::string_view name, std::span<const std::string> candidates);
 
 }  // namespace bib

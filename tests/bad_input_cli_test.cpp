@@ -242,9 +242,9 @@ TEST_F(BadInput, SettingsOutOfRange) {
   expect_refused(ner + "--train-rate 0", 3, {"train_rate is 0"});
   expect_refused(ner + "--lr nan", 3, {"lr must be a number"});
   expect_refused(ner + "--batch many", 3, {"batch must be a whole number"});
-  expect_refused(ner + "--threads -1", 2, {"--threads: Value -1 not in range 0 to 4096"});
+  expect_refused(ner + "--threads -1", 2, {"--threads: -1 is no whole number from 0 to 4096"});
   expect_refused(ner + "--set featurs.word=3", 3, {"featurs.word is not a setting; did you mean features.word?"});
-  expect_refused(ner + "--progress loud", 2, {"--progress loud: write auto"});
+  expect_refused(ner + "--progress loud", 2, {"--progress: loud not in {auto,bar"});
 }
 
 TEST_F(BadInput, ModelsThatAreNone) {
