@@ -1,15 +1,21 @@
 // bib bench: how fast a model answers here, on each device; compare: two such measurements; --advise: CPU or GPU.
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
+#include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "bib/corpus.h"
 #include "bib/error.h"
 #include "cli/common.h"
+#include "cli/output.h"
 #include "models/model_parts.h"
+#include "train/formats/files.h"
 #include "train/timing.h"
 
 namespace bib::cli {
@@ -31,14 +37,32 @@ struct CompareFlags {
   bool json = false;
 };
 
-/// A folder for the model made up where none is given.
-struct Folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("bib_bench." + std::to_string(::getpid()));
-  Folder() { std::filesystem::create_directories(path); }
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
+/// A model made up where none is given. Its file has no name any more, so that nothing stays where Ctrl-C ends the
+/// measuring.
+class MadeUpModel {
+ public:
+  explicit MadeUpModel(Task task) {
+    namespace fs = std::filesystem;
+    const char* set = std::getenv("TMPDIR");
+    std::string folder = (set && *set ? std::string(set) : "/tmp") + "/bib_bench.XXXXXX";
+    if (!mkdtemp(folder.data()))
+      throw std::runtime_error(fs::path(folder).parent_path().string() + ": no model can be made up there: " +
+                               std::strerror(errno) + "; set TMPDIR to a folder that can be written");
+    const std::string file = folder + "/made_up.bib";
+    try {
+      write_made_up_model(file, task);
+    } catch (...) {
+      fs::remove_all(folder);
+      throw;
+    }
+    fd_ = open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    fs::remove_all(folder);
   }
+  ~MadeUpModel() { close(fd_); }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
+
+ private:
+  int fd_;
 };
 
 std::vector<std::string> devices_of(const BenchFlags& flags) {
@@ -121,26 +145,18 @@ void print(const Json& result) {
   if (result.contains("advice")) std::printf("\n%s\n", result["advice"]["verdict"].get<std::string>().c_str());
 }
 
-void write_file(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary);
-  out << text;
-  out.close();
-  if (!out) throw std::runtime_error(path + ": cannot be written");
-}
-
 int bench(const BenchFlags& flags) {
   refuse_overwriting(flags.output, {flags.model, flags.texts});
+  if (!flags.output.empty()) refuse_unwritable(flags.output);
   const Machine machine = this_machine();
   std::vector<std::pair<std::string, ContextOptions>> devices;  // refused before anything is measured
   for (const std::string& name : devices_of(flags))
     devices.emplace_back(name, DeviceFlags{.device = name, .math = flags.math, .threads = flags.threads}.options());
-  std::unique_ptr<Folder> folder;
+  std::optional<MadeUpModel> made_up;
   std::string path = flags.model;
   Task task = flags.task == "ner" ? Task::ner : Task::tc;
   if (path.empty()) {
-    folder = std::make_unique<Folder>();
-    path = (folder->path / "made_up.bib").string();
-    write_made_up_model(path, task);
+    path = made_up.emplace(task).path();
   } else {
     task = task_of(read_model(path));
   }
@@ -157,29 +173,29 @@ int bench(const BenchFlags& flags) {
               {"math", flags.math},
               {"threads", flags.threads > 0 ? flags.threads : available_threads()},
               {"metrics", to_json(metrics)}};
+  Advice advice;
   if (flags.advise) {
-    const Advice a = advise(machine, flags, metrics);
-    result["advice"] = {{"one_text", a.one_text},
-                        {"many_texts", a.many_texts},
-                        {"crossover", a.crossover},
-                        {"verdict", a.verdict},
+    advice = advise(machine, flags, metrics);
+    result["advice"] = {{"one_text", advice.one_text},
+                        {"many_texts", advice.many_texts},
+                        {"crossover", advice.crossover},
+                        {"verdict", advice.verdict},
                         {"kept_in", advice_path()}};
-    write_advice(advice_path(), a);
   }
-  if (!flags.output.empty()) write_file(flags.output, result.dump(1) + "\n");
+  const std::string text = result.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   if (flags.json) {
-    std::printf("%s\n", result.dump(1).c_str());
+    std::fputs(text.c_str(), stdout);
   } else {
     print(result);
   }
+  if (!flags.output.empty()) Output(flags.output).write(text);
+  if (flags.advise) write_advice(advice_path(), advice);
   return exit_code::ok;
 }
 
 /// A file that `bib bench --json` or -o wrote.
 Json read_result(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw DataError(path + ": error: cannot be read");
-  Json result = Json::parse(in, nullptr, false);
+  const Json result = Json::parse(formats::read_file(path), nullptr, false);
   if (!result.is_object() || !result.contains("metrics") || !result["metrics"].is_array() ||
       !result.contains("machine")) {
     throw DataError(path + ": error: is no result of 'bib bench --json'");
@@ -251,11 +267,11 @@ void add_compare(CLI::App& verb, Action& action) {
   compare_verb->add_option("before", flags->before, "The older result")->required();
   compare_verb->add_option("after", flags->after, "The newer result")->required();
   compare_verb->add_option("--noise", flags->noise, "Least change in percent that counts, however steady the figures")
-      ->check(CLI::Range(0.0, 1000.0))
+      ->check(in_range(0.0, 1000.0))
       ->capture_default_str();
   compare_verb
       ->add_option("--fail-slower", flags->fail_slower, "Exit 6 when a figure is worse by more than this percent")
-      ->check(CLI::Range(0.0, 1e6));
+      ->check(in_range(0.0, 1e6));
   compare_verb->add_flag("--json", flags->json, "One JSON array");
   compare_verb->footer("Example: bib bench compare before.json after.json --fail-slower 10");
   compare_verb->callback([&action, flags] { action = [flags] { return compare(*flags); }; });
@@ -275,13 +291,13 @@ void add_bench(CLI::App& app, Action& action) {
       ->delimiter(',');
   verb->add_option("--batches", flags->timing.batches, "Texts in one call, with commas")
       ->delimiter(',')
-      ->check(CLI::Range(1, 100000))
+      ->check(in_range(1, 100000))
       ->capture_default_str();
   verb->add_option("--repeats", flags->timing.repeats, "Repeats of every figure")
-      ->check(CLI::Range(1, 1000))
+      ->check(in_range(1, 1000))
       ->capture_default_str();
   verb->add_option("--seconds", flags->timing.seconds, "Least time of one figure in one repeat")
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(in_range(0.0, 3600.0))
       ->capture_default_str();
   verb->add_option("--math", flags->math, "As in bib predict")->envname("BIB_MATH")->capture_default_str();
   verb->add_flag("--advise", flags->advise, "Say whether CPU or GPU, and keep it for --device auto");
@@ -289,7 +305,7 @@ void add_bench(CLI::App& app, Action& action) {
   verb->add_option("-o,--output", flags->output, "Write the JSON object to this file, too");
   verb->add_option("-t,--threads", flags->threads, "CPU threads; 0 = all this process may use")
       ->envname("BIB_THREADS")
-      ->check(CLI::Range(0, 4096));
+      ->check(in_range(0, 4096));
   verb->footer(
       "Examples: bib bench ner.bib --advise\n"
       "          bib bench ner.bib -o after.json && bib bench compare before.json after.json");

@@ -1,12 +1,10 @@
 // bib convert: a corpus in another format; what changes or has no place there is listed on standard error.
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <iostream>
 #include <sstream>
 
 #include "cli/common.h"
 #include "cli/corpus_flags.h"
+#include "cli/output.h"
 
 namespace bib::cli {
 namespace {
@@ -44,14 +42,7 @@ int convert(const ConvertFlags& flags) {
   print_findings(corpus.path, corpus.diagnostics, flags.limit);
   std::ostringstream converted;  // whole, before a file that may be there is replaced by it
   print_findings(corpus.path, write_corpus(converted, corpus.documents, flags.write, corpus.path), flags.limit);
-  const bool to_file = flags.output != "-";
-  std::ofstream file;
-  if (to_file) file.open(flags.output, std::ios::binary);
-  std::ostream& to = to_file ? file : std::cout;
-  to << converted.view() << std::flush;
-  if (!to)
-    throw std::runtime_error((to_file ? flags.output : "standard output") +
-                             ": cannot be written: " + std::strerror(errno));
+  Output(flags.output).write(converted.view());
   const std::size_t n = corpus.documents.size();
   note(std::to_string(n) + (n == 1 ? " document, " : " documents, ") + corpus.format + " to " + flags.write.format);
   return exit_code::ok;

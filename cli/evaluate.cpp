@@ -9,6 +9,7 @@
 #include "cli/corpora.h"
 #include "cli/corpus_flags.h"
 #include "cli/dictionary_flag.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "models/model_parts.h"
 #include "train/corpus.h"
@@ -17,11 +18,9 @@ namespace bib::cli {
 
 namespace {
 
-/// A flag whose values are names; the help lists them in its own words.
-template <typename Value>
-CLI::Validator choice(const std::map<std::string, Value>& values) {
-  return CLI::CheckedTransformer(values).description("");
-}
+const std::map<std::string, Task> tasks{{"ner", Task::ner}, {"tc", Task::tc}};
+const std::map<std::string, NerMode> modes{
+    {"conll", NerMode::conll}, {"strict", NerMode::strict}, {"seqeval", NerMode::seqeval}, {"klue", NerMode::klue}};
 
 struct Flags {
   std::vector<std::string> files;  // MODEL FILE..., or one file with both columns
@@ -205,6 +204,7 @@ int evaluate(Flags flags) {
   check(flags.verdict);
   for (const auto& inputs : {flags.gold, flags.predicted, flags.files, {flags.dictionary.path}})
     refuse_overwriting(flags.verdict.errors, inputs);
+  if (!flags.verdict.errors.empty()) refuse_unwritable(flags.verdict.errors);
   flags.ner.scheme = flags.scheme;
   if (flags.threshold && flags.files.size() < 2)
     throw UsageError("--threshold is for a model's answers; those of a file are made already");
@@ -234,29 +234,20 @@ void add_evaluate(CLI::App& app, Action& action) {
                    "The predictions for the same texts in the same order; one file or several");
   verb->add_option("--format", flags.layout.format, "Format of the files")->capture_default_str();
   add_layout_flags(*verb, flags.layout);
-  verb->add_option("--task", flags.task, "ner or tc; found out from the gold file if left out")
-      ->transform(choice(std::map<std::string, Task>{{"ner", Task::ner}, {"tc", Task::tc}}));
-  verb->add_option("--mode", flags.ner.mode, "Whose rules: conll (default), strict, seqeval or klue")
-      ->transform(choice(std::map<std::string, NerMode>{{"conll", NerMode::conll},
-                                                        {"strict", NerMode::strict},
-                                                        {"seqeval", NerMode::seqeval},
-                                                        {"klue", NerMode::klue}}));
-  verb->add_option("--scheme", flags.scheme, "Of the tags: iob1, iob2, bioes or bilou; found out if left out")
-      ->transform(choice(std::map<std::string, Scheme>{
-          {"iob1", Scheme::iob1}, {"iob2", Scheme::iob2}, {"bioes", Scheme::bioes}, {"bilou", Scheme::bilou}}));
-  verb->add_option("--nested", flags.ner.nested, "Of entities inside entities: outermost (default), innermost or all")
-      ->transform(choice(std::map<std::string, Nested>{
-          {"outermost", Nested::outermost}, {"innermost", Nested::innermost}, {"all", Nested::all}}));
+  add_choice(*verb, "--task", flags.task, tasks, "What to score (found out from the gold file)");
+  add_choice(*verb, "--mode", flags.ner.mode, modes, "Whose rules (conll)");
+  add_choice(*verb, "--scheme", flags.scheme, tag_schemes, "Of the tags (found out)");
+  add_choice(*verb, "--nested", flags.ner.nested, nestings, "Of entities inside entities (outermost)");
   verb->add_option("--threshold", flags.threshold,
                    "TC, multi-label, MODEL FILE...: least probability of an answer (0.5)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(in_range(0.0, 1.0));
   flags.dictionary.add(*verb);
   verb->add_flag("--json", flags.verdict.json, "One JSON object instead of text");
   verb->add_option("--errors", flags.verdict.errors, "Write the mistakes to FILE.html (a page) or FILE.jsonl");
   verb->add_option("--fail-under", flags.verdict.at_least, "FIGURE=LIMIT, such as f1=0.8: exit 6 below it; repeatable")
       ->allow_extra_args(false);
   verb->add_option("--resamples", flags.ner.bootstrap.resamples, "Draws for the 95 % interval; 0: no interval")
-      ->check(CLI::Range(0, 1000000))
+      ->check(in_range(0, 1000000))
       ->capture_default_str();
   verb->add_option("--seed", flags.ner.bootstrap.seed, "Of these draws")->capture_default_str();
   flags.device.add(*verb);

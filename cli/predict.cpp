@@ -1,8 +1,5 @@
 // bib predict MODEL [FILE...]: one record in, one record out, in order.
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -13,6 +10,7 @@
 #include "cli/common.h"
 #include "cli/corpus_flags.h"
 #include "cli/dictionary_flag.h"
+#include "cli/output.h"
 #include "cli/predict_input.h"
 #include "models/model_parts.h"
 #include "train/formats/inline.h"
@@ -53,26 +51,6 @@ class Stopwatch {
   std::size_t texts_ = 0;
 };
 
-/// Writes whole batches and notices a reader that has gone: then the program ends quietly, as filters do.
-class Output {
- public:
-  explicit Output(const std::string& path) : path_(path == "-" ? "standard output" : path) {
-    file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
-    if (!file_) throw std::runtime_error(path_ + ": cannot be written: " + std::strerror(errno));
-  }
-  ~Output() {
-    if (file_ && file_ != stdout) std::fclose(file_);
-  }
-  bool terminal() const { return isatty(fileno(file_)); }
-  void write(const std::string& text) {
-    if (std::fwrite(text.data(), 1, text.size(), file_) != text.size() || std::fflush(file_) != 0) {
-      throw std::runtime_error(path_ + ": cannot be written: " + std::strerror(errno));
-    }
-  }
-
- private:
-  std::string path_;
-  std::FILE* file_;
 };
 
 Json head_of(const Record& r) {
@@ -163,12 +141,12 @@ bool use_colour(const Output& output) {
   return output.terminal() && !(no_colour && *no_colour) && term && std::strcmp(term, "dumb") != 0;
 }
 
-/// Calls answer(records) for batch after batch of the input and writes what it returns.
+constexpr std::size_t texts_at_once = 512;
+
+/// Calls answer(records) for batch after batch of the input, of which the first is read, and writes what it returns.
 template <class F>
-void each_batch(PredictInput& input, Output& output, F&& answer) {
-  constexpr std::size_t texts_at_once = 512;
-  for (std::vector<Record> records = input.next(texts_at_once); !records.empty(); records = input.next(texts_at_once))
-    output.write(answer(records));
+void each_batch(std::vector<Record> records, PredictInput& input, Output& output, F&& answer) {
+  for (; !records.empty(); records = input.next(texts_at_once)) output.write(answer(records));
   input.tell_unread();
 }
 
@@ -198,13 +176,15 @@ int predict(const PredictFlags& flags) {
     const NerModel model = NerModel::load(flags.model, ctx);
     const std::optional<NerDictionary> dictionary = flags.dictionary.load(model);
     watch.loaded();
+    // What cannot be read is known before answers take the place of earlier ones.
+    std::vector<Record> first = input.next(texts_at_once);
     Output output(flags.output);
     const std::string format = chosen_format(flags, output);
     const bool colour = format == "inline" && use_colour(output);
     const NerPredictOptions options{.scores = flags.scores != "none" && (format == "jsonl" || colour),
                                     .nbest = flags.nbest,
                                     .dictionary = dictionary ? &*dictionary : nullptr};
-    each_batch(input, output, [&](const std::vector<Record>& records) {
+    each_batch(std::move(first), input, output, [&](const std::vector<Record>& records) {
       const std::vector<NerPrediction> answers = model.predict(ctx, documents_of(records), options);
       watch.count(records.size());
       return lines_of(ctx, records.size(), [&](std::size_t i) {
@@ -216,10 +196,12 @@ int predict(const PredictFlags& flags) {
   } else {
     const TcModel model = TcModel::load(flags.model, ctx);
     watch.loaded();
+    // What cannot be read is known before answers take the place of earlier ones.
+    std::vector<Record> first = input.next(texts_at_once);
     Output output(flags.output);
     const std::string format = chosen_format(flags, output);
     const TcPredictOptions options{.top_k = flags.scores == "all" ? 0 : flags.top_k, .threshold = flags.threshold};
-    each_batch(input, output, [&](const std::vector<Record>& records) {
+    each_batch(std::move(first), input, output, [&](const std::vector<Record>& records) {
       const std::vector<TcPrediction> answers = model.predict(ctx, documents_of(records), options);
       watch.count(records.size());
       return lines_of(ctx, records.size(), [&](std::size_t i) {
@@ -257,11 +239,11 @@ void add_predict(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"none", "entity", "all"}))
       ->capture_default_str();
   verb->add_option("--nbest", flags->nbest, "NER: the K best readings with their probabilities")
-      ->check(CLI::Range(0, 100));
+      ->check(in_range(0, 100));
   flags->dictionary.add(*verb);
-  verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(CLI::Range(1, 1000000));
+  verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(in_range(1, 1000000));
   verb->add_option("--threshold", flags->threshold, "TC, multi-label: least probability of an answer")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(in_range(0.0, 1.0));
   verb->add_flag("--timing", flags->timing, "Print the seconds of loading and of predicting on standard error");
   flags->device.add(*verb);
   verb->footer("Example: echo '서울에 사는 김민수' | bib predict ner.bib");

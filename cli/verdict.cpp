@@ -1,11 +1,11 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <set>
 
 #include "cli/common.h"
 #include "cli/evaluate.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 #include "train/error_page.h"
 #include "train/metrics_report.h"
@@ -45,13 +45,6 @@ bool ends_with(const std::string& text, const char* end) {
 
 bool is_html(const std::string& path) { return ends_with(path, ".html") || ends_with(path, ".htm"); }
 
-void write(const std::string& path, const std::string& content) {
-  std::ofstream out(path, std::ios::binary);
-  out << content;
-  out.close();
-  if (!out) throw std::runtime_error("cannot write " + path + ": " + std::strerror(errno));
-}
-
 void apply_gates(const Verdict& verdict, const std::map<std::string, double>& figures) {
   std::string missed;
   for (const std::string& text : verdict.at_least) {
@@ -75,8 +68,8 @@ void conclude(const Scores& scores, const std::vector<Document>& gold, const Ver
   if (!verdict.errors.empty()) {
     const ErrorPageOptions page{
         .gold_name = verdict.gold_name, .predicted_name = verdict.predicted_name, .file_of = verdict.file_of};
-    write(verdict.errors,
-          is_html(verdict.errors) ? error_page(scores, gold, page) : errors_jsonl(scores, gold, verdict.file_of));
+    Output(verdict.errors)
+        .write(is_html(verdict.errors) ? error_page(scores, gold, page) : errors_jsonl(scores, gold, verdict.file_of));
   }
   apply_gates(verdict, figures(scores));
 }

@@ -85,7 +85,7 @@ TEST_F(Bench, CompareWarnsOfAnotherMachineAndRefusesOtherFiles) {
   EXPECT_THAT(r.err, HasSubstr("different machines"));
   file("c.json", "{}");
   file("empty.json", result({}));
-  for (const char* bad : {"a.json c.json", "nothing.json a.json", "a.json empty.json"}) {
+  for (const char* bad : {"a.json c.json", "nothing.json a.json", ". a.json", "a.json empty.json"}) {
     const Result refused = bench(std::string("compare ") + bad);
     EXPECT_EQ(refused.code, 3) << bad << refused.err;
     EXPECT_THAT(refused.err, HasSubstr("error: ")) << bad;
@@ -99,6 +99,33 @@ TEST_F(Bench, AdviceIsPrintedAndKept) {
   const json kept = json::parse(bytes("cache/bib/advice.json"));
   ASSERT_EQ(kept.size(), 1u);
   EXPECT_THAT(kept.begin()->at("verdict").get<std::string>(), HasSubstr("texts/s"));
+}
+
+TEST_F(Bench, NothingIsMeasuredInVain) {
+  Result r = bench("--devices cpu -o none/a.json" + brief);
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(r.err, "bib: error: none/a.json: cannot be written: No such file or directory\n") << "before any repeat";
+  r = run("bench --devices cpu --advise" + brief, "", "XDG_CACHE_HOME=/dev/null");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.out, HasSubstr("cpu/load")) << "the figures come all the same";
+  file("\xFF.txt", "서울에 간다\n");
+  r = bench("--devices cpu --json --texts '\xFF.txt'" + brief);
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(json::parse(r.out)["texts"], "\xEF\xBF\xBD.txt");
+}
+
+/// It would stay in the folder where Ctrl-C ends the measuring.
+TEST_F(Bench, TheMadeUpModelHasNoNameWhileItIsMeasured) {
+  const std::string until_it_measures = "cd '" + folder_.string() + "' && mkdir tmp && mkfifo notes && " +
+                                        "{ TMPDIR=tmp '" BIB_COMMAND
+                                        "' bench --devices cpu > .stdout 2> notes & } && " +
+                                        "{ read -r note && kill $! && wait; } < notes; ls tmp > .left";
+  EXPECT_EQ(std::system(until_it_measures.c_str()), 0);
+  EXPECT_EQ(bytes(".left"), "");
+  EXPECT_EQ(
+      run("bench --devices cpu" + brief, "", "TMPDIR=none").err,
+      "bib: error: none: no model can be made up there: No such file or directory; set TMPDIR to a folder that can "
+      "be written\n");
 }
 
 TEST_F(Bench, WrongUseIsExplained) {

@@ -136,8 +136,14 @@ TEST_F(Evaluate, WrongUseIsCodeTwo) {
   file("gold.conll", gold_columns);
   EXPECT_EQ(run("").code, 2);
   EXPECT_EQ(run("--gold gold.conll").code, 2);
-  EXPECT_EQ(run("--gold gold.conll --pred gold.conll --mode nonsense").code, 2);
-  const Result r = run("--gold gold.conll --pred gold.conll --errors page.pdf");
+  Result r = run("--gold gold.conll --pred gold.conll --mode conlleval");
+  EXPECT_EQ(r.code, 2);
+  EXPECT_NE(r.err.find("--mode: conlleval is not one of conll, klue, seqeval, strict"), std::string::npos) << r.err;
+  EXPECT_EQ(run("--gold gold.conll --pred gold.conll --mode 0").code, 2);
+  r = run("--gold gold.conll --pred none.conll --errors none/page.html");  // before anything is read
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.err.find("none/page.html: cannot be written: No such file or directory"), std::string::npos) << r.err;
+  r = run("--gold gold.conll --pred gold.conll --errors page.pdf");
   EXPECT_EQ(r.code, 2);
   EXPECT_NE(r.err.find(".html or .jsonl"), std::string::npos) << r.err;
 }

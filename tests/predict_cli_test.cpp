@@ -138,6 +138,17 @@ TEST_F(Predict, AFileThatIsNoTextIsRefused) {
   EXPECT_THAT(run("predict ner", "\x1F\x8B\x08x\n").err, HasSubstr("is compressed"));
 }
 
+TEST_F(Predict, EarlierAnswersStayWhereTheInputCannotBeRead) {
+  train_ner();
+  file("wide.txt", "\xFF\xFE");
+  file("broken.conll", "서울");
+  for (const char* input : {"none.txt", ".", "wide.txt", "none.conll --from conll", "broken.conll --from conll"}) {
+    file("answers", "before\n");
+    EXPECT_EQ(run(std::string("predict ner -o answers ") + input).code, 3) << input;
+    EXPECT_EQ(bytes("answers"), "before\n") << input;
+  }
+}
+
 TEST_F(Predict, FieldsArePassedThroughAsWritten) {
   train_ner();
   const std::string line =
