@@ -1,6 +1,7 @@
 // The command explains itself: help, versions, nearest names, and docs/command.md that lists every flag.
 #include <gmock/gmock.h>
 
+#include <array>
 #include <regex>
 #include <set>
 
@@ -77,6 +78,36 @@ TEST_F(Help, TheFormatsAreDescribed) {
     EXPECT_TRUE(described) << "docs/formats.md lacks " << name;
   }
   EXPECT_GE(formats, 14) << list;
+}
+
+/// "| `section.key` |" and the value of every setting, in the order in which they are printed.
+std::vector<std::array<std::string, 3>> settings_in(const std::string& printed) {
+  std::vector<std::array<std::string, 3>> settings;  // head of the row, value, meaning
+  std::istringstream lines(printed);
+  std::string section;
+  const std::regex pair("(\\w+) = (.*?) +# (.*)");
+  std::smatch found;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("[")) section = line.substr(1, line.find(']') - 1) + ".";
+    if (std::regex_match(line, found, pair))
+      settings.push_back({"| `" + section + found.str(1) + "`", found[2], found[3]});
+  }
+  return settings;
+}
+
+TEST_F(Help, TheSettingsAndTheirDefaultsAreThoseOfTheTable) {
+  std::vector<std::array<std::string, 3>> rows = settings_in(run("train ner --print-config").out);
+  ASSERT_GE(rows.size(), 40u);
+  for (auto& row : rows) row[0] += " | " + row[1];
+  for (const char* other : {"ner --unit word", "tc", "tc --unit word"}) {
+    const auto column = settings_in(run(std::string("train ") + other + " --print-config").out);
+    ASSERT_EQ(column.size(), rows.size()) << other;
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i][0] += " | " + column[i][1];
+  }
+  std::string table;
+  for (const auto& row : rows) table += row[0] + " | " + row[2] + " |\n";
+  const std::string text = bib_test::read(BIB_SOURCE "/docs/settings.md");
+  EXPECT_EQ(text.substr(text.find("|---|---|---|---|---|---|\n") + 26), table);
 }
 
 TEST_F(Help, EveryVerbShowsAnExample) {
