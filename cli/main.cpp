@@ -15,6 +15,7 @@
 
 #include "bib/context.h"
 #include "bib/error.h"
+#include "cli/explain.h"
 #include "cli/help.h"
 #include "cli/verbs.h"
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "cli/explain.h"
 #include "train/device_name.h"
 
 namespace bib::serve {
@@ -126,15 +127,6 @@ std::string device_line(const std::string& asked, const ContextOptions& got) {
   return std::string("device cpu (") + cpu_isa_name() + why + ")";
 }
 
-/// `--tokens "$TOKENS"` whose variable is not set must not open the server. Throws std::invalid_argument.
-void check_given(const CLI::App& app) {
-  for (const CLI::Option* o : app.get_options()) {
-    if (o->count() > 0 && o->get_expected_max() > 0 && o->results().back().empty()) {
-      throw std::invalid_argument(o->get_name() + " is empty; leave it out, or give it a value");
-    }
-  }
-}
-
 /// Throws std::invalid_argument.
 void check(Settings& s) {
   if (s.tls_cert.empty() != s.tls_key.empty()) throw std::invalid_argument("--tls-cert and --tls-key go together");
@@ -163,13 +155,13 @@ bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
   add_flags(app, settings, device, math);
   try {
     app.parse(argc, argv);
-    check_given(app);
+    cli::refuse_empty(app);
     check(settings);
     settings.device = device_options(device, 0, settings.trains() ? DeviceUse::train : DeviceUse::predict);
     settings.device_line = device_line(device, settings.device);
     settings.device.math = math_of(math);
   } catch (const CLI::ParseError& e) {
-    exit_code = app.exit(e) == 0 ? 0 : 2;
+    exit_code = cli::explain(app, e);
     return false;
   } catch (const std::invalid_argument& e) {
     std::cerr << "bib serve: error: " << e.what() << '\n';

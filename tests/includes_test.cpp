@@ -17,7 +17,8 @@ using Folders = std::vector<std::string>;
 
 constexpr int longest_file = 420;
 
-/// The folders of bib whose headers a folder may include: cli, serve -> train -> models -> include/bib <- cpu, kernels.
+/// The folders of bib whose headers a folder may include: serve -> cli -> train -> models -> include/bib <- cpu,
+/// kernels.
 const std::map<std::string, Folders> allowed{
     {"include", {"bib"}},
     {"cpu", {"cpu", "bib"}},
@@ -25,7 +26,7 @@ const std::map<std::string, Folders> allowed{
     {"models", {"models", "bib"}},
     {"train", {"train", "models", "bib"}},
     {"cli", {"cli", "train", "models", "bib"}},
-    {"serve", {"serve", "train", "models", "bib"}},
+    {"serve", {"serve", "cli", "train", "models", "bib"}},
     {"examples", {"bib"}},
     {"tests", {"tests", "cli", "serve", "train", "models", "cpu", "kernels", "bib"}},
     {"bench", {"bench", "tests", "cli", "serve", "train", "models", "cpu", "kernels", "bib"}},

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <sstream>
 
+#include "cli/explain.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "serve/client/client.h"
 
@@ -99,6 +100,7 @@ int main(int argc, char** argv) {
   using namespace bib::client;
   CLI::App app("Talks to a bib server.", "bib client");
   app.require_subcommand(1);
+  app.fallthrough();  // inherited by the verbs: flags of the connection may come after them
   Connection connection;
   app.add_option("-s,--server", connection.server, "host:port, unix:/path, or several as ipv4:ip:port,ip:port")
       ->envname("BIB_SERVER")
@@ -121,14 +123,14 @@ int main(int argc, char** argv) {
   add_models(app, connection, action);
   add_load(app, connection, action);
   add_health(app, connection, action);
-  app.fallthrough();
   try {
     app.parse(argc, argv);
+    bib::cli::refuse_empty(app);
     if (connection.tls_cert.empty() != connection.tls_key.empty()) {
       throw CLI::ValidationError("--tls-cert", "it and --tls-key go together");
     }
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return bib::cli::explain(app, e);
   }
   int code = 1;
   try {

@@ -302,13 +302,19 @@ void add_train(CLI::App& app, const Connection& connection, Action& action) {
 void add_jobs(CLI::App& app, const Connection& connection, Action& action) {
   CLI::App* verb = app.add_subcommand("jobs", "List, get, watch, cancel, resume or delete training jobs");
   verb->require_subcommand(1);
-  for (const char* what : {"list", "get", "watch", "cancel", "resume", "delete"}) {
-    CLI::App* sub = verb->add_subcommand(what);
+  for (const auto& [what, help] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"list", "The jobs, one a line"},
+           {"get", "What is known of a job"},
+           {"watch", "Its records, those that were and those that come, to its end"},
+           {"cancel", "Stop it; a checkpoint stays"},
+           {"resume", "Go on from its checkpoint"},
+           {"delete", "Forget a job that has ended; its model stays"}}) {
+    CLI::App* sub = verb->add_subcommand(what, help);
     auto id = std::make_shared<std::string>();
     auto after = std::make_shared<std::uint32_t>(0);
     if (std::string(what) != "list") sub->add_option("job", *id, "Job id")->required();
     if (std::string(what) == "watch") sub->add_option("--after", *after, "Sequence number to go on from");
-    sub->callback([&action, &connection, what, id, after] {
+    sub->callback([&action, &connection, what = what, id, after] {
       action = [&connection, what, id, after] { return jobs(connection, what, *id, *after); };
     });
   }
@@ -317,8 +323,15 @@ void add_jobs(CLI::App& app, const Connection& connection, Action& action) {
 void add_models(CLI::App& app, const Connection& connection, Action& action) {
   CLI::App* verb = app.add_subcommand("models", "List, load, unload, alias, export, import or delete models");
   verb->require_subcommand(1);
-  for (const char* what : {"list", "load", "unload", "alias", "delete", "import", "export"}) {
-    CLI::App* sub = verb->add_subcommand(what);
+  for (const auto& [what, help] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"list", "The models, their versions and aliases"},
+                                                                  {"load", "Load a version and warm it"},
+                                                                  {"unload", "Take it out of memory; its file stays"},
+                                                                  {"alias", "Let a name such as stable mean a version"},
+                                                                  {"delete", "Delete a version, or all of them"},
+                                                                  {"import", "Make a file the next version"},
+                                                                  {"export", "Write a version to a file"}}) {
+    CLI::App* sub = verb->add_subcommand(what, help);
     const std::string w = what;
     auto f = std::make_shared<ModelFlags>();
     f->what = what;

@@ -16,6 +16,29 @@ class ClientTest(ServerTest):
     def small(self, task):
         return [f for k, v in SMALL[task].items() for f in ('--set', f'{k}={v}')]
 
+    def test_flags_of_the_connection_may_come_after_the_verb(self):
+        server = self.serve('--allow-empty')
+        for verb in (['models', 'list'], ['jobs', 'list']):
+            done = run_bib('client', *verb, '--server', f'127.0.0.1:{server.port}')
+            self.assertEqual((done.returncode, done.stderr), (0, ''))
+
+    def test_wrong_use_is_explained_as_that_of_bib(self):
+        for arguments, says in (
+                (['client'], 'bib client: error: a subcommand is missing: train, predict'),
+                (['client', 'trian'], "bib client: error: 'trian' is no subcommand; did you mean train?"),
+                (['client', 'predict', 'ner', 'm', '--ofsets', 'byte'],
+                 'bib client predict: error: --ofsets is no flag of bib client predict; did you mean --offsets?'),
+                (['client', 'models', 'list', '--sever', 'x'], '--sever is no flag of bib client models list; did you mean --server?'),
+                (['client', 'models', 'list', '--server', ''], 'bib client models list: error: --server: is empty; give it a value'),
+                (['serve', '--prot', '3'], 'bib serve: error: --prot is no flag of bib serve; did you mean --port?'),
+                (['serve', '--port', '123456'], 'bib serve: error: --port: Value 123456 not in range 0 to 65535')):
+            done = run_bib(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertIn(says, done.stderr)
+        done = subprocess.run([BIB, 'serve'], capture_output=True, text=True, env={**os.environ, 'BIB_PORT': 'many'}, timeout=PATIENCE)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn('(the environment variable BIB_PORT)', done.stderr)
+
     def test_train_predict_jobs_and_models(self):
         server = self.serve()
         data = self.folder / 'data.txt'
