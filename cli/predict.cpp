@@ -130,9 +130,15 @@ std::string lines_of(Context& ctx, std::size_t n, F&& line) {
   return text;
 }
 
-std::string chosen_format(const PredictFlags& flags, const Output& output) {
+/// What was asked for and has a place in JSON alone; empty: nothing.
+std::string asked_of_json(const PredictFlags& flags, Task task) {
+  if (task == Task::ner) return flags.nbest > 0 ? "--nbest" : "";
+  return flags.top_k != 1 ? "--top-k" : flags.scores == "all" ? "--scores all" : "";
+}
+
+std::string chosen_format(const PredictFlags& flags, const Output& output, Task task) {
   if (flags.format != "auto") return flags.format;
-  return output.terminal() ? "inline" : "jsonl";
+  return output.terminal() && asked_of_json(flags, task).empty() ? "inline" : "jsonl";
 }
 
 bool use_colour(const Output& output) {
@@ -162,6 +168,9 @@ void warn_of_idle_flags(const PredictFlags& flags, Task task) {
   if (task == Task::tc && flags.dictionary.given()) warn("--dict does nothing: " + flags.model + " classifies texts");
   if (task == Task::ner && (flags.top_k != 1 || flags.threshold != 0.5))
     warn("--top-k and --threshold do nothing: " + flags.model + " finds entities");
+  if (const std::string asked = asked_of_json(flags, task);
+      !asked.empty() && flags.format != "auto" && flags.format != "jsonl")
+    warn(asked + " does nothing: --format " + flags.format + " has no place for it; --format jsonl has");
 }
 
 int predict(const PredictFlags& flags) {
@@ -179,7 +188,7 @@ int predict(const PredictFlags& flags) {
     // What cannot be read is known before answers take the place of earlier ones.
     std::vector<Record> first = input.next(texts_at_once);
     Output output(flags.output);
-    const std::string format = chosen_format(flags, output);
+    const std::string format = chosen_format(flags, output, task);
     const bool colour = format == "inline" && use_colour(output);
     const NerPredictOptions options{.scores = flags.scores != "none" && (format == "jsonl" || colour),
                                     .nbest = flags.nbest,
@@ -199,7 +208,7 @@ int predict(const PredictFlags& flags) {
     // What cannot be read is known before answers take the place of earlier ones.
     std::vector<Record> first = input.next(texts_at_once);
     Output output(flags.output);
-    const std::string format = chosen_format(flags, output);
+    const std::string format = chosen_format(flags, output, task);
     const TcPredictOptions options{.top_k = flags.scores == "all" ? 0 : flags.top_k, .threshold = flags.threshold};
     each_batch(std::move(first), input, output, [&](const std::vector<Record>& records) {
       const std::vector<TcPrediction> answers = model.predict(ctx, documents_of(records), options);

@@ -259,6 +259,10 @@ TEST_F(Predict, FlagsOfTheOtherTaskAreNotPassedOverInSilence) {
   EXPECT_THAT(run("predict tc --dict terms.tsv", "글\n").err, HasSubstr("--dict does nothing: tc classifies texts"));
   EXPECT_THAT(run("predict tc --nbest 2", "글\n").err, HasSubstr("warning: --nbest does nothing: tc classifies texts"));
   EXPECT_THAT(run("predict ner --top-k 2", "글\n").err, HasSubstr("--threshold do nothing: ner finds entities"));
+  EXPECT_THAT(run("predict ner --nbest 2 --format inline", "글\n").err,
+              HasSubstr("warning: --nbest does nothing: --format inline has no place for it; --format jsonl has"));
+  EXPECT_THAT(run("predict tc --scores all --format text", "글\n").err,
+              HasSubstr("--scores all does nothing: --format"));
   EXPECT_EQ(run("predict ner --nbest 2", "글\n").err + run("predict tc --top-k 2 --threshold 0.1", "글\n").err, "");
 }
 

@@ -65,7 +65,7 @@ struct TrainResult {
 /// settings may be changed.
 /// Throws DataError for data that cannot be learned from, such as a span that is no range of bytes of its text, and for
 /// settings that the base cannot take; ModelError for a base that is no model of the task; and
-/// std::runtime_error when the loss is no longer finite.
+/// std::runtime_error when the loss is no longer finite, or another training writes the same output.
 TrainResult train(Context& ctx, const Config& config, std::vector<Document> train, std::vector<Document> dev,
                   const TrainOptions& options);
 
