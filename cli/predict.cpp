@@ -51,8 +51,6 @@ class Stopwatch {
   std::size_t texts_ = 0;
 };
 
-};
-
 Json head_of(const Record& r) {
   Json out = Json::object();
   if (!r.fields && !r.document.id.empty()) out["id"] = r.document.id;
