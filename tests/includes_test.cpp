@@ -1,4 +1,4 @@
-// The sources themselves: who may include whom (docs/architecture.md), and how long a file may be.
+// The sources themselves: who may include whom (docs/architecture.md), how long a file may be, and what docs must name.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <regex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -115,6 +116,41 @@ TEST(Files, StayShortEnoughToRead) {
   for_each_source([](const std::string& path, const std::vector<std::string>& lines) {
     EXPECT_LE(lines.size(), longest_file) << path << ": split it by what its parts are for";
   });
+}
+
+std::set<std::string> found_in(const std::string& text, const std::string& pattern) {
+  std::set<std::string> names;
+  const std::regex name(pattern);
+  for (std::sregex_iterator it(text.begin(), text.end(), name), end; it != end; ++it) names.insert((*it)[1]);
+  return names;
+}
+
+std::string text_of(const fs::path& path) {
+  std::string text;
+  for (const std::string& line : lines_of(fs::path(BIB_SOURCE) / path)) text += line + "\n";
+  return text;
+}
+
+TEST(Documented, EveryVariableAndEveryOptionOfCMake) {
+  std::string docs = text_of("README.md") + text_of("CONTRIBUTING.md"), code, known = text_of("CMakePresets.json");
+  for (const fs::directory_entry& page : fs::directory_iterator(fs::path(BIB_SOURCE) / "docs"))
+    if (page.path().extension() == ".md") docs += text_of(fs::relative(page.path(), BIB_SOURCE));
+  for_each_source([&](const std::string& path, const std::vector<std::string>& lines) {
+    const bool program = !any_of({"tests", "bench", "examples"}, path.substr(0, path.find('/')));
+    for (const std::string& line : lines) (program ? code : known) += line + "\n";
+  });
+  std::string cmake;
+  for (const char* path : {"CMakeLists.txt", "cmake/cuda.cmake", "tests/fuzz/CMakeLists.txt"}) cmake += text_of(path);
+  std::set<std::string> needed = found_in(code, "\"(BIB_[A-Z_]+)\"");
+  needed.merge(found_in(cmake, "option\\((BIB_[A-Z_]+)"));
+  needed.merge(found_in(cmake, "set\\((BIB_[A-Z_]+) [^\n]* CACHE"));
+  EXPECT_GE(needed.size(), 25u);
+  const std::set<std::string> documented = found_in(docs, "(BIB_[A-Z_]+)");
+  for (const std::string& name : needed) EXPECT_TRUE(documented.contains(name)) << name << " is in no page of docs";
+  known += code + cmake + text_of("scripts/python-client") + text_of("bench/peers/run");
+  known += "BIB_QUEUE_MS";  // made from the name of a flag
+  for (const std::string& name : documented)
+    EXPECT_NE(known.find(name), std::string::npos) << "nothing reads " << name << ", which docs name";
 }
 
 }  // namespace
