@@ -20,6 +20,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.1rem; margin: 2re
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); font-weight: normal; }
+.wide th:first-child { position: sticky; left: 0; background: var(--back); }
 th:first-child, .text { text-align: left; } thead th { color: var(--soft); }
 .matrix td { padding: 0; border: 1px solid var(--line); min-width: 2.6rem; }
 .matrix td.same { outline: 2px solid var(--right-line); outline-offset: -2px; }
