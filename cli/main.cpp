@@ -72,8 +72,8 @@ int run(const cli::Action& action) {
 }
 
 /// Where standard input, output or error is closed, the next file that is opened would take its place, and messages
-/// would go into a file of answers. What holds the place instead can be opened no other way round, so that using it
-/// stays an error.
+/// would go into a file of answers. What holds the place can be written where one reads, and read where one writes, so
+/// that using it stays an error.
 void hold_standard_places() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
