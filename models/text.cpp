@@ -250,13 +250,16 @@ std::string lower_case(std::string_view word) {
 }
 
 std::string composed(std::string_view text) {
-  bool changes = false;
-  for (std::size_t at = 0; at < text.size() && !changes;) {
+  bool common = true;
+  int marks = 0, most_marks = 0;  // utf8proc's reordering is quadratic in them
+  for (std::size_t at = 0; at < text.size();) {
     const Decoded one = decode_at(text, at);
-    changes = !is_common(one.value);
+    common &= is_common(one.value);
+    marks = is_mark(one.value) ? marks + 1 : 0;
+    most_marks = std::max(most_marks, marks);
     at += one.length;
   }
-  if (!changes) return std::string(text);
+  if (common || most_marks > 30) return std::string(text);
   utf8proc_uint8_t* out = nullptr;
   const utf8proc_ssize_t n =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),

@@ -43,7 +43,8 @@ bool is_space(char32_t c);
 /// Every code point in lower case; text that is not UTF-8 stays as it is.
 std::string lower_case(std::string_view text);
 
-/// The text in NFC; what is not UTF-8 stays as it is.
+/// The text in NFC. What is not UTF-8 stays as it is, and so does a text with more than 30 marks in a row, which
+/// Unicode's stream-safe format has not.
 std::string composed(std::string_view text);
 
 bool is_valid_utf8(std::string_view text);

@@ -84,6 +84,16 @@ TEST(Tags, ExtendIsTheTagThatGoesOn) {
 }
 
 /// Malformed sequences, read as seqeval's default mode reads them.
+TEST(Tags, TouchingIsTheFirstTagBehindAnEntityOfTheSameLabel) {
+  for (const Scheme scheme : {Scheme::iob1, Scheme::iob2, Scheme::bioes, Scheme::bilou}) {
+    const TagSet tags({"LC", "PS"}, scheme);
+    for (const int length : {1, 3}) {
+      const UnitSpan alone{0, length, 1}, both[] = {{0, 2, 1}, {2, 2 + length, 1}};
+      EXPECT_EQ(tags.touching(tags.encode(length, std::span(&alone, 1))[0]), tags.encode(2 + length, both)[2]);
+    }
+  }
+}
+
 TEST(Tags, MalformedSequences) {
   const TagSet set({"A", "B"}, Scheme::bioes);
   const auto decode = [&](std::initializer_list<const char*> names) {

@@ -208,6 +208,20 @@ TEST(Text, ManyMarksAreLinear) {  // utf8proc alone would reorder these for minu
   EXPECT_EQ(characters(text)[0].bytes.end, text.size());
 }
 
+TEST(Text, ComposedIsNfc) {
+  EXPECT_EQ(composed("\u1109\u1165\u110B\u116E\u11AF Cafe\u0301 \u212B"), "서울 Café Å");
+  EXPECT_EQ(composed("하\u11AB"), "한");
+  EXPECT_EQ(composed("कि का"), "कि का");
+  for (const std::string text : {"", "서울 Café 👍🏽",
+                                 "\xFF"
+                                 "e\u0301",
+                                 "\xED\xA0\x80"})
+    EXPECT_EQ(composed(text), text);
+  std::string marks = "a";  // alternating classes: to put them in order takes time quadratic in their number
+  for (int i = 0; i < 1'000'000; ++i) marks += i % 2 ? "\u0301" : "\u0316";
+  EXPECT_EQ(composed(marks), marks);
+}
+
 TEST(Text, WordsAreRunsWithoutWhiteSpace) {
   const std::string text = " 서울에\t가\u3000나\r\n\u00A0끝";
   std::vector<std::string> found;
