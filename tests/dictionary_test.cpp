@@ -193,6 +193,9 @@ TEST_F(Dictionary, TermsThatCannotBeAreRefused) {
   EXPECT_THROW(add({"", "LC"}), std::invalid_argument);
   EXPECT_THROW(add({" \u00A0", "LC"}), std::invalid_argument);
   EXPECT_THROW(add({"서울", "lc"}), std::invalid_argument);
+  const std::vector<NerTerm> terms{{"서울", "LC"}, {"부산", "XX"}};
+  EXPECT_THAT([&] { NerDictionary(m, terms); },
+              testing::ThrowsMessage<std::invalid_argument>(HasSubstr("term 2: the model has no label 'XX'")));
 }
 
 TEST_F(Dictionary, FilesAreReadAsTheyCome) {

@@ -25,7 +25,13 @@ std::string unknown_label(std::string_view label, const std::vector<std::string>
 
 NerDictionary::NerDictionary(const NerModel& model, std::span<const NerTerm> terms) {
   const auto impl = std::make_shared<Impl>(model);
-  for (const NerTerm& term : terms) impl->add(model.impl().features, term.text, term.label, term.weight);
+  for (std::size_t i = 0; i < terms.size(); ++i) {
+    try {
+      impl->add(model.impl().features, terms[i].text, terms[i].label, terms[i].weight);
+    } catch (const TermRefused& e) {
+      throw std::invalid_argument("NerDictionary: term " + std::to_string(i + 1) + ": " + e.what());
+    }
+  }
   impl_ = impl;
 }
 
