@@ -1,5 +1,6 @@
 """For scripts/gpu-check: the page of results, and on it every bar that a GPU has to reach."""
 import math
+import traceback
 
 import headline_checks
 from gpu_compare import beside_torch, best_of, choices, compared_with, rows
@@ -93,3 +94,12 @@ def report(result):
         add(f"\nClusters that fit at {p['registers']} registers a thread: {fits}." +
             (f" A copy in its memory: {p['copy_gb_per_s']:.0f} GB/s, read and written." if "copy_gb_per_s" in p else ""))
     return "\n".join(lines) + "\n"
+
+
+def page(result):
+    """The report, or why there is none: what was measured must not be lost, nor the parts to come."""
+    try:
+        return report(result)
+    except Exception as error:
+        why = "".join(traceback.format_exception(error))
+        return f"# GPU results: no page\n\nThe figures are in the .json beside it.\n\n```\n{why}```\n"

@@ -25,6 +25,13 @@ def run(command, **options):
     return done
 
 
+def write_whole(path, text):
+    """Should this be stopped meanwhile, what stood there before still does."""
+    half = path.with_suffix(".half")
+    half.write_text(text)
+    half.replace(path)
+
+
 def timed(command):
     """Seconds from process start to its end, and its peak memory in MB."""
     read, write = os.pipe()
