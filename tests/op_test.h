@@ -80,8 +80,8 @@ inline void poison_arena(Context& ctx) {
 
 /// Runs a copy of the op and checks that it kept to its outputs.
 template <class Op>
-Outputs checked_run(Context& ctx, const Op& op, Prefill prefill) {
-  Placed<Op> placed(ctx, op, prefill);
+Outputs checked_run(Context& ctx, const Op& op, Prefill prefill, const Shift& shift = {}) {
+  Placed<Op> placed(ctx, op, prefill, shift);
   poison_arena(ctx);
   placed.run();
   ctx.wait();

@@ -1,5 +1,6 @@
 // An op with every operand copied to a context's device, each between guard words, ready to run.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,10 +31,13 @@ T prefill_value(Prefill prefill, Writes writes, T made, int operand, std::int64_
   return Maker::prefill<T>({.seed = test_seed(), .stream = stream}, i);
 }
 
+/// By how many bytes an operand begins behind where memory is aligned: of its number, and of its data on the host.
+using Shift = std::function<std::size_t(int operand, const void* data)>;
+
 template <class Op>
 class Placed {
  public:
-  Placed(Context& ctx, const Op& host, Prefill prefill) : ctx_(ctx), host_(host), op_(host) {
+  Placed(Context& ctx, const Op& host, Prefill prefill, const Shift& shift = {}) : ctx_(ctx), host_(host), op_(host) {
     for_each_operand(op_, [&](auto& v, int operand) {
       using T = typename std::remove_reference_t<decltype(v)>::value_type;
       std::vector<T> values(v.data, v.data + v.size());
@@ -42,7 +46,8 @@ class Placed {
           values[i] = prefill_value(prefill, writes(host_, v.data, i), values[i], operand, i);
       }
       const auto bytes = std::as_bytes(std::span(values));
-      slots_.push_back({.memory = std::make_unique<Guarded>(ctx_, bytes.size()), .before = {}});
+      slots_.push_back(
+          {.memory = std::make_unique<Guarded>(ctx_, bytes.size(), shift ? shift(operand, v.data) : 0), .before = {}});
       if (!std::remove_reference_t<decltype(v)>::is_output) slots_.back().before.assign(bytes.begin(), bytes.end());
       v.data = static_cast<T*>(slots_.back().memory->data());
       v.device = ctx_.device();
