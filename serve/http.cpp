@@ -57,7 +57,9 @@ struct Http::Impl {
         return true;
       });
     }
-    server->new_task_queue = [] { return new HttpThreads(connections); };
+    // Made here: where the system has no thread for it, that is an error of the start.
+    server->new_task_queue = [threads = std::make_shared<std::unique_ptr<HttpThreads>>(
+                                  std::make_unique<HttpThreads>(connections))] { return threads->release(); };
     server->set_payload_max_length(s.limits.message_bytes);
     server->set_keep_alive_max_count(1000000);
     server->set_tcp_nodelay(true);

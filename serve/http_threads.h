@@ -19,6 +19,7 @@ class HttpThreads : public httplib::TaskQueue {
   /// Connections beyond `most` wait until one is closed, as do all beyond those that the system has threads for: at
   /// least one, which stays.
   explicit HttpThreads(std::size_t most) : most_(most) { add_thread(); }
+  ~HttpThreads() override { shutdown(); }
 
   void enqueue(std::function<void()> connection) override {
     const std::lock_guard lock(mutex_);

@@ -81,7 +81,7 @@ void Jobs::Run::train_model() {
 }
 
 bool Jobs::Run::on_progress(const TrainProgress& p) {
-  if (job_.row.state != v1::RUNNING) {
+  if (job_.row.state != v1::RUNNING && !job_.stop) {
     const std::lock_guard lock(jobs_.mutex_);
     jobs_.set_state(job_, v1::RUNNING);
   }

@@ -375,20 +375,31 @@ void Jobs::run_loop(std::stop_token stop) {
   }
 }
 
-void Jobs::stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    for (const auto& [id, job] : jobs_) {
-      if (active(job->row.state)) job->stop = true;
-    }
-  }
-  changed_.notify_all();
-  for (std::jthread& slot : slots_) slot.request_stop();
-  slots_.clear();  // joins
+void Jobs::begin_stop() {
   const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  for (const auto& [id, job] : jobs_) {
+    if (active(job->row.state)) job->stop = true;
+  }
   for (const auto& job : queue_) set_state(*job, v1::INTERRUPTED);
   queue_.clear();
+  changed_.notify_all();
+}
+
+void Jobs::leave_to_next() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [id, job] : jobs_) {
+    if (!active(job->row.state)) continue;
+    log("job " + id + " (" + job->row.model_name + ") does not stop; it goes on from its last checkpoint",
+        Level::warning);
+    set_state(*job, v1::INTERRUPTED);  // it has not brought this server down
+  }
+}
+
+void Jobs::stop() {
+  begin_stop();
+  for (std::jthread& slot : slots_) slot.request_stop();
+  slots_.clear();  // joins
 }
 
 std::size_t Jobs::queued() {

@@ -71,6 +71,10 @@ class Jobs {
   std::string store_dataset(const std::string& name, const std::function<const std::string*()>& next,
                             std::uint64_t& bytes);
 
+  /// Asks the running jobs to stop with a checkpoint; none begins any more.
+  void begin_stop();
+  /// What still runs is left as it is: it goes on from its last checkpoint with the next server.
+  void leave_to_next();
   /// Stops the running jobs with a checkpoint and waits for them; they go on with the next server.
   void stop();
   std::size_t queued();

@@ -1,6 +1,8 @@
 // One line an event on standard error, with the time; never a text of a user.
 #pragma once
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 namespace bib::serve {
 
@@ -14,5 +16,8 @@ enum class LogFormat { text, json };
 /// How lines are written from now on; before there are threads.
 void set_log_format(LogFormat format);
 void log(const std::string& line, Level level = Level::info);
+/// The same from a signal handler, of a line without special characters: takes no lock and no memory, and gives up
+/// where standard error takes nothing.
+void log_in_handler(std::initializer_list<std::string_view> line, Level level);
 
 }  // namespace bib::serve

@@ -1,5 +1,4 @@
 // bib-serve: what `bib serve` runs. A program of its own, so that gRPC costs the other verbs nothing.
-#include <fcntl.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
@@ -8,13 +7,9 @@
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
 #include <malloc.h>
-#include <poll.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <set>
-#include <thread>
 
 #include "grpc/health/v1/health.pb.h"
 #include "serve/app.h"
@@ -24,11 +19,15 @@
 #include "serve/jobs.h"
 #include "serve/log.h"
 #include "serve/services.h"
+#include "serve/signals.h"
 
 namespace bib::serve {
 namespace {
 
 constexpr int reload_seconds = 1;  // how often certificates are looked at
+// For what ends in its own time once calls and jobs have had theirs: a connection, a model on its way into memory. gRPC
+// itself does not end at all where the system refused it a thread.
+constexpr double last_seconds = 10;
 
 std::shared_ptr<grpc::ServerCredentials> credentials(const Settings& s) {
   if (s.tls_cert.empty()) return grpc::InsecureServerCredentials();
@@ -175,40 +174,6 @@ void add_gauges(App& app) {
   }
 }
 
-// Signals come through a pipe. Blocking them for sigwait would not do: threads that a library starts before main
-// have them open, and one of those would take the default action.
-int signal_pipe[2] = {-1, -1};
-
-void on_signal(int signal) {
-  const int error = errno;
-  const auto byte = static_cast<unsigned char>(signal);
-  if (write(signal_pipe[1], &byte, 1) < 0) {
-    // The pipe is full: as many signals wait already.
-  }
-  errno = error;
-}
-
-void catch_signals() {
-  if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK) != 0) throw std::runtime_error("no pipe for signals");
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
-  struct sigaction hangup {};
-  sigaction(SIGHUP, nullptr, &hangup);
-  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);  // nohup's wish is left alone
-  signal(SIGPIPE, SIG_IGN);
-}
-
-/// Waits for a signal, at most `seconds`; 0: none came.
-int wait_signal(double seconds) {
-  pollfd pipe{signal_pipe[0], POLLIN, 0};
-  unsigned char byte = 0;
-  poll(&pipe, 1, static_cast<int>(seconds * 1000));
-  return read(signal_pipe[0], &byte, 1) == 1 ? byte : 0;
-}
-
 /// Waits for the signal that ends the server. Memory that a burst of calls took, and the allocator keeps, goes back to
 /// the system when no call has come for a while.
 int wait_for_end(const App& app) {
@@ -235,7 +200,8 @@ int wait_for_end(const App& app) {
   }
 }
 
-/// Not ready but serving, then refusing, then waiting for what is in flight. A second signal hurries it.
+/// Not ready but serving, then refusing, then waiting for what is in flight. A second signal hurries it. Jobs have the
+/// time of --drain-timeout for a checkpoint; no thread is made for that, as there may be none left.
 void drain(App& app, Server& server, int signal) {
   ::signal(SIGHUP, SIG_IGN);  // nothing to look for any more, and no reason to hurry
   app.draining = true;
@@ -245,18 +211,49 @@ void drain(App& app, Server& server, int signal) {
   bool hurry = lame > 0 && wait_signal(lame) != 0;
   app.refusing = true;
   log("new calls are refused");
-  std::jthread stop_jobs([&] {
-    if (app.jobs) app.jobs->stop();
-  });
+  if (app.jobs) app.jobs->begin_stop();
   const auto end = Clock::now() + std::chrono::duration<double>(app.settings.drain_timeout);
-  while (app.metrics.in_flight > 0 && Clock::now() < end && !hurry) hurry = wait_signal(0.005) != 0;
-  stop_jobs.join();
+  const auto busy = [&] { return (app.metrics.in_flight > 0 && !hurry) || (app.jobs && app.jobs->running() > 0); };
+  while (busy() && Clock::now() < end) hurry |= wait_signal(0.005) != 0;
+  if (app.jobs) app.jobs->leave_to_next();
   log("drained");
+}
+
+/// Until the signal that ends the server, and to the end of what can be ended in order.
+int serve(App& app, std::unique_ptr<Server>& server, std::unique_ptr<Http>& http) {
+  const Settings& settings = app.settings;
+  server = std::make_unique<Server>(app);
+  server->update_health();
+  if (settings.http_port >= 0) {  // alive, while the models of the start are loaded
+    http = std::make_unique<Http>(app);
+    log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
+  }
+  if (app.store) {
+    app.store->on_change([&server] { server->update_health(); });
+    app.store->start();
+  }
+  server->update_health();
+  const std::string awaited = app.store ? app.store->awaited() : "";
+  log(app.ready() ? "ready" : "waiting for a model in " + settings.models + (awaited.empty() ? "" : ": " + awaited));
+  const int signal = wait_for_end(app);
+  awaiting("what is in flight");
+  drain(app, *server, signal);
+  end_within(last_seconds, exit_code(signal));
+  awaiting("an HTTP connection");
+  http.reset();
+  awaiting("a model that is being loaded");
+  if (app.store) app.store->stop();
+  awaiting("a prediction");
+  if (app.engine) app.engine->stop();
+  awaiting("a call of gRPC");
+  server->shutdown();
+  awaiting("a thread of a job or of gRPC");
+  return exit_code(signal);
 }
 
 int run(const Settings& settings) {
   set_log_format(settings.log_format == "json" ? LogFormat::json : LogFormat::text);
-  catch_signals();
+  catch_signals(settings.drain_seconds + settings.drain_timeout + last_seconds);
   // Memory of freed models goes back instead of staying in many arenas, or in holes of theirs: set by hand, the limit
   // from which memory is the system's own no longer grows to the size of the largest block ever freed.
   mallopt(M_ARENA_MAX, 4);
@@ -265,27 +262,15 @@ int run(const Settings& settings) {
   log("bib " BIB_VERSION ", " + settings.device_line);
   App app(settings);
   add_gauges(app);
-  Server server(app);
-  server.update_health();
+  std::unique_ptr<Server> server;
   std::unique_ptr<Http> http;
-  if (settings.http_port >= 0) {  // alive, while the models of the start are loaded
-    http = std::make_unique<Http>(app);
-    log("HTTP on " + settings.listen + ":" + std::to_string(http->port()));
+  try {
+    return serve(app, server, http);
+  } catch (const std::exception& e) {
+    end_within(last_seconds, 1);
+    log(e.what(), Level::error);  // before what it may hang on is ended
+    return 1;
   }
-  if (app.store) {
-    app.store->on_change([&server] { server.update_health(); });
-    app.store->start();
-  }
-  server.update_health();
-  const std::string awaited = app.store ? app.store->awaited() : "";
-  log(app.ready() ? "ready" : "waiting for a model in " + settings.models + (awaited.empty() ? "" : ": " + awaited));
-  const int signal = wait_for_end(app);
-  drain(app, server, signal);
-  http.reset();
-  if (app.store) app.store->stop();
-  if (app.engine) app.engine->stop();
-  server.shutdown();
-  return signal == SIGTERM ? 143 : 130;
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
       ->check(CLI::NonNegativeNumber)
       ->group("Ending");
-  flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight")
+  flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight, and for checkpoints")
       ->check(CLI::NonNegativeNumber)
       ->group("Ending");
   flag(app, "--log-format", s.log_format, "text, or json: an object a line with time, level and message")
