@@ -21,7 +21,7 @@ App::~App() {
   engine.reset();
 }
 
-void App::count(const char* method, const grpc::Status& status) {
+void App::count(const char* method, const grpc::Status& status, const std::string& id) {
   metrics.count_call(method, status.error_code());
   const grpc::StatusCode code = status.error_code();
   if (code != grpc::StatusCode::INTERNAL && code != grpc::StatusCode::DATA_LOSS) return;
@@ -33,6 +33,7 @@ void App::count(const char* method, const grpc::Status& status) {
     said_ = line;
     said_at_ = Clock::now();
   }
+  const LogOfRequest about(id);
   log(line, Level::error);
 }
 

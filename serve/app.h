@@ -6,9 +6,11 @@
 
 #include "serve/access.h"
 #include "serve/engine.h"
+#include "serve/log.h"
 #include "serve/metrics.h"
 #include "serve/model_store.h"
 #include "serve/repository.h"
+#include "serve/request_id.h"
 #include "serve/settings.h"
 #include "serve/status.h"
 
@@ -33,7 +35,7 @@ struct App {
   bool ready() const;
   /// Counts a call that is answered, and logs what is wrong with the server rather than with the request: a client's
   /// own log is not the operator's.
-  void count(const char* method, const grpc::Status& status);
+  void count(const char* method, const grpc::Status& status, const std::string& id);
 
  private:
   std::mutex said_mutex_;
@@ -81,15 +83,36 @@ class StreamPass {
   App& app_;
 };
 
-/// Runs a synchronous handler: access, counting, exceptions to statuses.
+/// A call that a synchronous handler answers: its id, access, counting, exceptions to statuses.
+class SyncCall {
+ public:
+  SyncCall(App& app, grpc::ServerContext* context) : app_(app), context_(context), id_(request_id(*context)) {}
+
+  template <class F>
+  grpc::Status answer(Role role, const char* method, F&& body) const {
+    const LogOfRequest about(id_);
+    const grpc::Status status = go_on([&] {
+      const Pass pass(app_, *context_, role);
+      body();
+    });
+    app_.count(method, status, id_);
+    return status;
+  }
+  /// A stream after the answer, which is neither counted nor in flight.
+  template <class F>
+  grpc::Status go_on(F&& body) const {
+    return with_request_id(guarded(context_, body), id_);
+  }
+
+ private:
+  App& app_;
+  grpc::ServerContext* context_;
+  const std::string id_;
+};
+
 template <class F>
 grpc::Status answer(App& app, grpc::ServerContext* context, Role role, const char* method, F&& body) {
-  const grpc::Status status = guarded(context, [&] {
-    const Pass pass(app, *context, role);
-    body();
-  });
-  app.count(method, status);
-  return status;
+  return SyncCall(app, context).answer(role, method, body);
 }
 
 }  // namespace bib::serve

@@ -83,6 +83,7 @@ void ask(App& app, const Question& question, std::shared_ptr<Work> work) {
                  [&app, work, task = question.task, name = question.model_name](ModelHandle model,
                                                                                 std::exception_ptr error, double load) {
                    if (error) return fail(*work, error);
+                   const LogOfRequest about(work->request_id);
                    try {
                      if (task && model->task() != *task) {
                        throw Refusal(

@@ -32,6 +32,7 @@ struct Work {
   TcPredictOptions tc_options;
   Clock::time_point arrived = Clock::now(), deadline = Clock::time_point::max();
   std::atomic<bool> cancelled{false};
+  std::string request_id;
   bool patient = false;  // of a stream, which bounds itself: waits instead of being refused
 
   // The answer, one per document.

@@ -68,6 +68,7 @@ struct Http::Impl {
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
     server->set_pre_routing_handler([predicts = s.predicts()](const httplib::Request& request, httplib::Response& r) {
+      request_id(request, r);
       return refuse_early(request, r, predicts) ? httplib::Server::HandlerResponse::Handled
                                                 : httplib::Server::HandlerResponse::Unhandled;
     });
@@ -133,7 +134,7 @@ struct Http::Impl {
     const bool complete = form ? read([](const httplib::MultipartFormData&) { return true; }, take) : read(take);
     const bool large = size > most || r.status == 413;
     if (!complete || large) {
-      app.count(method, {grpc::StatusCode::INVALID_ARGUMENT, ""});
+      app.count(method, {grpc::StatusCode::INVALID_ARGUMENT, ""}, request_id(request, r));
       set_last_error(request, r, large ? 413 : 400,
                      large ? "the body has more than " + std::to_string(most) + " bytes (--max-message-bytes)"
                            : "the body is cut short, or not coded as its headers say");
@@ -144,6 +145,8 @@ struct Http::Impl {
   }
 
   void predict(const httplib::Request& request, httplib::Response& r, const httplib::ContentReader& read) {
+    const std::string id = request_id(request, r);
+    const LogOfRequest about(id);
     try {
       const std::optional<std::string> content = body_of(request, r, read);
       if (!content) return;
@@ -159,6 +162,7 @@ struct Http::Impl {
       check_texts(app.settings.limits, body.texts.size(),
                   [&](std::size_t i) -> const std::string& { return body.texts[i]; });
       auto work = std::make_shared<Work>();
+      work->request_id = id;
       for (std::string& text : body.texts) work->documents.push_back({.text = std::move(text)});
       work->ner_options = body.ner;
       work->tc_options = body.tc;
@@ -169,7 +173,7 @@ struct Http::Impl {
       if (work->error) std::rethrow_exception(work->error);
       r.set_header("bib-timing", timing_text(*work));
       r.set_content(json_line(answer_json(*work, body)), json_type);
-      app.count(method, grpc::Status::OK);
+      app.count(method, grpc::Status::OK, id);
     } catch (...) {
       fail(r);
     }
@@ -185,7 +189,7 @@ struct Http::Impl {
     const grpc::Status status = status_of_current_exception(nullptr);
     if (status.error_code() == grpc::StatusCode::UNAUTHENTICATED) r.set_header("WWW-Authenticate", "Bearer");
     set_error(r, http_code(status.error_code()), status.error_message());
-    app.count(method, status);
+    app.count(method, status, r.get_header_value(request_id_key));
   }
 };
 

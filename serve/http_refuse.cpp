@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "serve/request_id.h"
 #include "train/prediction_json.h"
 
 namespace bib::serve {
@@ -9,8 +10,9 @@ namespace {
 
 constexpr const char* json_type = "application/json";
 
-std::string error_json(int status, const std::string& message) {
-  return json_line({{"error", {{"code", status}, {"message", message}}}});
+std::string error_json(const httplib::Response& r, const std::string& message) {
+  const std::string id = r.get_header_value(request_id_key);
+  return json_line({{"error", {{"code", r.status}, {"message", message}, {"request_id", id}}}});
 }
 
 /// Why it is not sure where the request ends: what stands before this server may see it end elsewhere. "" where it is.
@@ -34,9 +36,16 @@ std::string unclear_end(const httplib::Request& request) {
 
 }  // namespace
 
+std::string request_id(const httplib::Request& request, httplib::Response& r) {
+  if (!r.has_header(request_id_key)) {
+    r.set_header(request_id_key, serve::request_id(request.get_header_value(request_id_key)));
+  }
+  return r.get_header_value(request_id_key);
+}
+
 void set_error(httplib::Response& r, int status, const std::string& message) {
   r.status = status;
-  r.set_content(error_json(status, message), json_type);
+  r.set_content(error_json(r, message), json_type);
 }
 
 void set_last_error(const httplib::Request& request, httplib::Response& r, int status, const std::string& message) {
@@ -44,7 +53,7 @@ void set_last_error(const httplib::Request& request, httplib::Response& r, int s
   if (request.method == "HEAD") const_cast<httplib::Request&>(request).method = "GET";
   r.status = status;
   r.set_header("Connection", "close");
-  const std::string body = error_json(status, message);
+  const std::string body = error_json(r, message);
   r.set_content_provider(body.size(), json_type, [body](std::size_t, std::size_t, httplib::DataSink& sink) {
     sink.write(body.data(), body.size());
     return false;  // by this the library closes
@@ -79,6 +88,7 @@ bool refuse_early(const httplib::Request& request, httplib::Response& r, bool pr
 }
 
 void explain(const httplib::Request& request, httplib::Response& r) {
+  request_id(request, r);
   if (r.has_header("Content-Type")) return;  // it has one
   set_last_error(request, r, r.status,
                  r.status == 413   ? "the body is longer than --max-message-bytes"

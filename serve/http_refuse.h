@@ -6,7 +6,10 @@
 
 namespace bib::serve {
 
-/// {"error": {"code": ..., "message": ...}}
+/// The id of the request, which the answer gives back; chosen when it is first asked for.
+std::string request_id(const httplib::Request& request, httplib::Response& r);
+
+/// {"error": {"code": ..., "message": ..., "request_id": ...}}
 void set_error(httplib::Response& r, int status, const std::string& message);
 /// The same, and the connection ends with it: what is left of the request must not be taken for the next one.
 void set_last_error(const httplib::Request& request, httplib::Response& r, int status, const std::string& message);

@@ -100,9 +100,9 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
                                           const inference::ModelMetadataRequest* request,
                                           inference::ModelMetadataResponse* reply) override {
     grpc::ServerUnaryReactor* reactor = c->DefaultReactor();
-    const auto end = [this, reactor](const grpc::Status& status) {
-      app_.count("ModelMetadata", status);
-      reactor->Finish(status);
+    const auto end = [this, reactor, id = request_id(*c)](const grpc::Status& status) {
+      app_.count("ModelMetadata", status, id);
+      reactor->Finish(with_request_id(status, id));
     };
     try {
       const auto pass = std::make_shared<Pass>(app_, *c, Role::predict);
@@ -145,6 +145,7 @@ class InferenceService final : public inference::GRPCInferenceService::CallbackS
 
  private:
   static grpc::ServerUnaryReactor* done(grpc::CallbackServerContext* context, const grpc::Status& status) {
+    request_id(*context);  // gives it back
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(status);
     return reactor;

@@ -8,11 +8,13 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace bib::serve {
 namespace {
 
 LogFormat log_format = LogFormat::text;
+thread_local const std::string* request = nullptr;  // that this thread answers, by its id
 
 const char* name_of(Level level) {
   return level == Level::info ? "info" : level == Level::warning ? "warning" : "error";
@@ -70,8 +72,9 @@ std::string time_now() {
 
 std::string as_json(const std::string& line, Level level) {
   using Json = nlohmann::ordered_json;
-  return Json{{"time", time_now()}, {"level", name_of(level)}, {"message", line}}.dump(-1, ' ', false,
-                                                                                       Json::error_handler_t::replace);
+  Json out{{"time", time_now()}, {"level", name_of(level)}, {"message", line}};
+  if (request) out["request_id"] = *request;
+  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string as_text(const std::string& line, Level level) {
@@ -79,7 +82,8 @@ std::string as_text(const std::string& line, Level level) {
   for (char& c : safe) {
     if (static_cast<unsigned char>(c) < 0x20) c = ' ';
   }
-  return time_now() + " bib serve: " + (level == Level::info ? "" : std::string(name_of(level)) + ": ") + safe;
+  return time_now() + " bib serve: " + (level == Level::info ? "" : std::string(name_of(level)) + ": ") + safe +
+         (request ? " [request " + *request + "]" : "");
 }
 
 }  // namespace
@@ -90,6 +94,9 @@ void log(const std::string& line, Level level) {
   const std::string out = log_format == LogFormat::json ? as_json(line, level) : as_text(line, level);
   std::fprintf(stderr, "%s\n", out.c_str());
 }
+
+LogOfRequest::LogOfRequest(const std::string& id) : before_(std::exchange(request, &id)) {}
+LogOfRequest::~LogOfRequest() { request = before_; }
 
 void log_in_handler(std::initializer_list<std::string_view> line, Level level) {
   const bool json = log_format == LogFormat::json;

@@ -23,7 +23,7 @@ v1::PredictNamedEntityRecognitionReply* reply_for(v1::PredictReply& reply,
 /// and every reply is written.
 class StreamCall final : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictReply> {
  public:
-  StreamCall(App& app, grpc::CallbackServerContext* context) : app_(app), context_(context) {
+  StreamCall(App& app, grpc::CallbackServerContext* context) : app_(app), context_(context), id_(request_id(*context)) {
     try {
       app.access.require(*context, Role::predict);
       stream_.emplace(app);
@@ -82,6 +82,7 @@ class StreamCall final : public grpc::ServerBidiReactor<v1::PredictRequest, v1::
     try {
       auto pass = std::make_shared<Pass>(app_, *context_, Role::predict);
       work = make_work(app_.settings.limits, request);
+      work->request_id = id_;
       work->patient = true;
       work->deadline = deadline_of(*context_);
       std::uint64_t key = 0;
@@ -128,12 +129,13 @@ class StreamCall final : public grpc::ServerBidiReactor<v1::PredictRequest, v1::
     end(grpc::Status::OK);
   }
   void end(const grpc::Status& status) {
-    app_.count("PredictStream", status);
-    Finish(status);
+    app_.count("PredictStream", status, id_);
+    Finish(with_request_id(status, id_));
   }
 
   App& app_;
   grpc::CallbackServerContext* context_;
+  const std::string id_;
   std::optional<StreamPass> stream_;
   std::mutex mutex_;
   v1::PredictRequest request_;

@@ -62,14 +62,15 @@ class TrainService final : public v1::TrainProvider::Service {
   grpc::Status start(grpc::ServerContext* context, const char* method, const TrainRequest& request, Writer* writer) {
     std::string id;
     std::optional<StreamPass> open;
-    const grpc::Status accepted = answer(app_, context, Role::train, method, [&] {
+    const SyncCall call(app_, context);
+    const grpc::Status accepted = call.answer(Role::train, method, [&] {
       open.emplace(app_);
       id = app_.jobs->submit(request);
     });
     if (!accepted.ok()) return accepted;
     context->AddInitialMetadata("bib-job-id", id);
     writer->SendInitialMetadata();  // a queued job has no record yet
-    return guarded(context, [&] {
+    return call.go_on([&] {
       stream(app_, context, id, 0, writer);
       if (context->IsCancelled() && request.options().on_disconnect() == v1::CANCEL) app_.jobs->cancel(id, false);
     });
@@ -95,12 +96,13 @@ class JobService final : public v1::JobProvider::Service {
   }
   grpc::Status WatchJob(grpc::ServerContext* context, const v1::WatchJobRequest* request, Writer* writer) override {
     std::optional<StreamPass> open;
-    const grpc::Status known = answer(app_, context, Role::train, "WatchJob", [&] {
+    const SyncCall call(app_, context);
+    const grpc::Status known = call.answer(Role::train, "WatchJob", [&] {
       open.emplace(app_);
       app_.jobs->get(request->job_id());
     });
     if (!known.ok()) return known;
-    return guarded(context, [&] { stream(app_, context, request->job_id(), request->after_sequence(), writer); });
+    return call.go_on([&] { stream(app_, context, request->job_id(), request->after_sequence(), writer); });
   }
   grpc::Status CancelJob(grpc::ServerContext* context, const v1::CancelJobRequest* request, v1::Job* reply) override {
     return answer(app_, context, Role::train, "CancelJob",
@@ -109,13 +111,14 @@ class JobService final : public v1::JobProvider::Service {
   grpc::Status ResumeJob(grpc::ServerContext* context, const v1::JobRequest* request, Writer* writer) override {
     std::uint32_t after = 0;
     std::optional<StreamPass> open;
-    const grpc::Status resumed = answer(app_, context, Role::train, "ResumeJob", [&] {
+    const SyncCall call(app_, context);
+    const grpc::Status resumed = call.answer(Role::train, "ResumeJob", [&] {
       open.emplace(app_);
       after = app_.jobs->get(request->job_id()).last().sequence();
       app_.jobs->resume(request->job_id());
     });
     if (!resumed.ok()) return resumed;
-    return guarded(context, [&] { stream(app_, context, request->job_id(), after, writer); });
+    return call.go_on([&] { stream(app_, context, request->job_id(), after, writer); });
   }
   grpc::Status DeleteJob(grpc::ServerContext* context, const v1::JobRequest* request, v1::DeleteJobReply*) override {
     return answer(app_, context, Role::train, "DeleteJob", [&] { app_.jobs->remove(request->job_id()); });

@@ -27,12 +27,13 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 
   /// `plan` validates the request; it may throw.
   UnaryCall(App& app, grpc::CallbackServerContext* context, const char* method, const std::function<Plan()>& plan)
-      : app_(app), context_(context), method_(method) {
+      : app_(app), context_(context), method_(method), id_(request_id(*context)) {
     try {
       pass_.emplace(app, *context, Role::predict);
       Plan p = plan();
       fill_ = std::move(p.fill);
       work_ = p.work;
+      work_->request_id = id_;
       work_->deadline = deadline_of(*context);
       work_->done = [this](Work& work) { finish(work); };
       ask(app, p.question, work_);
@@ -61,14 +62,15 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     }));
   }
   void end(const grpc::Status& status) {
-    app_.count(method_, status);
+    app_.count(method_, status, id_);
     pass_.reset();
-    Finish(status);
+    Finish(with_request_id(status, id_));
   }
 
   App& app_;
   grpc::CallbackServerContext* context_;
   const char* method_;
+  const std::string id_;
   std::optional<Pass> pass_;
   std::shared_ptr<Work> work_;
   std::function<void(const Work&)> fill_;
