@@ -1,5 +1,6 @@
 #include "serve/log.h"
 
+#include <grpc/support/log.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -86,9 +87,20 @@ std::string as_text(const std::string& line, Level level) {
          (request ? " [request " + *request + "]" : "");
 }
 
+/// What GRPC_VERBOSITY lets through. Its errors are mostly what a client did: the server goes on.
+void log_of_grpc(gpr_log_func_args* line) {
+  const char* slash = std::strrchr(line->file, '/');
+  log(std::string("gRPC: ") + line->message + " (" + (slash ? slash + 1 : line->file) + ":" +
+          std::to_string(line->line) + ")",
+      line->severity == GPR_LOG_SEVERITY_ERROR ? Level::warning : Level::info);
+}
+
 }  // namespace
 
-void set_log_format(LogFormat format) { log_format = format; }
+void set_log_format(LogFormat format) {
+  log_format = format;
+  gpr_set_log_function(log_of_grpc);
+}
 
 void log(const std::string& line, Level level) {
   const std::string out = log_format == LogFormat::json ? as_json(line, level) : as_text(line, level);

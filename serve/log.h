@@ -13,7 +13,7 @@ enum class Level {
 };
 enum class LogFormat { text, json };
 
-/// How lines are written from now on; before there are threads.
+/// How lines are written from now on, those of gRPC too; before there are threads.
 void set_log_format(LogFormat format);
 void log(const std::string& line, Level level = Level::info);
 
