@@ -165,6 +165,8 @@ void add_gauges(App& app) {
     m.gauge("bib_queue_seconds", "Expected wait of a new request.", [&app] { return app.engine->wait_estimate(); });
     m.gauge("bib_models_loaded", "Models that are served.",
             [&app] { return static_cast<double>(app.store->served_names().size()); });
+    m.gauge("bib_model_versions_loaded", "Versions of models in memory.",
+            [&app] { return static_cast<double>(app.store->versions_in_memory()); });
   }
   m.gauge("process_start_time_seconds", "Unix time at which the server began.",
           [began = unix_time()] { return began; });

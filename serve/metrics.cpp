@@ -70,7 +70,8 @@ std::string Metrics::page() const {
       {"bib_model_load_failures_total", "Versions that could not be loaded; ModelVersion.error says why.",
        &loads_failed},
       {"bib_dictionary_load_failures_total", "Dictionaries that could not be read; the log says why.",
-       &dictionaries_failed}};
+       &dictionaries_failed},
+      {"bib_model_idle_unloads_total", "Versions that left memory because nobody asked for them.", &idle_unloads}};
   for (const auto& [name, help, counter] : counters) {
     head(out, name, "counter", help);
     out += std::string(name) + " " + std::to_string(counter->value()) + "\n";

@@ -39,7 +39,7 @@ class Metrics {
   Histogram tokenise, compute, decode;  // of a batch
   Histogram load;                       // of a model
   Counter texts, units, batches, expired, cancelled, rejected;
-  Counter loads_failed, dictionaries_failed;
+  Counter loads_failed, dictionaries_failed, idle_unloads;
   Counter jobs_succeeded, jobs_failed, jobs_cancelled, jobs_interrupted;
   std::atomic<std::int64_t> in_flight{0}, streams{0};
   std::atomic<std::uint64_t> asked{0};  // calls that came, of any kind

@@ -27,6 +27,10 @@ std::string shown(const std::string& name, const std::string& selector) {
   return "model '" + name + "'" + (selector.empty() ? "" : " version '" + selector + "'");
 }
 
+bool is_number(const std::string& selector) {
+  return !selector.empty() && selector.find_first_not_of("0123456789") == std::string::npos;
+}
+
 bool listed(const std::string& list, const std::string& name) {
   return ("," + list + ",").find("," + name + ",") != std::string::npos;
 }
@@ -83,7 +87,7 @@ ModelHandle ModelStore::find(const std::string& name, const std::string& selecto
   const auto model = served_.find(name);
   if (model == served_.end()) return {};
   const auto found = model->second.find(selector);
-  return found == model->second.end() ? nullptr : found->second;
+  return found == model->second.end() ? nullptr : found->second.model;
 }
 
 ModelHandle ModelStore::at_hand(const std::string& name, const std::string& selector) const {
@@ -100,7 +104,7 @@ ModelHandle ModelStore::at_hand(const std::string& name, const std::string& sele
 }
 
 void ModelStore::get(const std::string& name, const std::string& selector, bool load, Done done) {
-  if (ModelHandle model = find(name, selector)) return done(std::move(model), nullptr, 0);
+  if (ModelHandle model = ask_for(name, selector)) return done(std::move(model), nullptr, 0);
   try {
     check_name(name, "model_name");
     if (!repository_.resolve(name, selector)) {
@@ -126,7 +130,7 @@ void ModelStore::run_loads(std::stop_token stop) {
     jobs_.pop_front();
     lock.unlock();
     const auto begin = Clock::now();
-    ModelHandle model = find(job.name, job.selector);  // an earlier job may have loaded it
+    ModelHandle model = ask_for(job.name, job.selector);  // an earlier job may have loaded it
     std::exception_ptr error;
     try {
       if (!model) {
@@ -154,18 +158,20 @@ ModelHandle ModelStore::load(const std::string& name, const std::string& selecto
     const std::lock_guard lock(mutex_);
     unloaded_.erase(name);
   }
-  return load_now(name, selector);
+  return load_now(name, selector, true);
 }
 
-ModelHandle ModelStore::load_now(const std::string& name, const std::string& selector) {
+ModelHandle ModelStore::load_now(const std::string& name, const std::string& selector, bool by_hand) {
   const std::lock_guard loading(loading_);  // before the look, or a slow load would undo a later one
   const std::optional<int> version = repository_.resolve(name, selector);
   if (!version) throw Refusal(grpc::StatusCode::NOT_FOUND, shown(name, selector) + " does not exist");
   ModelHandle model = with_dictionary(read(name, *version)), old;
   {
     const std::lock_guard lock(mutex_);
-    ModelHandle& place = served_[name][selector];
-    old = std::exchange(place, model);
+    Place& place = served_[name][selector];
+    place.lent = !by_hand && is_number(selector) && (!place.model || place.lent);
+    place.asked = Clock::now();
+    old = std::exchange(place.model, model);
     awaited_.erase(name);
   }
   tell_change();
@@ -258,7 +264,9 @@ void ModelStore::follow(std::stop_token stop) {
       timer_.wait_for(lock, stop, std::chrono::duration<double>(settings_.poll_seconds), [this] { return look_; });
       look_ = false;
     }
-    if (!stop.stop_requested()) refresh();
+    if (stop.stop_requested()) return;
+    refresh();
+    drop_idle();
   }
 }
 
@@ -289,7 +297,7 @@ void ModelStore::refresh() {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [name, selectors] : served_) {
-      for (const auto& [selector, model] : selectors) wanted.emplace_back(name, selector);
+      for (const auto& [selector, place] : selectors) wanted.emplace_back(name, selector);
     }
     for (const std::string& name : names) {
       const bool preload = settings_.preload == "all" || listed(settings_.preload, name);
@@ -358,7 +366,10 @@ bool ModelStore::any() const {
 std::map<std::string, ModelHandle> ModelStore::serving(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   const auto found = served_.find(name);
-  return found == served_.end() ? std::map<std::string, ModelHandle>{} : found->second;
+  std::map<std::string, ModelHandle> out;
+  if (found == served_.end()) return out;
+  for (const auto& [selector, place] : found->second) out[selector] = place.model;
+  return out;
 }
 
 std::vector<std::string> ModelStore::served_names() const {

@@ -68,6 +68,7 @@ class ModelStore {
   ModelHandle at_hand(const std::string& name, const std::string& selector) const;
   std::map<std::string, ModelHandle> serving(const std::string& name) const;  // by selector
   std::vector<std::string> served_names() const;
+  std::size_t versions_in_memory() const;
   /// Why the file that is there now is refused; "" when it is not, or nobody tried.
   std::string error_of(const std::string& name, int version) const;
   /// `f` is called after every change of what is served, from now on; f that was given before is not running any more.
@@ -78,7 +79,14 @@ class ModelStore {
     std::string name, selector;
     Done done;
   };
-  ModelHandle load_now(const std::string& name, const std::string& selector);
+  /// What serves a selector.
+  struct Place {
+    ModelHandle model;
+    bool lent = false;  // a request had it loaded by its number: it goes when nobody asks for it
+    std::chrono::steady_clock::time_point asked{};
+  };
+  ModelHandle ask_for(const std::string& name, const std::string& selector);
+  ModelHandle load_now(const std::string& name, const std::string& selector, bool by_hand = false);
   ModelHandle read(const std::string& name, int version);
   ModelHandle read_file(const std::string& name, int version, const std::string& file_id);
   ModelHandle with_dictionary(const ModelHandle& model);
@@ -87,6 +95,8 @@ class ModelStore {
   void run_loads(std::stop_token stop);
   void update(const std::string& name, const std::string& selector);
   void drop(const std::string& name, const std::string& selector);
+  bool idle(const Place& place) const;
+  void drop_idle();
   void tell_change();
 
   const Settings& settings_;
@@ -98,7 +108,7 @@ class ModelStore {
   std::function<void()> changed_;
   mutable std::mutex mutex_;  // guards what follows
   std::condition_variable_any wake_;
-  std::map<std::string, std::map<std::string, ModelHandle>> served_;  // name -> selector -> model
+  std::map<std::string, std::map<std::string, Place>> served_;  // name -> selector
   std::string fault_;               // why the repository could not be looked at, the last time: said once
   std::set<std::string> unloaded_;  // by hand: not preloaded again
   struct Error {

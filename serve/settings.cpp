@@ -61,6 +61,10 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--poll-seconds", s.poll_seconds, "How often the repository is looked at")
       ->check(CLI::Range(0.01, 3600.0))
       ->group("Prediction");
+  flag(app, "--idle-unload-seconds", s.idle_unload_seconds,
+       "A version that a request had loaded by its number leaves memory when nobody asked for it for so long; 0: never")
+      ->check(CLI::Range(0.0, 1e9))
+      ->group("Prediction");
   flag(app, "--batch-texts", s.batch_texts, "Texts of a batch")->check(CLI::PositiveNumber)->group("Prediction");
   flag(app, "--batch-units", s.batch_units, "Padded characters of a batch")
       ->check(CLI::PositiveNumber)

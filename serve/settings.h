@@ -34,8 +34,9 @@ struct Settings {
   int train_threads = 0, train_slots = 1, train_nice = 10, max_queued_jobs = 100;
   double checkpoint_seconds = 60, keep_uploads_days = 30, keep_jobs_days = 90;
 
-  std::string preload = "all";  // all, none, or names
-  double poll_seconds = 2;      // how often the repository is looked at
+  std::string preload = "all";        // all, none, or names
+  double poll_seconds = 2;            // how often the repository is looked at
+  double idle_unload_seconds = 3600;  // a version that a request had loaded by its number goes then; 0: never
   int batch_texts = 64;
   std::int64_t batch_units = 8192;  // padded
   double queue_ms = 40;             // a prediction that would wait longer is refused with a retry hint

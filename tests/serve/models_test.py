@@ -67,6 +67,47 @@ class ModelsTest(ServerTest):
         self.until(lambda: server.health('bib.model.tc') == NOT_SERVING)
         self.assertEqual((server.health(), server.get('/readyz')[0]), (SERVING, 200))
 
+    def test_versions_loaded_by_number_leave_memory_when_nobody_asks(self):
+        for version in range(1, 8):
+            publish(self.folder, 'ner', 'ner', version)
+        server = self.serve('--idle-unload-seconds', '0.2', '--poll-seconds', '0.02', '--workers', '1', '--queue-ms', '1e9',
+                            role='predict')
+
+        def loaded():
+            model = server.models.GetModel(model_pb2.ModelRequest(model_name='ner'))
+            return [v.version for v in model.versions if v.loaded]
+        server.models.LoadModel(model_pb2.ModelRequest(model_name='ner', version='1'))  # by hand: it stays
+        server.models.SetAlias(model_pb2.SetAliasRequest(model_name='ner', alias='canary', version='2'))
+        busy = server.predict.PredictNamedEntityRecognition.future(predict_pb2.PredictNamedEntityRecognitionRequest(
+            model_name='ner', version='4', text=[' '.join(lines('data/ner/predict.txt', 20))] * 5000), timeout=PATIENCE)
+        self.until(lambda: '4' in loaded())
+        for version in ('2', '3', '5'):
+            self.assertEqual(ask(server, version).model_version, version)
+        for version in ('3', '5'):
+            server.wait_for(f'model ner version {version} leaves memory')
+        self.assertFalse(busy.done())  # what version 4 answers, which was asked for first, still
+        self.assertEqual(loaded(), ['1', '2', '4', '7'])
+        page = server.get('/metrics')[1]
+        self.assertIn('bib_model_idle_unloads_total 2\n', page)
+        self.assertIn('bib_model_versions_loaded 4\n', page)
+        self.assertEqual(len(busy.result(timeout=PATIENCE).results), 5000)
+        server.wait_for('model ner version 4 leaves memory')
+        self.refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: ask(server, '3', load=predict_pb2.NEVER))
+        self.assertGreater(ask(server, '3').timing.load, 0)
+        self.until(lambda: loaded() == ['1', '2', '7'])
+
+    def test_idleness_makes_no_server_unready(self):
+        for version in range(1, 4):
+            publish(self.folder, 'ner', 'ner', version)
+        server = self.serve('--preload', 'none', '--idle-unload-seconds', '0.05', '--poll-seconds', '0.02', role='predict')
+        for version in ('1', '2'):
+            ask(server, version)
+        server.wait_for('model ner version . leaves memory')
+        ask(server, '3')
+        self.until(lambda: 'bib_model_idle_unloads_total 2\n' in server.get('/metrics')[1])
+        self.assertIn('bib_model_versions_loaded 1\n', server.get('/metrics')[1])
+        self.assertEqual((server.health(), server.health('bib.model.ner')), (SERVING, SERVING))
+
     def test_reflection_resolves_every_service(self):
         server = self.serve()
         database = ProtoReflectionDescriptorDatabase(server.channel)
