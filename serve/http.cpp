@@ -10,8 +10,8 @@
 
 #include "serve/http_body.h"
 #include "serve/http_refuse.h"
+#include "serve/http_server.h"
 #include "serve/http_threads.h"
-#include "serve/http_tls.h"
 #include "train/prediction_json.h"
 
 namespace bib::serve {
@@ -41,22 +41,15 @@ int http_code(grpc::StatusCode code) {
 struct Http::Impl {
   App& app;
   std::unique_ptr<HttpTls> tls;
-  std::unique_ptr<httplib::Server> server;
+  std::unique_ptr<HttpServer> server;
   int port = 0;
   std::atomic<bool> ended{false};
   std::jthread thread;
 
   explicit Impl(App& a) : app(a) {
     const Settings& s = a.settings;
-    if (s.tls_cert.empty()) {
-      server = std::make_unique<httplib::Server>();
-    } else {
-      tls = std::make_unique<HttpTls>(s.tls_cert, s.tls_key, s.tls_client_ca);
-      server = std::make_unique<httplib::SSLServer>([this](SSL_CTX& context) {
-        tls->install(context);
-        return true;
-      });
-    }
+    if (!s.tls_cert.empty()) tls = std::make_unique<HttpTls>(s.tls_cert, s.tls_key, s.tls_client_ca);
+    server = std::make_unique<HttpServer>(a.draining, tls.get());
     // Made here: where the system has no thread for it, that is an error of the start.
     server->new_task_queue = [threads = std::make_shared<std::unique_ptr<HttpThreads>>(
                                   std::make_unique<HttpThreads>(connections))] { return threads->release(); };
@@ -71,9 +64,6 @@ struct Http::Impl {
       request_id(request, r);
       return refuse_early(request, r, predicts) ? httplib::Server::HandlerResponse::Handled
                                                 : httplib::Server::HandlerResponse::Unhandled;
-    });
-    server->set_post_routing_handler([this](const httplib::Request&, httplib::Response& r) {
-      if (app.draining) r.set_header("Connection", "close");
     });
     server->set_error_handler([](const httplib::Request& request, httplib::Response& r) { explain(request, r); });
     server->Get("/healthz", [](const httplib::Request&, httplib::Response& r) { r.set_content("ok\n", "text/plain"); });
@@ -105,7 +95,7 @@ struct Http::Impl {
     while (!server->is_running() && !ended) std::this_thread::yield();  // until then stop() would do nothing
   }
 
-  ~Impl() { server->stop(); }
+  ~Impl() { server->end(); }
 
   bool may_predict(const std::string& authorization) const {
     try {

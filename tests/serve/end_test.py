@@ -1,6 +1,9 @@
 """The end comes, whatever does not stop: a job, a model that cannot be read, gRPC without threads."""
+import contextlib
 import signal
+import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -73,6 +76,23 @@ class EndTest(JobTest):
         code, line = self.end_in_time(server)
         self.assertEqual(code, 143)
         self.assertIn('the end waits for the start', line)
+
+    def test_a_client_that_sends_for_ever_keeps_no_server(self):
+        server = self.serve('--allow-empty', role='predict')
+        with socket.create_connection(('127.0.0.1', server.http), timeout=PATIENCE) as client:
+            client.sendall(b'POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n')
+
+            def send():
+                with contextlib.suppress(OSError):
+                    while True:
+                        client.sendall(b'x')
+                        time.sleep(0.05)  # slowly, but within the patience that one has with a client
+            sender = threading.Thread(target=send)
+            sender.start()
+            code, line = self.end_in_time(server)
+            sender.join(PATIENCE)
+        self.assertEqual(code, 143)
+        self.assertIn('drained', line)  # not by the last resort
 
     def without_threads(self):
         """A command prefix under which a server can later be refused threads: not for root."""

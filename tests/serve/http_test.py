@@ -107,16 +107,55 @@ class HttpTest(ServerTest):
                      self.post(b'', length, 'Range: bytes=x'),
                      self.post(b'', length).replace(b'HTTP/1.1', b'HTTP/9.9'),
                      self.post(b'', length, method='HEAD').replace(b'HTTP/1.1', b'HTTP/9.9')):
-            # The library reads 4096 bytes at a time, and forgets with a request what it read of the next.
-            request = head + bytes(-len(head) % 4096) + hidden
-            request += bytes(len(head) + 9000 - len(request))
-            answer = self.send(server, request)
-            self.assertNotIn(b'ok\n', answer, request)
-            self.assertLessEqual(answer.count(b'HTTP/1.1'), 1, answer)
+            for before in (0, -len(head) % 4096, 5000):
+                request = head + bytes(before) + hidden
+                request += bytes(len(head) + 9000 - len(request))
+                answer = self.send(server, request)
+                self.assertNotIn(b'ok\n', answer, request)
+                self.assertEqual(answer.count(b'HTTP/1.1'), 1, answer)
         for head in (self.post(b''), self.post(b'', method='HEAD', path='/healthz').replace(b'Host', b'Content-Length')):
             begin = time.monotonic()
             self.assertIn(self.status(self.send(server, head)), (400, 411))
             self.assertLess(time.monotonic() - begin, 3)  # no wait for what will not come
+
+    def numbered(self, kind, number):
+        """A request of some kind, whose answer is known by its id."""
+        id = f'x-request-id: {number}'
+        body = b'{"model":"classes","text":"%d"}' % number
+        return (self.post(b'', id, method='GET', path='/healthz'),
+                self.post(body, id, f'Content-Length: {len(body)}'),
+                self.post(self.chunked(body), id, 'Transfer-Encoding: chunked'),
+                self.post(b'', id, method='GET', path='/nowhere'),
+                self.post(b'', id, method='HEAD', path='/readyz'))[kind % 5]
+
+    def answers(self, received):
+        """Status and id of each answer."""
+        return [(int(status), int(id)) for status, id in
+                re.findall(rb'HTTP/1\.1 (\d+).*?\r\nx-request-id: (\d+)\r\n', received, re.S)]
+
+    def test_requests_that_come_together_are_answered_in_their_order(self):
+        server = self.serve('--queue-ms', '1e9', role='predict')
+        count = 203
+        last = self.post(b'', f'x-request-id: {count}', 'Connection: close', method='GET', path='/healthz')
+        requests = [self.numbered(i, i) for i in range(count)] + [last]
+        expected = [((200, 200, 200, 404, 200)[i % 5], i) for i in range(count)] + [(200, count)]
+        together = b''.join(requests)
+        for parts in ([together],
+                      [b'\r\n'.join(requests)],  # an empty line before each, as old clients send them
+                      [together[i:i + 1000] for i in range(0, len(together), 1000)],
+                      [together[:-1], together[-1:]]):
+            received = self.send(server, *parts)
+            self.assertEqual(self.answers(received), expected)
+            texts = [int(t) for t in re.findall(rb'"text":"(\d+)"', received)]
+            self.assertEqual(texts, [i for i in range(count) if i % 5 in (1, 2)])
+
+    def test_answers_before_an_error_are_not_lost(self):
+        server = self.serve(role='predict')
+        good = b''.join(self.numbered(i, i) for i in range(50))
+        for bad, status in ((b'no HTTP at all\r\n\r\n', 400), (self.post(b'', 'Content-Length: 9000', path='/nowhere'), 404)):
+            received = self.send(server, good + bad + self.numbered(0, 1000) * 500)
+            self.assertEqual([id for _, id in self.answers(received)][:50], list(range(50)))
+            self.assertEqual([int(s) for s in re.findall(rb'HTTP/1\.1 (\d+)', received)][50:], [status])
 
     def test_errors_say_what_and_what_else(self):
         server = self.serve(role='predict')

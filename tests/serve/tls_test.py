@@ -1,4 +1,5 @@
 """TLS and mutual TLS, for gRPC and HTTP, and certificates that are replaced while the server runs."""
+import socket
 import ssl
 import subprocess
 import time
@@ -71,6 +72,21 @@ class TlsTest(ServerTest):
                 return r.status
         except OSError:
             return 0
+
+    def test_requests_that_come_together_by_http(self):
+        self.authority('one')
+        self.install('one')
+        server = self.start(mutual=False)
+        context = ssl.create_default_context(cafile=self.path('one.pem'))
+        request = b'GET /healthz HTTP/1.1\r\nHost: x\r\n'
+        for count in (3, 1000):  # in one record of TLS, in several
+            with socket.create_connection(('localhost', server.http), timeout=PATIENCE) as plain:
+                with context.wrap_socket(plain, server_hostname='localhost') as client:
+                    client.sendall((request + b'\r\n') * count + request + b'Connection: close\r\n\r\n')
+                    received = b''
+                    while data := client.recv(65536):
+                        received += data
+            self.assertEqual(received.count(b'HTTP/1.1 200 OK'), count + 1)
 
     def start(self, mutual):
         return self.serve('--tls-cert', self.path('tls.pem'), '--tls-key', self.path('tls.key'),

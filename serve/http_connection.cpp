@@ -1,0 +1,156 @@
+#include "serve/http_connection.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace bib::serve {
+namespace {
+
+constexpr std::chrono::seconds patience{5};  // with a client that sends nothing, or takes nothing
+constexpr std::chrono::seconds farewell{1};
+constexpr std::size_t most_farewell = 1 << 20;  // bytes
+
+/// Waits for `events`; false when it is over.
+bool wait_for(int socket, short events, std::chrono::steady_clock::time_point end) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+  pollfd p{socket, events, 0};
+  int ready = 0;
+  do {
+    ready = poll(&p, 1, static_cast<int>(std::max<std::int64_t>(0, left.count())));
+  } while (ready < 0 && errno == EINTR);
+  return ready > 0;
+}
+
+void name(int (*get)(int, sockaddr*, socklen_t*), int socket, std::string& ip, int& port) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  char text[INET6_ADDRSTRLEN] = "";
+  if (get(socket, reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
+  const bool six = address.ss_family == AF_INET6;
+  const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address);
+  const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address);
+  inet_ntop(address.ss_family, six ? static_cast<const void*>(&v6->sin6_addr) : &v4->sin_addr, text, sizeof text);
+  ip = text;
+  port = ntohs(six ? v6->sin6_port : v4->sin_port);
+}
+
+}  // namespace
+
+HttpConnection::HttpConnection(int socket, SSL_CTX* tls)
+    : socket_(socket), tls_(tls ? SSL_new(tls) : nullptr, SSL_free) {
+  fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK);
+  if (tls_) SSL_set_fd(tls_.get(), socket);
+}
+
+HttpConnection::~HttpConnection() {
+  if (tls_ && shaken_ && !ended_) SSL_shutdown(tls_.get());
+  shutdown(socket_, SHUT_WR);
+  const auto end = Clock::now() + farewell;
+  for (std::size_t heard = 0; !ended_ && heard < most_farewell;) {
+    const ssize_t got = recv(socket_, buffer_.data(), buffer_.size(), 0);
+    if (got > 0) heard += static_cast<std::size_t>(got);
+    if (got == 0 || (got < 0 && (errno != EAGAIN || !wait_for(socket_, POLLIN, end)))) break;
+  }
+  close(socket_);
+}
+
+/// Takes `step` until it is done, however often the socket must be waited for: `plain` is what for, where TLS does not
+/// say. What it returned, or -1.
+template <class F>
+ssize_t HttpConnection::try_until(Clock::time_point end, short plain, F&& step) {
+  for (;;) {
+    ERR_clear_error();
+    const ssize_t done = step();
+    if (done > 0) return done;
+    short events = plain;
+    if (tls_) {
+      const int error = SSL_get_error(tls_.get(), static_cast<int>(done));
+      if (error == SSL_ERROR_ZERO_RETURN) return 0;
+      if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return -1;
+      events = error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
+    } else if (done == 0) {
+      return 0;
+    } else if (errno != EAGAIN && errno != EINTR) {
+      return -1;
+    }
+    if (!wait_for(socket_, events, end)) {
+      errno = ETIMEDOUT;
+      return -1;
+    }
+  }
+}
+
+bool HttpConnection::shake_hands(Clock::time_point end) {
+  if (tls_ && !shaken_) shaken_ = try_until(end, POLLIN, [&] { return ssize_t{SSL_accept(tls_.get())}; }) == 1;
+  return !tls_ || shaken_;
+}
+
+ssize_t HttpConnection::receive(char* to, std::size_t size, Clock::time_point end) {
+  const ssize_t got = try_until(end, POLLIN, [&] {
+    return tls_ ? ssize_t{SSL_read(tls_.get(), to, static_cast<int>(size))} : recv(socket_, to, size, 0);
+  });
+  ended_ |= got == 0 || (got < 0 && errno != ETIMEDOUT);
+  return got;
+}
+
+bool HttpConnection::wait_for_request() {
+  const auto end = Clock::now() + patience;
+  if (!shake_hands(end)) {
+    ended_ = true;
+    return false;
+  }
+  for (;;) {
+    while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;
+    if (begin_ < end_) return true;
+    const ssize_t got = receive(buffer_.data(), buffer_.size(), end);
+    if (got <= 0) return false;
+    begin_ = 0;
+    end_ = static_cast<std::size_t>(got);
+  }
+}
+
+ssize_t HttpConnection::read(char* to, size_t size) {
+  if (begin_ == end_) {
+    const ssize_t got = receive(buffer_.data(), buffer_.size(), Clock::now() + patience);
+    if (got <= 0) return got;
+    begin_ = 0;
+    end_ = static_cast<std::size_t>(got);
+  }
+  const std::size_t part = std::min(size, end_ - begin_);
+  std::memcpy(to, buffer_.data() + begin_, part);
+  begin_ += part;
+  return static_cast<ssize_t>(part);
+}
+
+/// All of it, or -1.
+ssize_t HttpConnection::write(const char* from, size_t size) {
+  for (std::size_t done = 0; done < size;) {
+    const std::size_t part = std::min<std::size_t>(size - done, 1 << 20);
+    const ssize_t sent = try_until(Clock::now() + patience, POLLOUT, [&] {
+      return tls_ ? ssize_t{SSL_write(tls_.get(), from + done, static_cast<int>(part))}
+                  : send(socket_, from + done, part, MSG_NOSIGNAL);
+    });
+    if (sent <= 0) return -1;
+    done += static_cast<std::size_t>(sent);
+  }
+  return static_cast<ssize_t>(size);
+}
+
+bool HttpConnection::is_readable() const {
+  return begin_ < end_ || (tls_ && SSL_pending(tls_.get()) > 0) || wait_for(socket_, POLLIN, Clock::now() + patience);
+}
+
+bool HttpConnection::is_writable() const { return wait_for(socket_, POLLOUT, Clock::now() + patience); }
+
+void HttpConnection::get_remote_ip_and_port(std::string& ip, int& port) const { name(getpeername, socket_, ip, port); }
+void HttpConnection::get_local_ip_and_port(std::string& ip, int& port) const { name(getsockname, socket_, ip, port); }
+
+}  // namespace bib::serve
