@@ -1,17 +1,15 @@
 // Requests as they come from the network: the first byte chooses the handler, the rest is its message. Whatever it is,
 // the answer is a status or a reply that serialises; names and paths stay in their folders.
 #include <open_inference.pb.h>  // generated
-#include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <future>
 
 #include "serve/http_body.h"
 #include "serve/inference_texts.h"
 #include "serve/jobs.h"
+#include "tests/fuzz/served_models.h"
 #include "train/prediction_json.h"
 
 namespace {
@@ -19,52 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using namespace bib;
 using namespace bib::serve;
-
-void require(bool holds) {
-  if (!holds) std::abort();
-}
-
-/// A prediction server's insides with a small model of each task, and a folder of data sets.
-struct Fixture {
-  fs::path folder = fs::temp_directory_path() / ("bib_fuzz_" + std::to_string(::getpid()));
-  std::unique_ptr<App> app;
-
-  Fixture() {
-    fs::create_directories(folder / "data");
-    std::ofstream(folder / "data" / "tc.csv") << "text,label\n좋다,a\n나쁘다,b\n";
-    std::ofstream(folder / "secret") << "x";
-    make_model(Task::ner, {{.text = "서울 김", .spans = {{{0, 6}, "LC"}}, .annotated = true},
-                           {.text = "가나", .annotated = true}});
-    make_model(Task::tc, {{.text = "좋다", .labels = {"a"}, .annotated = true},
-                          {.text = "나쁘다", .labels = {"b"}, .annotated = true}});
-    Settings settings;
-    settings.role = "predict";
-    settings.models = (folder / "models").string();
-    settings.datasets = (folder / "data").string();
-    settings.workers = 1;
-    settings.limits.text_bytes = 2000;
-    settings.limits.texts = 20;
-    app = std::make_unique<App>(settings);
-    app->store->start();
-    require(app->store->served_names().size() == 2);
-  }
-  ~Fixture() {
-    app.reset();
-    fs::remove_all(folder);
-  }
-
-  void make_model(Task task, std::vector<Document> documents) {
-    const fs::path target = folder / "models" / (task == Task::ner ? "n" : "t") / "1";
-    fs::create_directories(target);
-    Config config = default_config(task);
-    config.epochs = 1;
-    config.train_rate = 1;
-    for (const char* small : {"syllable=4", "bigram=4", "jamo=4"}) set_field(config, small);
-    set_field(config, task == Task::ner ? "hidden=4" : "filters=4");
-    Context ctx;
-    train(ctx, config, std::move(documents), {}, {.output = (target / "model.bib").string()});
-  }
-};
 
 /// Asks the engine and waits; `fill` sees what was answered without error.
 template <class F>
@@ -130,7 +82,7 @@ void name(App& app, const std::string& bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static Fixture fixture;
+  static ServedModels fixture;
   if (size == 0) return 0;
   App& app = *fixture.app;
   const std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
