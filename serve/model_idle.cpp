@@ -45,7 +45,7 @@ void ModelStore::drop_idle() {
   for (const auto& [name, selector, version] : found) {
     try {
       const auto aliases = repository_.aliases(name);
-      if (std::any_of(aliases.begin(), aliases.end(), [&](const auto& a) { return a.second == version; })) continue;
+      if (std::any_of(aliases.begin(), aliases.end(), [v = version](const auto& a) { return a.second == v; })) continue;
     } catch (const Refusal&) {  // the volume cannot be looked at; the next time it may
       continue;
     }
