@@ -418,7 +418,8 @@ class ServerBehaviour(ServerTest):
         server.wait_for('drained')
         lines = [json.loads(line) for line in server.log]
         for line in lines:
-            self.assertEqual(list(line), ['time', 'level', 'message'])
+            of_request = ['request_id'] if line['message'].startswith('predict ') else []
+            self.assertEqual(list(line), ['time', 'level', 'message', *of_request])
             self.assertRegex(line['time'], r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$')
         self.assertEqual([(line['level'], 'bad' in line['message']) for line in lines if line['level'] != 'info'],
                          [('error', True)])
