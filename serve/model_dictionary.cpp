@@ -43,7 +43,7 @@ void ModelStore::follow_dictionary(const std::string& name, const std::string& s
   const auto served = served_.find(name);
   if (served == served_.end()) return;  // unloaded meanwhile
   const auto place = served->second.find(selector);
-  if (place != served->second.end() && place->second == now) place->second = model;
+  if (place != served->second.end() && place->second.model == now) place->second.model = model;
 }
 
 }  // namespace bib::serve
