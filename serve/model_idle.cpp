@@ -62,9 +62,7 @@ void ModelStore::drop_idle() {
         " leaves memory: nobody asked for it in --idle-unload-seconds");
     dropped = true;
   }
-  if (!dropped) return;
-  tell_change();
-  malloc_trim(0);  // what they held goes back to the system
+  if (dropped) malloc_trim(0);  // what they held goes back to the system
 }
 
 std::size_t ModelStore::versions_in_memory() const {

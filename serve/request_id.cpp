@@ -11,6 +11,7 @@ namespace bib::serve {
 namespace {
 
 constexpr std::size_t longest = 128;
+constexpr std::size_t longest_message = 2000;
 
 bool sane(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -44,7 +45,8 @@ std::string request_id(grpc::ServerContextBase& context) {
 }
 
 grpc::Status with_request_id(const grpc::Status& status, const std::string& id) {
-  if (status.ok()) return status;
+  // The details repeat the message, and clients read 8 KB of trailers.
+  if (status.ok() || status.error_message().size() > longest_message) return status;
   google::rpc::Status details;
   details.ParseFromString(status.error_details());
   details.set_code(status.error_code());

@@ -79,6 +79,9 @@ class RequestIdTest(JobTest):
             self.assertIn(b'google.rpc.RequestInfo', details)
             self.assertIn(b'mine-7', details)
             self.assertEqual(b'google.rpc.BadRequest' in details, caught.exception.code() == E.INVALID_ARGUMENT)
+        # A message of some length is not said twice: clients read 8 KB of trailers.
+        error = self.refused(E.NOT_FOUND, lambda: server.jobs.GetJob(job_pb2.JobRequest(job_id='x' * 6000), metadata=mine))
+        self.assertEqual(self.id_of(error), 'mine-7')
         for path, body in (('/v1/predict', '{"model":"none","text":"a"}'), ('/v1/predict', '['), ('/nowhere', None)):
             _, answer, headers = server.get(path, body, {KEY: 'mine-7'})
             self.assertEqual((json.loads(answer)['error']['request_id'], headers[KEY]), ('mine-7', 'mine-7'))
