@@ -220,8 +220,8 @@ int train_model(TrainFlags& flags) {
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet)
-    note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " +
-         device + ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));
+    note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " + device +
+         ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));
   const char* metric = metric_of(config);
   const auto printer =
       make_progress(flags.quiet ? "none" : flags.progress, flags.task, metric, flags.name, flags.item_id);
