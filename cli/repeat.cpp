@@ -139,8 +139,7 @@ Repeated train_repeatedly(const Config& config, const RepeatOptions& options, Pr
     runs = load(config, options);
   } else if (fs::exists(file)) {
     warn(file +
-         " of an interrupted training is replaced when the first run ends: stop now and resume (--resume) to go " +
-         "on with it");
+         " of an interrupted training is replaced when the first run ends: stop now and --resume to go on with it");
   }
   TrainResult last;
   for (bool resume = options.resume; static_cast<int>(runs.size()) < options.times && !last.interrupted;

@@ -1,24 +1,16 @@
 // `bib predict` and `bib evaluate` of several files: one stream, one corpus, and messages that name the right file.
 #include <gmock/gmock.h>
 
-#include <nlohmann/json.hpp>
-
 #include "tests/command.h"
+#include "tests/json_lines.h"
 
 namespace {
 
 using Json = nlohmann::json;
-using bib_test::Result;
+using bib_test::Result, bib_test::json_lines;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-std::vector<Json> json_lines(const std::string& text) {
-  std::istringstream lines(text);
-  std::vector<Json> records;
-  for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
-  return records;
-}
 
 class Files : public bib_test::Command {
  protected:

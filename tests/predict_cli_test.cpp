@@ -1,24 +1,16 @@
 // `bib predict` from outside: every kind of answer, and inputs whose layout the user has to name.
 #include <gmock/gmock.h>
 
-#include <nlohmann/json.hpp>
-
 #include "tests/command.h"
+#include "tests/json_lines.h"
 
 namespace {
 
 using Json = nlohmann::json;
-using bib_test::Result, bib_test::first_lines, bib_test::small_ner, bib_test::small_tc;
+using bib_test::Result, bib_test::first_lines, bib_test::json_lines, bib_test::small_ner, bib_test::small_tc;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-std::vector<Json> json_lines(const std::string& text) {
-  std::istringstream lines(text);
-  std::vector<Json> records;
-  for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
-  return records;
-}
 
 class Predict : public bib_test::Command {
  protected:

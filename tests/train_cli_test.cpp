@@ -4,9 +4,9 @@
 #include <sys/file.h>
 
 #include <csignal>
-#include <nlohmann/json.hpp>
 
 #include "tests/command.h"
+#include "tests/json_lines.h"
 
 namespace {
 
@@ -278,9 +278,7 @@ TEST_F(Train, PredictAnswersLineByLineWithOffsetsOfTheOriginal) {
   for (const char* unit : {"codepoint", "utf16", "byte"}) {
     const Result r = run(std::string("predict m --from text --offsets ") + unit, input);
     ASSERT_EQ(r.code, 0) << r.err;
-    std::istringstream lines(r.out);
-    std::vector<Json> records;
-    for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
+    const std::vector<Json> records = bib_test::json_lines(r.out);
     ASSERT_EQ(records.size(), 6u);  // line N answers line N, the empty one too
     EXPECT_EQ(records[1]["entities"].size(), 0u);
     for (const Json& record : records) {
@@ -303,9 +301,7 @@ TEST_F(Train, PredictPassesFieldsThroughAndKeepsErrorsInLine) {
   ASSERT_EQ(run("train tc --train tc.txt --epochs 2 -o m" + small_tc).code, 0);
   const Result r = run("predict m", "{\"id\":7,\"text\":\"배송이 늦어요\"}\n{\"id\":8}\nnot json\n{\"text\":\"\"}\n");
   ASSERT_EQ(r.code, 0) << r.err;
-  std::istringstream lines(r.out);
-  std::vector<Json> records;
-  for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
+  const std::vector<Json> records = bib_test::json_lines(r.out);
   ASSERT_EQ(records.size(), 4u) << r.out;
   EXPECT_EQ(records[0]["id"], 7);
   EXPECT_EQ(records[0]["labels"].size(), 1u);
