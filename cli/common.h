@@ -3,28 +3,14 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "cli/explain.h"
 #include "cli/verbs.h"
 #include "train/device_name.h"
 
 namespace bib::cli {
-
-/// A number from `least` to `most`. CLI::Range lets NaN pass.
-template <class Number>
-CLI::Validator in_range(Number least, Number most) {
-  std::ostringstream range;
-  range << least << " to " << most;
-  return CLI::Validator(
-      [=, range = range.str()](const std::string& text) {
-        Number value{};
-        if (CLI::detail::lexical_cast(text, value) && value >= least && value <= most) return std::string();
-        return text + " is no " + (std::is_integral_v<Number> ? "whole number" : "number") + " from " + range;
-      },
-      range.str());
-}
 
 /// --device, --threads and --math.
 struct DeviceFlags {

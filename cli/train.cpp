@@ -23,10 +23,25 @@ namespace {
 
 volatile std::sig_atomic_t stop_requested = 0;
 
-/// The first Ctrl-C (or SIGTERM) stops after this batch, with a checkpoint; the second ends the program at once.
+/// The first Ctrl-C (or SIGTERM, or a terminal that closes) stops after this batch, with a checkpoint; the second ends
+/// the program at once.
 void on_signal(int signal) {
   stop_requested = signal;
   std::signal(signal, SIG_DFL);
+}
+
+void stop_on_signals() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  struct sigaction hang_up {};
+  if (sigaction(SIGHUP, nullptr, &hang_up) == 0 && hang_up.sa_handler != SIG_IGN)  // nohup's
+    std::signal(SIGHUP, on_signal);
+}
+
+int code_of_stop() {
+  return stop_requested == SIGTERM  ? exit_code::drained
+         : stop_requested == SIGHUP ? exit_code::hung_up
+                                    : exit_code::interrupted;
 }
 
 struct TrainFlags {
@@ -223,18 +238,17 @@ int train_model(TrainFlags& flags) {
     note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " + device +
          ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));
   const char* metric = metric_of(config);
-  const auto printer =
-      make_progress(flags.quiet ? "none" : flags.progress, flags.task, metric, flags.name, flags.item_id);
+  const auto printer = make_progress(flags.quiet && flags.progress == "auto" ? "none" : flags.progress, flags.task,
+                                     metric, flags.name, flags.item_id);
   TrainProfile profile;
   const TrainOptions options = options_of(flags, *printer, profile);
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  stop_on_signals();
   const Repeated done =
       flags.repeat > 1 ? repeat(flags, config, documents, dev, *printer, options)
                        : Repeated{.best = train_once(flags, config, std::move(documents), std::move(dev), options)};
   if (!done.best.interrupted) printer->finish();
   if (flags.profile) print_profile(profile, reading);
-  if (done.best.interrupted) return stop_requested == SIGTERM ? exit_code::drained : exit_code::interrupted;
+  if (done.best.interrupted) return code_of_stop();
   if (!flags.quiet) tell_model(flags, done.best, flags.repeat > 1 ? ", seed " + std::to_string(done.seed) : "", metric);
   return exit_code::ok;
 }
@@ -267,7 +281,7 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
       ->check(in_range(0.0, 1e9))
       ->capture_default_str();
   verb.add_flag("--profile", flags.profile, "At the end, print on standard error where the time went");
-  verb.add_flag("-q,--quiet", flags.quiet, "Only warnings and errors");
+  verb.add_flag("-q,--quiet", flags.quiet, "Only warnings, errors and the progress that --progress names");
   flags.device.add(verb);
   // The settings asked for most have flags of their own: shorthands of --set.
   const auto shorthand = [&](const char* flag, const char* key, const char* help) {

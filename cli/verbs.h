@@ -30,8 +30,8 @@ struct UsageError : std::runtime_error {
 };
 
 namespace exit_code {
-constexpr int ok = 0, failed = 1, usage = 2, bad_data = 3, bad_model = 4, no_device = 5, gate = 6, interrupted = 130,
-              drained = 143;
+constexpr int ok = 0, failed = 1, usage = 2, bad_data = 3, bad_model = 4, no_device = 5, gate = 6, hung_up = 129,
+              interrupted = 130, drained = 143;
 }
 
 }  // namespace bib::cli

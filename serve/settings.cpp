@@ -31,19 +31,19 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--device", device, "auto, cpu, cuda or cuda:N");
   flag(app, "--math", math,
        "strict (fp32), fast (GPU: bf16 and TF32 products; predicting on a CPU: 16-bit ones) or int8");
-  flag(app, "--port", s.port, "gRPC port; 0: any free one")->check(CLI::Range(0, 65535))->group("Network");
+  flag(app, "--port", s.port, "gRPC port; 0: any free one")->check(cli::in_range(0, 65535))->group("Network");
   flag(app, "--http", s.http_port, "HTTP port for health, metrics and POST /v1/predict; -1: none")
-      ->check(CLI::Range(-1, 65535))
+      ->check(cli::in_range(-1, 65535))
       ->group("Network");
   flag(app, "--listen", s.listen, "Address to listen on")->group("Network");
   flag(app, "--insecure", s.insecure, "Listen beyond this machine without TLS")->group("Network");
   flag(app, "--keepalive-seconds", s.keepalive_seconds,
        "A quiet gRPC client is pinged so often; one that does not answer has gone. 0: never")
-      ->check(CLI::Range(0, 86'400))
+      ->check(cli::in_range(0, 86'400))
       ->group("Network");
   flag(app, "--connection-seconds", s.connection_seconds,
        "A gRPC client is asked so often to connect anew, so that it finds new servers. 0: never")
-      ->check(CLI::Range(0, 86'400))
+      ->check(cli::in_range(0, 86'400))
       ->group("Network");
   flag(app, "--tls-cert", s.tls_cert, "Certificate chain, PEM; read again when it changes")->group("Network");
   flag(app, "--tls-key", s.tls_key, "Its key, PEM")->group("Network");
@@ -52,58 +52,58 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
       ->group("Network");
   flag(app, "--no-reflection", s.no_reflection, "Do not describe the services to clients")->group("Network");
   flag(app, "--workers", s.workers, "Prediction threads; 0: as many as the process may use")
-      ->check(CLI::Range(0, 4096))
+      ->check(cli::in_range(0, 4096))
       ->group("Prediction");
   flag(app, "--preload", s.preload,
        "Models to load at the start: all, none, or names with commas, which it is not ready without")
       ->group("Prediction");
   flag(app, "--allow-empty", s.allow_empty, "Be ready without a model")->group("Prediction");
   flag(app, "--poll-seconds", s.poll_seconds, "How often the repository is looked at")
-      ->check(CLI::Range(0.01, 3600.0))
+      ->check(cli::in_range(0.01, 3600.0))
       ->group("Prediction");
   flag(app, "--idle-unload-seconds", s.idle_unload_seconds,
        "A version that a request had loaded by its number leaves memory when nobody asked for it for so long; 0: never")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Prediction");
   flag(app, "--batch-texts", s.batch_texts, "Texts of a batch")->check(CLI::PositiveNumber)->group("Prediction");
   flag(app, "--batch-units", s.batch_units, "Padded characters of a batch")
       ->check(CLI::PositiveNumber)
       ->group("Prediction");
   flag(app, "--queue-ms", s.queue_ms, "Longest expected wait; beyond it requests are refused with a retry hint")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Prediction");
   flag(app, "--train-threads", s.train_threads,
        "CPU threads of a job; 0: as many as the process may use, but one where the server predicts too")
-      ->check(CLI::Range(0, 4096))
+      ->check(cli::in_range(0, 4096))
       ->group("Training");
-  flag(app, "--train-slots", s.train_slots, "Jobs at a time")->check(CLI::Range(1, 64))->group("Training");
+  flag(app, "--train-slots", s.train_slots, "Jobs at a time")->check(cli::in_range(1, 64))->group("Training");
   flag(app, "--train-nice", s.train_nice, "Niceness of training, so that predictions go first")
-      ->check(CLI::Range(0, 19))
+      ->check(cli::in_range(0, 19))
       ->group("Training");
   flag(app, "--max-queued-jobs", s.max_queued_jobs, "Jobs that may wait")
       ->check(CLI::NonNegativeNumber)
       ->group("Training");
   flag(app, "--checkpoint-seconds", s.checkpoint_seconds, "Least time between checkpoints")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Training");
   flag(app, "--keep-uploads-days", s.keep_uploads_days, "Uploaded corpora that nobody used for so long go; 0: never")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Training");
   flag(app, "--keep-jobs-days", s.keep_jobs_days,
        "Jobs that ended so long ago go, with their records and checkpoints; their models stay. 0: never")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Training");
   flag(app, "--drain-seconds", s.drain_seconds, "After SIGTERM: serve on for this long, but not ready")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Ending");
   flag(app, "--drain-timeout", s.drain_timeout, "Then wait this long for what is in flight, and for checkpoints")
-      ->check(CLI::NonNegativeNumber)
+      ->check(cli::in_range(0.0, 1e9))
       ->group("Ending");
   flag(app, "--log-format", s.log_format, "text, or json: an object a line with time, level and message")
       ->check(CLI::IsMember({"text", "json"}));
   flag(app, "--log-texts", s.log_texts, "Write the texts of users into the log, which else never holds them");
   flag(app, "--max-message-bytes", s.limits.message_bytes, "Largest request")
-      ->check(CLI::Range(1024, 1 << 30))
+      ->check(cli::in_range(1024, 1 << 30))
       ->group("Limits");
   flag(app, "--max-text-bytes", s.limits.text_bytes, "Longest text")->check(CLI::PositiveNumber)->group("Limits");
   flag(app, "--max-texts", s.limits.texts, "Texts of one request")->check(CLI::PositiveNumber)->group("Limits");

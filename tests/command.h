@@ -1,11 +1,11 @@
 // Running the built `bib` from a test: a folder of the test's own, files in it, and what a run printed and returned.
 #pragma once
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -59,22 +59,33 @@ class Command : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, bytes(".stdout"), bytes(".stderr")};
   }
 
-  /// Starts the command, sends the signal once the checkpoint is there, and returns how it ended.
-  int interrupt(const std::string& arguments, const std::string& checkpoint, int signal) const {
+  /// Starts a training, sends the signal once the checkpoint is there, and returns how it ended. The training cannot be
+  /// over by then, however slow this process is: it waits until its progress is read, of which a pipe holds a page.
+  int interrupt(const std::string& arguments, const std::string& checkpoint, int signal,
+                const std::string& before = "") const {
+    int progress[2];
+    if (pipe(progress) != 0 || fcntl(progress[1], F_SETPIPE_SZ, 4096) < 0) return -1;
     const pid_t child = fork();
     if (child == 0) {
+      dup2(progress[1], STDERR_FILENO);
+      close(progress[0]), close(progress[1]);
       const std::string command =
-          "cd '" + folder_.string() + "' && exec '" BIB_COMMAND "' " + arguments + " 2> log.txt";
+          "cd '" + folder_.string() + "' && " + before + " exec '" BIB_COMMAND "' " + arguments + " --progress json";
       execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
       _exit(127);
     }
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-    int status = 0;
-    while (!std::filesystem::exists(folder_ / checkpoint) && std::chrono::steady_clock::now() < deadline) {
-      if (waitpid(child, &status, WNOHANG) == child) return status;
-      usleep(2000);  // between two looks at the condition
+    close(progress[1]);
+    std::string log;
+    bool sent = false;
+    for (char part[256];;) {
+      if (!sent && exists(checkpoint)) sent = kill(child, signal) == 0;
+      const ssize_t count = ::read(progress[0], part, sizeof part);
+      if (count <= 0) break;
+      log.append(part, static_cast<std::size_t>(count));
     }
-    kill(child, signal);
+    close(progress[0]);
+    file("log.txt", log);
+    int status = 0;
     waitpid(child, &status, 0);
     return status;
   }

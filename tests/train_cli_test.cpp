@@ -71,7 +71,7 @@ TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
     ASSERT_EQ(run(train + " -o killed --resume --threads 3").code, 0);
     EXPECT_EQ(bytes("whole"), bytes("killed")) << task << ": begun with one thread, resumed with three";
 
-    for (const auto& [signal, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}}) {
+    for (const auto& [signal, code] : {std::pair{SIGINT, 130}, {SIGTERM, 143}, {SIGHUP, 129}}) {
       const int stopped = interrupt(train + " -o stopped", "stopped.checkpoint", signal);
       ASSERT_TRUE(WIFEXITED(stopped));
       EXPECT_EQ(WEXITSTATUS(stopped), code);
@@ -79,6 +79,8 @@ TEST_F(Train, ResumeAfterKillAndInterruptEndsWithTheSameBytes) {
       ASSERT_EQ(run(train + " -o stopped --resume").code, 0);
       EXPECT_EQ(bytes("whole"), bytes("stopped")) << task << ", signal " << signal;
     }
+    EXPECT_EQ(interrupt(train + " -o kept", "kept.checkpoint", SIGHUP, "trap '' HUP;"), 0) << "as nohup starts it";
+    EXPECT_EQ(bytes("whole"), bytes("kept"));
   }
 }
 

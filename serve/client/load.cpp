@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "cli/explain.h"
 #include "predict.grpc.pb.h"
 #include "serve/client/client.h"
 
@@ -190,11 +191,14 @@ void add_load(CLI::App& app, const Connection& connection, Action& action) {
   verb->add_option("-c,--concurrency", f->concurrency, "Requests always open")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  verb->add_option("-r,--rate", f->rate, "Requests a second, instead of --concurrency")->check(CLI::PositiveNumber);
+  verb->add_option("-r,--rate", f->rate, "Requests a second, instead of --concurrency")
+      ->check(cli::in_range(1e-3, 1e9));
   verb->add_option("-b,--batch", f->batch, "Texts of a request")->check(CLI::PositiveNumber)->capture_default_str();
-  verb->add_option("--channels", f->channels, "Connections")->check(CLI::Range(1, 64))->capture_default_str();
-  verb->add_option("--seconds", f->seconds, "How long")->check(CLI::PositiveNumber)->capture_default_str();
-  verb->add_option("--warmup", f->warmup, "Seconds before that, not counted")->capture_default_str();
+  verb->add_option("--channels", f->channels, "Connections")->check(cli::in_range(1, 64))->capture_default_str();
+  verb->add_option("--seconds", f->seconds, "How long")->check(cli::in_range(1e-3, 1e6))->capture_default_str();
+  verb->add_option("--warmup", f->warmup, "Seconds before that, not counted")
+      ->check(cli::in_range(0.0, 1e6))
+      ->capture_default_str();
   verb->add_flag("--json", f->json, "One JSON object");
   verb->callback([&action, &connection, f] { action = [&connection, f] { return Load(connection, *f).run(); }; });
 }

@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
   app.add_option("--tls-cert", connection.tls_cert, "Own certificate, for mutual TLS")->envname("BIB_TLS_CERT");
   app.add_option("--tls-key", connection.tls_key, "Its key")->envname("BIB_TLS_KEY");
   app.add_option("--timeout", connection.timeout, "Seconds a call may take; 0: any time")
-      ->check(CLI::NonNegativeNumber)
+      ->check(bib::cli::in_range(0.0, 1e9))
       ->capture_default_str();
   Action action;
   add_train(app, connection, action);

@@ -31,7 +31,9 @@ class ClientTest(ServerTest):
                 (['client', 'models', 'list', '--sever', 'x'], '--sever is no flag of bib client models list; did you mean --server?'),
                 (['client', 'models', 'list', '--server', ''], 'bib client models list: error: --server: is empty; give it a value'),
                 (['serve', '--prot', '3'], 'bib serve: error: --prot is no flag of bib serve; did you mean --port?'),
-                (['serve', '--port', '123456'], 'bib serve: error: --port: Value 123456 not in range 0 to 65535')):
+                (['serve', '--port', '123456'], 'bib serve: error: --port: 123456 is no whole number from 0 to 65535'),
+                (['client', '--timeout', 'nan', 'health'], '--timeout: nan is no number from 0 to 1e+09'),
+                (['client', 'load', 'ner', 'm', 'texts', '--rate', 'nan'], '--rate: nan is no number')):
             done = run_bib(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertIn(says, done.stderr)

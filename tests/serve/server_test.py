@@ -280,6 +280,7 @@ class ServerBehaviour(ServerTest):
 
     def test_numbers_that_make_no_sense_are_refused(self):
         for flag, value in (('--workers', '-1'), ('--workers', '100000'), ('--train-threads', '-1'), ('--queue-ms', '-5'),
+                            ('--queue-ms', 'nan'), ('--poll-seconds', 'nan'), ('--drain-timeout', '1e30'),
                             ('--max-queued-jobs', '-1'), ('--drain-seconds', '-1'), ('--drain-timeout', '-1'),
                             ('--max-text-bytes', '-5'), ('--max-texts', '0'), ('--max-streams', '-1')):
             done = run_bib('serve', '--models', str(self.folder / 'models'), '--port', '0', flag, value)
