@@ -101,11 +101,14 @@ Corpora predict(const std::string& model_path, const Corpora& gold, Task task, c
   if (task == Task::ner) {
     const NerModel model = NerModel::load(model_path, ctx);
     const std::optional<NerDictionary> dictionary = flags.dictionary.load(model);
-    const auto answers =
-        model.predict(ctx, gold.documents, {.scores = false, .dictionary = dictionary ? &*dictionary : nullptr});
+    const auto answers = model.predict(
+        ctx, gold.documents, {.scores = flags.verdict.calibration, .dictionary = dictionary ? &*dictionary : nullptr});
     for (std::size_t i = 0; i < answers.size(); ++i) {
-      predicted.documents[i].tags.clear();
-      predicted.documents[i].spans.assign(answers[i].entities.begin(), answers[i].entities.end());
+      Document& document = predicted.documents[i];
+      document.tags.clear();
+      document.spans.assign(answers[i].entities.begin(), answers[i].entities.end());
+      document.scores.clear();
+      for (const Entity& e : answers[i].entities) document.scores.push_back(e.score.value_or(0));
     }
   } else {
     const TcModel model = TcModel::load(model_path, ctx);
@@ -115,7 +118,12 @@ Corpora predict(const std::string& model_path, const Corpora& gold, Task task, c
     TcPredictOptions options;
     options.threshold = flags.threshold.value_or(options.threshold);
     const auto answers = model.predict(ctx, gold.documents, options);
-    for (std::size_t i = 0; i < answers.size(); ++i) predicted.documents[i].labels = answers[i].labels;
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      Document& document = predicted.documents[i];
+      document.labels = answers[i].labels;
+      document.scores.clear();
+      for (std::size_t k = 0; k < document.labels.size(); ++k) document.scores.push_back(answers[i].classes[k].score);
+    }
   }
   return predicted;
 }
@@ -210,6 +218,10 @@ int evaluate(Flags flags) {
     throw UsageError("--threshold is for a model's answers; those of a file are made already");
   if (flags.dictionary.given() && flags.files.size() < 2)
     throw UsageError("--dict is for a model's answers; those of a file are made already");
+  if (flags.verdict.calibration && !two_files && flags.files.size() < 2)
+    throw UsageError(
+        "--calibration is for answers with probabilities, which columns of tags lack: give MODEL FILE..., or --gold "
+        "FILE and as --pred FILE the answers of 'bib predict --format jsonl'");
   if (two_files) {
     evaluate_files(std::move(flags));
   } else if (flags.files.size() > 1) {
@@ -242,6 +254,8 @@ void add_evaluate(CLI::App& app, Action& action) {
                    "TC, multi-label, MODEL FILE...: least probability of an answer (0.5)")
       ->check(in_range(0.0, 1.0));
   flags.dictionary.add(*verb);
+  verb->add_flag("--calibration", flags.verdict.calibration,
+                 "Judge the probabilities, too: a reliability table, expected calibration error, Brier score");
   verb->add_flag("--json", flags.verdict.json, "One JSON object instead of text");
   verb->add_option("--errors", flags.verdict.errors, "Write the mistakes to FILE.html (a page) or FILE.jsonl");
   verb->add_option("--fail-under", flags.verdict.at_least, "FIGURE=LIMIT, such as f1=0.8: exit 6 below it; repeatable")

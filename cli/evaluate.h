@@ -13,6 +13,7 @@ struct Verdict {
   FileOf file_of{};        // of gold documents that come from several files
   std::string gold_parts;  // which of them those are, for messages that give their number
   bool json = false;
+  bool calibration = false;           // judge the probabilities, too
   std::string errors;                 // file for the mistakes, .html or .jsonl; empty: none
   std::vector<std::string> at_least;  // "f1=0.8": GateFailed below it
 };

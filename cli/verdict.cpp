@@ -93,6 +93,7 @@ void conclude_ner(const std::vector<Document>& gold, const std::vector<Document>
   NerScores scores;
   try {
     scores = evaluate_ner(gold, predicted, options);
+    if (verdict.calibration) scores.calibration = calibration_of(judge_entities(scores.gold, predicted));
   } catch (const DataError& e) {
     throw DataError(located(e, verdict));
   }
@@ -108,6 +109,7 @@ void conclude_tc(const std::vector<Document>& gold, const std::vector<Document>&
   TcScores scores;
   try {
     scores = evaluate_tc(gold, predicted, bootstrap);
+    if (verdict.calibration) scores.calibration = calibration_of(judge_classes(gold, predicted));
   } catch (const DataError& e) {
     throw DataError(located(e, verdict));
   }

@@ -85,5 +85,22 @@ TEST(JsonRecords, OfAnAnswerOnlyItsOwnAnnotationCounts) {
   EXPECT_THAT(tc.documents.at(1).labels, IsEmpty());
 }
 
+TEST(JsonRecords, AnswersHaveTheirProbabilitiesInTheOrderOfWhatTheyAreOf) {
+  const Corpus ner = read(
+      R"({"text":"서울 시","entities":[{"start":3,"end":4,"label":"OG","score":0.5},{"start":0,"end":2,"label":"LC",)"
+      R"("score":0.9}],"unit":"codepoint"})"
+      "\n"
+      R"({"text":"서울","entities":[{"start":0,"end":1,"label":"LC","score":0.9},{"start":1,"end":2,"label":"LC"}],)"
+      R"("unit":"codepoint"})"
+      "\n");
+  EXPECT_EQ(spans_of(ner.documents.at(0)), "서울/LC 시/OG");
+  EXPECT_THAT(ner.documents[0].scores, ElementsAre(0.9, 0.5));
+  EXPECT_THAT(ner.documents.at(1).scores, IsEmpty()) << "all or none";
+  const Corpus tc =
+      read(R"({"text":"a","labels":["y","x"],"classes":[{"label":"x","score":0.6},{"label":"y","score":0.9}]})"
+           "\n");
+  EXPECT_THAT(tc.documents.at(0).scores, ElementsAre(0.9, 0.6));
+}
+
 }  // namespace
 }  // namespace bib

@@ -13,6 +13,7 @@
 #include "bib/document.h"
 #include "bib/error.h"
 #include "models/tags.h"
+#include "train/calibration.h"
 
 namespace bib {
 
@@ -123,7 +124,8 @@ struct NerScores {
   std::vector<std::vector<Span>> gold, predicted;  // what was compared, by sentence
   std::vector<SpanError> errors;                   // by sentence; within one, by kind, then position
   Confusion confusion;
-  std::optional<Interval> f1_interval;  // of the headline
+  std::optional<Interval> f1_interval;     // of the headline
+  std::optional<Calibration> calibration;  // where it was asked for
 
   double accuracy() const { return tokens ? static_cast<double>(tokens_correct) / static_cast<double>(tokens) : 0; }
   double f1() const { return mode == NerMode::klue ? macro.f1 : micro.f1(); }
@@ -158,6 +160,7 @@ struct TcScores {
   Confusion confusion;  // empty for multi-label
   std::vector<TcError> errors;
   std::optional<Interval> accuracy_interval, f1_interval;
+  std::optional<Calibration> calibration;  // where it was asked for
 
   /// For multi-label this is subset accuracy: every class of the document right.
   double accuracy() const { return documents ? static_cast<double>(exact) / static_cast<double>(documents) : 0; }

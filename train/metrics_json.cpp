@@ -33,6 +33,25 @@ Json json_of(const ScoreByLabel& labels) {
 
 Json json_of(const Confusion& confusion) { return {{"labels", confusion.labels}, {"counts", confusion.counts}}; }
 
+Json json_of(const ReliabilityBin& bin) {
+  return {{"low", bin.low},
+          {"high", bin.high},
+          {"answers", bin.answers},
+          {"mean_probability", bin.mean_probability()},
+          {"right", bin.share_right()}};
+}
+
+Json json_of(const Calibration& calibration) {
+  Json json{{"answers", calibration.all.answers},
+            {"mean_probability", calibration.all.mean_probability()},
+            {"right", calibration.all.share_right()},
+            {"ece", calibration.ece},
+            {"brier", calibration.brier},
+            {"bins", Json::array()}};
+  for (const ReliabilityBin& bin : calibration.bins) json["bins"].push_back(json_of(bin));
+  return json;
+}
+
 const char* name_of(NerMode mode) {
   switch (mode) {
     case NerMode::conll: return "conll";
@@ -69,6 +88,7 @@ std::string report_json(const NerScores& s) {
   json["errors"] = Json::object();
   for (const auto& [kind, count] : count_kinds(s)) json["errors"][bib::name_of(kind)] = count;
   json["confusion"] = json_of(s.confusion);
+  if (s.calibration) json["calibration"] = json_of(*s.calibration);
   return dump(json, 2) + "\n";
 }
 
@@ -85,6 +105,7 @@ std::string report_json(const TcScores& s) {
             {"weighted", json_of(s.weighted)},
             {"classes", json_of(s.labels)}};
   if (!s.multi_label) json["confusion"] = json_of(s.confusion);
+  if (s.calibration) json["calibration"] = json_of(*s.calibration);
   return dump(json, 2) + "\n";
 }
 

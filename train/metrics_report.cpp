@@ -85,6 +85,19 @@ std::string interval_text(const char* of, const std::optional<Interval>& interva
          "\n";
 }
 
+std::string calibration_text(const std::optional<Calibration>& calibration) {
+  if (!calibration) return "";
+  std::vector<std::vector<std::string>> rows = {{"probability", "answers", "mean", "right"}};
+  const auto add = [&](const std::string& name, const ReliabilityBin& bin) {
+    rows.push_back({name, std::to_string(bin.answers), percent(bin.mean_probability()), percent(bin.share_right())});
+  };
+  for (const ReliabilityBin& bin : calibration->bins)
+    if (bin.answers > 0) add(format("%.1f to %.1f", bin.low, bin.high), bin);
+  add("all", calibration->all);
+  return "\n" + table(rows) + "expected calibration error: " + percent(calibration->ece) +
+         format("; Brier score: %.4f\n", calibration->brier);
+}
+
 std::string confusion_text(const Confusion& confusion) {
   std::vector<std::vector<std::string>> rows = {{"gold \\ predicted"}};
   rows[0].insert(rows[0].end(), confusion.labels.begin(), confusion.labels.end());
@@ -144,14 +157,13 @@ std::string report_text(const NerScores& s) {
   if (s.character_macro_f1) text += "character macro F1: " + percent(*s.character_macro_f1) + "\n";
   text += interval_text(s.mode == NerMode::klue ? "macro F1" : "micro F1", s.f1_interval);
   const auto kinds = count_kinds(s);
-  if (kinds.empty()) return text + "no mistakes\n";
-  text += "mistakes: ";
+  text += kinds.empty() ? "no mistakes" : "mistakes: ";
   bool first = true;
   for (const auto& [kind, count] : kinds) {
     text += (first ? "" : ", ") + std::to_string(count) + " " + name_of(kind);
     first = false;
   }
-  return text + "\n";
+  return text + "\n" + calibration_text(s.calibration);
 }
 
 std::string report_text(const TcScores& s) {
@@ -160,7 +172,8 @@ std::string report_text(const TcScores& s) {
   if (!s.confusion.labels.empty() && s.confusion.labels.size() <= widest) text += confusion_text(s.confusion) + "\n";
   text += std::string(s.multi_label ? "subset accuracy: " : "accuracy: ") + percent(s.accuracy()) + " (" +
           std::to_string(s.exact) + " of " + std::to_string(s.documents) + ")\n";
-  return text + interval_text("accuracy", s.accuracy_interval) + interval_text("macro F1", s.f1_interval);
+  return text + interval_text("accuracy", s.accuracy_interval) + interval_text("macro F1", s.f1_interval) +
+         calibration_text(s.calibration);
 }
 
 std::map<std::string, double> figures(const NerScores& s) {

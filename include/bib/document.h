@@ -34,6 +34,7 @@ struct Document {
   float weight = 1;                   // multiplies its loss
   bool annotated = false;             // false and neither spans nor labels: raw text, "no entities" is not a statement
   std::size_t line = 0;               // where it begins in its file, from 1
+  std::vector<double> scores{};       // of predictions: the probability of each span or label; empty: none given
 };
 
 }  // namespace bib

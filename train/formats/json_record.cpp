@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -39,6 +41,23 @@ bool is_class_answer(const json& record) {
          std::all_of(classes->begin(), classes->end(), [](const json& c) { return find(c, {"label"}) != nullptr; });
 }
 
+double score_of(const json& answer) {
+  const json* score = find(answer, {"score"});
+  return score && score->is_number() ? score->get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
+/// Sorts the spans, and their scores with them. Scores that not every answer has are left out.
+void sort_answers(Document& document) {
+  std::vector<double>& scores = document.scores;
+  const std::size_t answers = document.labels.empty() ? document.spans.size() : document.labels.size();
+  if (scores.size() != answers || std::any_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); }))
+    scores.clear();
+  std::map<Span, double> of_span;
+  for (std::size_t i = 0; i < scores.size() && document.labels.empty(); ++i) of_span[document.spans[i]] = scores[i];
+  sort_spans(document.spans);
+  for (std::size_t i = 0; i < scores.size() && document.labels.empty(); ++i) scores[i] = of_span[document.spans[i]];
+}
+
 }  // namespace
 
 struct RecordReader::Spot {
@@ -66,7 +85,7 @@ void RecordReader::read(const json& record, std::size_t line) {
 }
 
 void RecordReader::keep(Spot& spot) {
-  sort_spans(spot.document.spans);
+  sort_answers(spot.document);
   source_.corpus.documents.push_back(std::move(spot.document));
 }
 
@@ -211,6 +230,12 @@ void RecordReader::read_annotations(Spot& spot, const json& record) {
     if (const json* value = find(record, {key})) read_annotation(spot, *value, false);
   for (const char* key : class_keys)
     if (const json* value = find(record, {key})) read_annotation(spot, *value, true);
+  if (answer && !entities_in) {
+    std::map<std::string, double> of_class;
+    for (const json& c : record["classes"]) of_class[name_of(c["label"])] = score_of(c);
+    for (const std::string& label : spot.document.labels)
+      spot.document.scores.push_back(of_class.contains(label) ? of_class[label] : score_of({}));
+  }
   if (const json* annotations = answer ? nullptr : find(record, {"annotations"})) read_results(spot, *annotations);
 }
 
@@ -265,8 +290,10 @@ void RecordReader::read_span(Spot& spot, const json& value) {
     names.push_back(name_of(*label));
   }
   if (begin && end && begin->is_number() && end->is_number() && !names.empty()) {
+    Document& document = spot.document;
+    document.scores.resize(document.spans.size(), score_of({}));
     for (std::string& name : names) add_span(spot, begin->get<double>(), end->get<double>(), std::move(name), text);
-    return;
+    return document.scores.resize(document.spans.size(), score_of(value));
   }
   source_.report(Severity::error, spot.document.line, 0,
                  "a span needs start, end and label: " + value.dump(-1, ' ', false, json::error_handler_t::replace));
