@@ -47,6 +47,11 @@ void BiLstmCrf::forbid(Context& ctx, Parameters& p, const TagSet& tags) const {
   forbid_where("crf.last", [&](int i) { return tags.may_end(i); });
 }
 
+void BiLstmCrf::scale_scores(Context& ctx, Parameters& p, real factor) const {
+  for (const ParamInfo* info : {project.w.info, project.b.info, crf.transition.info, crf.first.info, crf.last.info})
+    p.scale(ctx, info->name, factor);
+}
+
 BiLstmCrf::Saved BiLstmCrf::scores(Context& ctx, const DeviceBatch& batch, bool train, RandomKey key) const {
   Saved s;
   s.features = features.forward(ctx, batch, train);

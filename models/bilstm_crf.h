@@ -35,6 +35,9 @@ struct BiLstmCrf {
     for (BiLstm& layer : layers) layer.pack(ctx);
   }
 
+  /// Multiplies the score of every reading.
+  void scale_scores(Context&, Parameters& p, real factor) const;
+
   Saved scores(Context&, const DeviceBatch& batch, bool train, RandomKey key = {}) const;
   /// Loss [B] of the gold tags; adds to the dense gradients and appends those of the tables.
   View<real, 1> loss(Context&, const DeviceBatch& batch, View<const int, 2> tags, View<const real, 1> weight,

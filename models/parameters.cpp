@@ -221,6 +221,12 @@ std::vector<real> Parameters::get(Context& ctx, std::string_view name) const {
                   View<const real, 1>{.data = info->value, .shape = {static_cast<int>(info->size)}, .device = device_});
 }
 
+void Parameters::scale(Context& ctx, std::string_view name, real factor) {
+  std::vector<real> values = get(ctx, name);
+  for (real& x : values) x *= factor;
+  set(ctx, name, values);
+}
+
 std::int64_t Parameters::count() const {
   std::int64_t n = 0;
   for (const ParamInfo& info : infos_) n += info.size;

@@ -119,6 +119,8 @@ class Parameters {
   /// Overwrites one parameter, or rows of a table: `host` goes to element `first` and on. Only after allocate().
   void set(Context& ctx, std::string_view name, std::span<const real> host, std::int64_t first = 0);
   std::vector<real> get(Context& ctx, std::string_view name) const;
+  /// Multiplies one parameter. Only after allocate().
+  void scale(Context& ctx, std::string_view name, real factor);
 
   Device device() const { return device_; }
   /// Number of trainable values.

@@ -25,6 +25,10 @@ TextCnn TextCnn::add(Parameters& p, const Config& config, const Features& featur
   return m;
 }
 
+void TextCnn::scale_scores(Context& ctx, Parameters& p, real factor) const {
+  for (const ParamInfo* info : {project.w.info, project.b.info}) p.scale(ctx, info->name, factor);
+}
+
 TextCnn::Saved TextCnn::scores(Context& ctx, const DeviceBatch& batch, bool train, RandomKey key) const {
   Saved s;
   if (features.is_lookup() && !(train && dropout_input > 0)) {
@@ -40,22 +44,27 @@ TextCnn::Saved TextCnn::scores(Context& ctx, const DeviceBatch& batch, bool trai
   return s;
 }
 
-View<real, 1> TextCnn::loss(Context& ctx, const DeviceBatch& batch, const Gold& gold, RandomKey key,
-                            TableGradients& table_gradients) const {
-  const Saved s = scores(ctx, batch, true, key);
-  const View<real, 1> loss = ctx.arena().make<real, 1>({batch.B});
-  const View<real, 2> d_scores = ctx.arena().make<real, 2>(s.scores.shape);
+void TextCnn::loss_of(Context& ctx, View<const real, 2> scores, const Gold& gold, View<real, 1> loss,
+                      View<real, 2> d_scores) const {
   if (gold.labels) {
     run(ctx, SoftmaxLoss{
-                 .scores = s.scores, .labels = gold.labels, .weight = gold.weight, .loss = loss, .d_scores = d_scores});
+                 .scores = scores, .labels = gold.labels, .weight = gold.weight, .loss = loss, .d_scores = d_scores});
   } else {
-    run(ctx, SigmoidLoss{.scores = s.scores,
+    run(ctx, SigmoidLoss{.scores = scores,
                          .targets = gold.targets,
                          .weight = gold.weight,
                          .class_weight = gold.class_weight,
                          .loss = loss,
                          .d_scores = d_scores});
   }
+}
+
+View<real, 1> TextCnn::loss(Context& ctx, const DeviceBatch& batch, const Gold& gold, RandomKey key,
+                            TableGradients& table_gradients) const {
+  const Saved s = scores(ctx, batch, true, key);
+  const View<real, 1> loss = ctx.arena().make<real, 1>({batch.B});
+  const View<real, 2> d_scores = ctx.arena().make<real, 2>(s.scores.shape);
+  loss_of(ctx, s.scores, gold, loss, d_scores);
   const View<real, 2> d_y = project.backward(ctx, s.pools.y, d_scores);
   dropout_in_place(ctx, one_step(d_y), dropout_output, false, with_stream(key, output_stream));
   const View<real, 3> d_x = pools.backward(ctx, s.pools, s.input, batch.lengths, d_y);

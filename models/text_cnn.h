@@ -31,10 +31,16 @@ struct TextCnn {
     pools.pack(ctx);
   }
 
+  /// Multiplies the scores of all classes.
+  void scale_scores(Context&, Parameters& p, real factor) const;
+
   Saved scores(Context&, const DeviceBatch& batch, bool train, RandomKey key = {}) const;
   /// Loss [B]; adds to the dense gradients and appends those of the tables.
   View<real, 1> loss(Context&, const DeviceBatch& batch, const Gold& gold, RandomKey key,
                      TableGradients& table_gradients) const;
+  /// Of scores [B,K] alone, without a gradient where d_scores is none.
+  void loss_of(Context&, View<const real, 2> scores, const Gold& gold, View<real, 1> loss,
+               View<real, 2> d_scores) const;
 };
 
 }  // namespace bib

@@ -28,7 +28,8 @@ TEST_F(Calibration, OfAModelAndOfItsAnswersInAFile) {
   for (const std::string task : {"ner", "tc"}) {
     const std::string corpus = task + ".txt", format = task == "ner" ? "inline" : "bib-tc";
     ASSERT_EQ(
-        run("train " + task + " --train " + corpus + " -o m --epochs 20 " + (task == "ner" ? small_ner : small_tc)).code,
+        run("train " + task + " --train " + corpus + " -o m --epochs 20 " + (task == "ner" ? small_ner : small_tc))
+            .code,
         0);
     const Json of_model = evaluated("m " + corpus);
     const Json& c = of_model["calibration"];
@@ -76,6 +77,18 @@ TEST_F(Calibration, ColumnsOfTagsHaveNoProbabilities) {
   const Result r = run("evaluate both.txt --calibration");
   EXPECT_EQ(r.code, 2);
   EXPECT_THAT(r.err, HasSubstr("--calibration is for answers with probabilities"));
+}
+
+TEST_F(Calibration, TrainingSaysTheTemperatureAndMayLeaveItOut) {
+  const std::string train = "train tc --train tc.txt --epochs 2 --set filters=8 --progress none";
+  const Result r = run(train + " -o m");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, testing::ContainsRegex("probabilities: temperature [0-9.]+, dev NLL [0-9.]+ -> [0-9.]+\n"));
+  EXPECT_THAT(run("inspect m").out, HasSubstr("bib.temperature = "));
+  const Result off = run(train + " -o n --set calibrate=false");
+  EXPECT_EQ(off.err.find("probabilities"), std::string::npos) << off.err;
+  EXPECT_EQ(run("predict m tc.txt --from bib-tc --scores none").out,
+            run("predict n tc.txt --from bib-tc --scores none").out);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "models/pretrained.h"
 #include "models/text.h"
 #include "train/base.h"
+#include "train/batching.h"
 #include "train/encode.h"
 #include "train/learner.h"
 #include "train/metrics.h"
@@ -41,15 +42,13 @@ class NerLearner final : public Learner {
       tell_growth(options, base->features, model_->features, base->tags.labels(), labels);
     }
     model_->network.forbid(ctx, model_->parameters, model_->tags);
-    std::size_t misaligned = 0;
-    std::vector<EncodedText> texts = encode_apart(ctx, model_->features, train);
-    for (std::size_t i = 0; i < train.size(); ++i) misaligned += add_example(train[i], std::move(texts[i]));
-    if (trimmed_ && options.warn)
+    train_ = examples_of(ctx, train);
+    if (train_.trimmed && options.warn)
       options.warn(
-          std::to_string(trimmed_) +
+          std::to_string(train_.trimmed) +
           " annotated spans begin or end with white space; they are learned without it. 'bib check' lists them");
-    if (misaligned && options.warn) {
-      options.warn(std::to_string(misaligned) + " of " + std::to_string(spans_) +
+    if (train_.misaligned && options.warn) {
+      options.warn(std::to_string(train_.misaligned) + " of " + std::to_string(train_.spans) +
                    " annotated spans do not meet the borders of the units (" +
                    (config.unit == Unit::word ? "words" : "syllables") + "); their units count as not annotated. " +
                    (config.unit == Unit::word ? "Syllables as units keep them" : "'bib check' lists them"));
@@ -62,20 +61,13 @@ class NerLearner final : public Learner {
   }
 
   Parameters& parameters() override { return model_->parameters; }
-  std::span<const int> lengths() const override { return lengths_; }
+  std::span<const int> lengths() const override { return train_.lengths; }
   bool has_dev() const override { return !dev_.empty(); }
 
   Batch prepare(std::span<const std::size_t> examples, RandomKey key) const override {
-    std::vector<const EncodedText*> texts;
-    for (std::size_t i : examples) texts.push_back(&texts_[i]);
     key.stream = unknown_stream;
-    Batch batch = make_batch(model_->features, texts, true, {.rate = config_.unknown_rate, .key = key});
-    batch.tags.assign(static_cast<std::size_t>(batch.T) * examples.size(), -1);
-    for (std::size_t b = 0; b < examples.size(); ++b) {
-      const std::vector<int>& tags = tags_[examples[b]];
-      for (std::size_t t = 0; t < tags.size(); ++t) batch.tags[t * examples.size() + b] = tags[t];
-    }
-    batch.weight = batch_weights(examples, weights_);
+    Batch batch = batch_of(train_, examples, true, {.rate = config_.unknown_rate, .key = key});
+    batch.weight = batch_weights(examples, train_.weights);
     return batch;
   }
 
@@ -86,6 +78,41 @@ class NerLearner final : public Learner {
 
   std::optional<double> base_score() const override { return base_score_; }
   double evaluate(Context& ctx) override { return score_of(ctx, NerModel(model_)); }
+
+  Temperature calibrate(Context& ctx) override {
+    const Examples dev = examples_of(ctx, temperature_sample(dev_));
+    const std::vector<Group> groups = batches_for_prediction(ctx, dev.lengths);
+    std::vector<Batch> batches;
+    ScoredBatches data{.batches = static_cast<int>(groups.size())};
+    for (const Group& group : groups) {
+      batches.push_back(batch_of(dev, group, false, {}));
+      data.examples += group.size();
+    }
+    const BiLstmCrf& network = model_->network;
+    const std::vector<real> transition = download(ctx, network.crf.transition.value()),
+                            first = download(ctx, network.crf.first.value()),
+                            last = download(ctx, network.crf.last.value());
+    data.scores = [&](Context& one, int g) {
+      return download(one, network.scores(one, upload(one, batches[static_cast<std::size_t>(g)]), false).scores);
+    };
+    data.loss = [&](Context& one, int g, const std::vector<real>& scores, real factor) {
+      const Batch& batch = batches[static_cast<std::size_t>(g)];
+      const int K = model_->tags.size();
+      const View<real, 1> loss = one.arena().make<real, 1>({batch.B});
+      run(one, CrfLoss{.scores = times(one, scores, factor).reshaped<3>({batch.T, batch.B, K}),
+                       .tags = upload<int, 2>(one, batch.tags, {batch.T, batch.B}),
+                       .lengths = upload<int, 1>(one, batch.lengths, {batch.B}),
+                       .transition = times(one, transition, factor).reshaped<2>({K, K}),
+                       .first = times(one, first, factor),
+                       .last = times(one, last, factor),
+                       .weight = upload<real, 1>(one, std::vector<real>(batch.lengths.size(), 1), {batch.B}),
+                       .loss = loss});
+      return loss;
+    };
+    const Temperature t = best_temperature(ctx, data);
+    network.scale_scores(ctx, model_->parameters, static_cast<real>(1 / t.value));
+    return t;
+  }
 
   void save(Context& ctx, ModelFile& file) override { bib::save(ctx, *model_, file); }
 
@@ -104,32 +131,51 @@ class NerLearner final : public Learner {
                     " is raw text without annotation; NER training needs entities marked, as in <서울:LC>에 간다");
   }
 
-  /// Returns the number of spans that did not fit the units.
-  std::size_t add_example(const Document& document, EncodedText text) {
+  /// Documents as training reads them.
+  struct Examples {
+    std::vector<EncodedText> texts;
+    std::vector<std::vector<int>> tags;
+    std::vector<float> weights;
+    std::vector<int> lengths;
+    std::size_t spans = 0, trimmed = 0, misaligned = 0;  // trimmed: were given with white space at an end
+
+    void add(EncodedText text, std::vector<int> its_tags, float weight) {
+      lengths.push_back(static_cast<int>(text.units.size()));
+      texts.push_back(std::move(text));
+      tags.push_back(std::move(its_tags));
+      weights.push_back(weight);
+    }
+  };
+
+  Examples examples_of(Context& ctx, const std::vector<Document>& documents) const {
+    Examples examples;
+    std::vector<EncodedText> texts = encode_apart(ctx, model_->features, documents);
+    for (std::size_t i = 0; i < documents.size(); ++i) add_document(documents[i], std::move(texts[i]), examples);
+    return examples;
+  }
+
+  void add_document(const Document& document, EncodedText text, Examples& examples) const {
     std::vector<Span> spans = flatten(document.spans, nested_).kept;
-    spans_ += spans.size();
+    examples.spans += spans.size();
     for (Span& span : spans) {  // white space is no unit, or at no word's end; selections with a mouse often hold some
       const ByteRange inner = trimmed(document.text, span);
-      trimmed_ += inner.begin != span.begin || inner.end != span.end;
+      examples.trimmed += inner.begin != span.begin || inner.end != span.end;
       static_cast<ByteRange&>(span) = inner;
     }
     TaggedUnits tagged = tag_units(text.units, spans, model_->tags, Align::strict);
+    examples.misaligned += tagged.misaligned.size();
     const std::size_t n = text.units.size();
-    if (n == 0) return tagged.misaligned.size();
-    if (n <= longest_example) {
-      add_part(std::move(text), std::move(tagged.tags), document.weight);
-      return tagged.misaligned.size();
-    }
+    if (n == 0) return;
+    if (n <= longest_example) return examples.add(std::move(text), std::move(tagged.tags), document.weight);
     for (std::size_t begin = 0; begin < n;) {
       std::size_t end = std::min(n, begin + longest_example);
       while (end < n && end > begin && !free_border(tagged.tags, end)) --end;
       if (end == begin) end = std::min(n, begin + longest_example);  // one entity fills the part: it stays whole
       while (end < n && !free_border(tagged.tags, end)) ++end;
       const auto at = [&](std::size_t i) { return tagged.tags.begin() + static_cast<std::ptrdiff_t>(i); };
-      add_part(part_of(text, begin, end), {at(begin), at(end)}, document.weight);
+      examples.add(part_of(text, begin, end), {at(begin), at(end)}, document.weight);
       begin = end;
     }
-    return tagged.misaligned.size();
   }
 
   /// Whether a text may be cut before unit i: the tags on both sides would stand at a text's end and start.
@@ -138,11 +184,17 @@ class NerLearner final : public Learner {
            (tags[i] <= 0 || model_->tags.extend(tags[i - 1] < 0 ? 0 : tags[i - 1]) != tags[i]);
   }
 
-  void add_part(EncodedText text, std::vector<int> tags, float weight) {
-    lengths_.push_back(static_cast<int>(text.units.size()));
-    texts_.push_back(std::move(text));
-    tags_.push_back(std::move(tags));
-    weights_.push_back(weight);
+  /// With tags [T*B], -1 behind a text's end.
+  Batch batch_of(const Examples& from, std::span<const std::size_t> chosen, bool training, UnknownDropout drop) const {
+    std::vector<const EncodedText*> texts;
+    for (std::size_t i : chosen) texts.push_back(&from.texts[i]);
+    Batch batch = make_batch(model_->features, texts, training, drop);
+    batch.tags.assign(static_cast<std::size_t>(batch.T) * chosen.size(), -1);
+    for (std::size_t b = 0; b < chosen.size(); ++b) {
+      const std::vector<int>& tags = from.tags[chosen[b]];
+      for (std::size_t t = 0; t < tags.size(); ++t) batch.tags[t * chosen.size() + b] = tags[t];
+    }
+    return batch;
   }
 
   void set_dev(std::vector<Document> dev, const TrainOptions& options) {
@@ -167,11 +219,7 @@ class NerLearner final : public Learner {
   Config config_;
   Nested nested_;
   std::shared_ptr<NerModel::Impl> model_;
-  std::vector<EncodedText> texts_;
-  std::vector<std::vector<int>> tags_;
-  std::vector<float> weights_;
-  std::size_t spans_ = 0, trimmed_ = 0;  // trimmed: spans that were given with white space at an end
-  std::vector<int> lengths_;
+  Examples train_;
   std::vector<Document> dev_;
   std::vector<std::vector<Span>> dev_spans_;
   std::optional<double> base_score_;

@@ -9,6 +9,7 @@
 #include "bib/train.h"
 #include "models/layers.h"
 #include "models/model_file.h"
+#include "train/temperature.h"
 
 namespace bib {
 
@@ -31,6 +32,8 @@ class Learner {
   virtual std::optional<double> base_score() const = 0;
   /// Score of the weights as they are now, between 0 and 1; higher is better.
   virtual double evaluate(Context& ctx) = 0;
+  /// Scales the scores so that their probabilities fit the dev set, which there must be.
+  virtual Temperature calibrate(Context& ctx) = 0;
   virtual void save(Context& ctx, ModelFile& file) = 0;
 };
 

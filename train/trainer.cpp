@@ -244,6 +244,7 @@ class Trainer {
     const View<real, 1> everything = learner_.parameters().everything();
     copy_bytes(ctx_, everything.data, everything.device, best_.data(), Device::cpu, best_.size() * sizeof(real));
     ModelFile file;
+    if (config_.calibrate && learner_.has_dev()) calibrate(file);
     learner_.save(ctx_, file);
     file.metadata["bib.version"] = BIB_VERSION;
     file.metadata["bib.data.train"] = data_hash_;
@@ -252,6 +253,17 @@ class Trainer {
     file.metadata["bib.epoch"] = std::to_string(best_epoch_);
     if (best_score_) file.metadata["bib.dev_score"] = fixed_text(*best_score_, 6);
     bib::write_model(options_.output, file);
+  }
+
+  /// The model's scores, not those that training goes on with: a checkpoint and the best weights keep theirs.
+  void calibrate(ModelFile& file) {
+    const Phase phase(options_.profile, &TrainProfile::evaluate);
+    ctx_.arena().reset();
+    const Temperature t = learner_.calibrate(ctx_);
+    file.metadata["bib.temperature"] = fixed_text(t.value, 4);
+    if (options_.note)
+      options_.note("probabilities: temperature " + fixed_text(t.value, 2) + ", dev NLL " + fixed_text(t.before, 3) +
+                    " -> " + fixed_text(t.after, 3));
   }
 
   void save_checkpoint() {

@@ -72,6 +72,7 @@ struct Config {
   float train_rate = 0.9f;           // share of the data to train on when no dev file is given
   bool balanced = false;             // TC: weight classes by inverse frequency
   std::string nested = "outermost";  // NER: which of nested spans to learn: outermost or innermost
+  bool calibrate = true;             // scale the scores by a temperature that the dev set gives
   std::uint64_t seed = 1;
   std::uint64_t split_seed = 0;  // draws the documents that are set aside when no dev file is given; 0 = seed
 };
@@ -124,6 +125,7 @@ void visit(C& c, F&& f) {
   f("train", "train_rate", c.train_rate, "share of the data to train on when no dev file is given");
   f("train", "balanced", c.balanced, "weight classes by inverse frequency");
   f("train", "nested", c.nested, "which of nested spans to learn: outermost or innermost");
+  f("train", "calibrate", c.calibrate, "scale the scores at the end so that probabilities fit the dev set");
   f("train", "seed", c.seed, "seed of all random numbers");
   f("train", "split_seed", c.split_seed, "seed of which documents are set aside when no dev file is given; 0 = seed");
 }

@@ -59,8 +59,8 @@ struct TrainResult {
   double train_loss = 0;             // of the last epoch
 };
 
-/// Trains config.task on `train`. `dev` chooses the epoch to keep; when it is empty, 1 - train_rate of `train` is set
-/// aside for that (train_rate 1: none is, and the last epoch is kept).
+/// Trains config.task on `train`. `dev` chooses the epoch to keep and the temperature of its scores; when it is empty,
+/// 1 - train_rate of `train` is set aside for that (train_rate 1: none is, and the last epoch is kept).
 /// With options.base the config must have its features and network: continued(model.config()) does, and train's own
 /// settings may be changed.
 /// Throws DataError for data that cannot be learned from, such as a span that is no range of bytes of its text, and for
