@@ -253,6 +253,18 @@ std::string encode_header(const ModelFile& model) {
   return out;
 }
 
+std::vector<std::byte> encode(const ModelFile& model) {
+  std::vector<std::byte> file;
+  const auto append = [&](const void* data, std::size_t bytes) {
+    const auto* begin = static_cast<const std::byte*>(data);
+    file.insert(file.end(), begin, begin + bytes);
+  };
+  const std::string header = encode_header(model);
+  append(header.data(), header.size());
+  for (const Tensor* tensor : data_order(model)) append(tensor->data, tensor->bytes());
+  return file;
+}
+
 bool looks_like_model(const std::string& path) {
   std::error_code none;
   if (!std::filesystem::is_regular_file(path, none)) return false;  // a pipe must not be read twice

@@ -104,6 +104,9 @@ bool looks_like_model(const std::string& path);
 std::string encode_header(const ModelFile& model);
 std::vector<const Tensor*> data_order(const ModelFile& model);
 
+/// The bytes of the file.
+std::vector<std::byte> encode(const ModelFile& model);
+
 /// A model file that cannot be written; `error` is the system's number (ENOSPC, EROFS...).
 struct WriteError : std::runtime_error {
   int error;

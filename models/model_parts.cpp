@@ -79,17 +79,21 @@ std::shared_ptr<TcModel::Impl> open_tc(Context& ctx, std::shared_ptr<const Model
   return impl;
 }
 
-NerModel NerModel::load(const std::string& path, Context& ctx) {
-  auto impl = open_ner(ctx, read_model_of(Task::ner, path));
+NerModel load_ner(Context& ctx, std::shared_ptr<const ModelFile> file) {
+  auto impl = open_ner(ctx, std::move(file));
   impl->network.pack(ctx);
   return NerModel(std::move(impl));
 }
 
-TcModel TcModel::load(const std::string& path, Context& ctx) {
-  auto impl = open_tc(ctx, read_model_of(Task::tc, path));
+TcModel load_tc(Context& ctx, std::shared_ptr<const ModelFile> file) {
+  auto impl = open_tc(ctx, std::move(file));
   impl->network.pack(ctx);
   return TcModel(std::move(impl));
 }
+
+NerModel NerModel::load(const std::string& path, Context& ctx) { return load_ner(ctx, read_model_of(Task::ner, path)); }
+
+TcModel TcModel::load(const std::string& path, Context& ctx) { return load_tc(ctx, read_model_of(Task::tc, path)); }
 
 const Config& NerModel::config() const { return impl_->config; }
 const std::vector<std::string>& NerModel::labels() const { return impl_->tags.labels(); }

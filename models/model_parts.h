@@ -31,6 +31,10 @@ TcModel::Impl make_tc(const Config& config, Features features, Labels labels);
 std::shared_ptr<NerModel::Impl> open_ner(Context& ctx, std::shared_ptr<const ModelFile> file);
 std::shared_ptr<TcModel::Impl> open_tc(Context& ctx, std::shared_ptr<const ModelFile> file);
 
+/// As NerModel::load and TcModel::load, of a file that is read already.
+NerModel load_ner(Context& ctx, std::shared_ptr<const ModelFile> file);
+TcModel load_tc(Context& ctx, std::shared_ptr<const ModelFile> file);
+
 /// Everything a reader needs, as tensors and metadata; borrows from the parts.
 void save(Context& ctx, const NerModel::Impl& model, ModelFile& file);
 void save(Context& ctx, const TcModel::Impl& model, ModelFile& file);

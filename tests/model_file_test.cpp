@@ -56,10 +56,9 @@ ModelFile example() {
   return model;
 }
 
-std::string encode(const ModelFile& model) {
-  std::string bytes = encode_header(model);
-  for (const Tensor* t : data_order(model)) bytes.append(static_cast<const char*>(t->data), t->bytes());
-  return bytes;
+std::string bytes_of(const ModelFile& model) {
+  const std::vector<std::byte> file = encode(model);
+  return {reinterpret_cast<const char*>(file.data()), file.size()};
 }
 
 std::string message_of(std::string_view bytes) {
@@ -126,7 +125,7 @@ TEST_F(ModelFileTest, ReadsBackWhatWasWritten) {
   EXPECT_EQ(model.get_span<std::int32_t>("ids")[1], std::numeric_limits<std::int32_t>::max());
   EXPECT_EQ(model.get_span<std::uint8_t>("a.odd")[2], 255);
   EXPECT_EQ((model.get<float, 2>("none").size()), 0);
-  EXPECT_EQ(encode(model), encode(example())) << "the same content gives the same bytes";
+  EXPECT_EQ(bytes_of(model), bytes_of(example())) << "the same content gives the same bytes";
 }
 
 TEST_F(ModelFileTest, MissingOrDifferentContentIsNamed) {
@@ -149,7 +148,7 @@ TEST_F(ModelFileTest, MissingOrDifferentContentIsNamed) {
 }
 
 TEST_F(ModelFileTest, EveryFlippedByteIsNoticed) {
-  const std::string good = encode(example());
+  const std::string good = bytes_of(example());
   ASSERT_EQ(message_of(good), "accepted");
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const char flip : {'\x01', '\x80'}) {
@@ -161,7 +160,7 @@ TEST_F(ModelFileTest, EveryFlippedByteIsNoticed) {
 }
 
 TEST_F(ModelFileTest, EveryTruncationIsNoticed) {
-  const std::string good = encode(example());
+  const std::string good = bytes_of(example());
   for (std::size_t n = 0; n < good.size(); ++n) {
     ASSERT_THAT(message_of(good.substr(0, n)), HasSubstr("model m.bib: ")) << n << " bytes";
   }
@@ -177,10 +176,10 @@ TEST_F(ModelFileTest, ForeignAndNewerFilesSayWhatTheyAre) {
   EXPECT_THAT(message_of(assemble(R"({"__metadata__":{"bib.min_reader":"1"}})", "")), HasSubstr("rewrote it"));
   ModelFile newer = example();
   newer.metadata["bib.min_reader"] = "999";
-  EXPECT_THAT(message_of(encode(newer)),
+  EXPECT_THAT(message_of(bytes_of(newer)),
               HasSubstr("needs a reader of format 999, this bib reads up to 1; use bib 9.9.9"));
   newer.metadata["bib.min_reader"] = "-1";
-  EXPECT_THAT(message_of(encode(newer)), HasSubstr("not a number"));
+  EXPECT_THAT(message_of(bytes_of(newer)), HasSubstr("not a number"));
 }
 
 TEST_F(ModelFileTest, TensorsThatDoNotFitAreRefused) {

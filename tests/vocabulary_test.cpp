@@ -12,9 +12,8 @@ namespace {
 
 /// What is stored, read again from bytes.
 std::shared_ptr<const ModelFile> stored(const ModelFile& model) {
-  auto bytes = std::make_shared<std::string>(encode_header(model));
-  for (const Tensor* t : data_order(model)) bytes->append(static_cast<const char*>(t->data), t->bytes());
-  ModelFile read = parse_model(std::as_bytes(std::span(*bytes)), "v.bib");
+  const auto bytes = std::make_shared<const std::vector<std::byte>>(encode(model));
+  ModelFile read = parse_model(*bytes, "v.bib");
   read.memory.push_back(bytes);
   return std::make_shared<const ModelFile>(std::move(read));
 }

@@ -75,7 +75,7 @@ class Trainer {
   TrainResult run() {
     if (options_.resume) {
       resume();
-    } else if (options_.warn && std::filesystem::exists(checkpoint_path())) {
+    } else if (!options_.memory && options_.warn && std::filesystem::exists(checkpoint_path())) {
       options_.warn(checkpoint_path() +
                     " of an interrupted training is replaced by the first new checkpoint: stop now "
                     "and resume (--resume) to go on with it");
@@ -91,7 +91,7 @@ class Trainer {
       }
     }
     write_model();
-    std::filesystem::remove(checkpoint_path());
+    if (!options_.memory) std::filesystem::remove(checkpoint_path());
     if (best_score_ && learner_.base_score() > best_score_ && options_.warn)
       options_.warn("no epoch scores as high on the dev set as the base; a lower lr than " + exact_text(config_.lr) +
                     ", or some of the base's own data among the new, may help");
@@ -252,7 +252,11 @@ class Trainer {
     if (!vectors_hash_.empty()) file.metadata["bib.data.vectors"] = vectors_hash_;
     file.metadata["bib.epoch"] = std::to_string(best_epoch_);
     if (best_score_) file.metadata["bib.dev_score"] = fixed_text(*best_score_, 6);
-    bib::write_model(options_.output, file);
+    if (options_.memory) {
+      *options_.memory = encode(file);
+    } else {
+      bib::write_model(options_.output, file);
+    }
   }
 
   /// The model's scores, not those that training goes on with: a checkpoint and the best weights keep theirs.
@@ -267,6 +271,7 @@ class Trainer {
   }
 
   void save_checkpoint() {
+    if (options_.memory) return;
     ModelFile file;
     learner_.save(ctx_, file);
     updater_.save(ctx_, file);
@@ -373,8 +378,14 @@ TrainResult train(Context& ctx, const Config& config, std::vector<Document> trai
                   const TrainOptions& options) {
   const Phase whole(options.profile, &TrainProfile::other);
   check(config);
-  require_place_for(options.output);
-  const OutputLock lock(options.output);
+  std::optional<OutputLock> lock;
+  if (options.memory) {
+    expect(options.output.empty() && !options.resume,
+           "TrainOptions: a model in memory has no output, and no checkpoint to resume from");
+  } else {
+    require_place_for(options.output);
+    lock.emplace(options.output);
+  }
   const std::shared_ptr<const ModelFile> base = open_base(config, options);
   if (train.empty()) throw DataError("training data: error: there are no documents");
   for (std::vector<Document>* documents : {&train, &dev}) settle(*documents);

@@ -1,6 +1,7 @@
 // Training: documents in, a model file out. Same data, configuration and seed give the same bytes, for any number of
 // threads and however often it was interrupted and resumed.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -40,7 +41,8 @@ struct TrainProfile {
 };
 
 struct TrainOptions {
-  std::string output{};            // the model's path; the checkpoint stands beside it as <output>.checkpoint
+  std::string output{};                      // the model's path; the checkpoint stands beside it as <output>.checkpoint
+  std::vector<std::byte>* memory = nullptr;  // takes the model's file in place of `output`: nothing is written
   std::string base{};              // a model to go on from: its vocabularies, labels and weights, and what the data add
   bool resume = false;             // go on from the checkpoint if there is one
   double checkpoint_seconds = 60;  // least time between checkpoints; they are written at the end of an epoch
