@@ -87,7 +87,7 @@ class NerBatch {
 
   BatchResult decode(const NerPredictOptions& options) {
     const int T = batch_.T, B = batch_.B;
-    const View<int, 2> tags = ctx_.arena().make<int, 2>({T, B});
+    tags_ = ctx_.arena().make<int, 2>({T, B});
     const View<real, 1> score = ctx_.arena().make<real, 1>({B});
     const BiLstmCrf::Crf& crf = model_.network.crf;
     run(ctx_, CrfDecode{.scores = scores_,
@@ -95,16 +95,63 @@ class NerBatch {
                         .transition = crf.transition.value(),
                         .first = crf.first.value(),
                         .last = crf.last.value(),
-                        .tags = tags,
+                        .tags = tags_,
                         .score = score});
-    BatchResult r{.tags = download(ctx_, tags), .B = B};
+    BatchResult r{.tags = download(ctx_, tags_), .B = B};
     for (std::size_t b = 0; b < texts_.size(); ++b) {
       std::vector<Scored>& spans = r.spans.emplace_back();
       for (const UnitSpan& span : model_.tags.decode(column(r.tags, b))) spans.push_back({span, {}});
     }
-    if (options.scores) score_spans(tags, r);
+    if (options.scores) score_spans(r);
     if (options.nbest > 0) find_alternatives(options.nbest, r);
     return r;
+  }
+
+  /// After decode(): how probable the tags of the best reading are in each of these, text, begin and end after another.
+  std::vector<real> probabilities(const std::vector<int>& flat) const {
+    if (flat.empty()) return {};
+    const int S = static_cast<int>(flat.size() / 3);
+    std::vector<int> extend;
+    for (int k = 0; k < model_.tags.size(); ++k) extend.push_back(model_.tags.extend(k));
+    const View<real, 1> probability = ctx_.arena().make<real, 1>({S});
+    const BiLstmCrf::Crf& crf = model_.network.crf;
+    together(ctx_, [&] {
+      run(ctx_, CrfSpanProbability{.scores = scores_,
+                                   .lengths = batch_.lengths,
+                                   .transition = crf.transition.value(),
+                                   .first = crf.first.value(),
+                                   .last = crf.last.value(),
+                                   .tags = tags_,
+                                   .extend = upload<int, 1>(ctx_, extend, {model_.tags.size()}),
+                                   .spans = upload<int, 2>(ctx_, flat, {S, 3}),
+                                   .probability = probability});
+    });
+    return download(ctx_, probability);
+  }
+
+  /// After decode(): minus the logarithm of the probability of each text's best reading.
+  std::vector<real> surprises() const {
+    const int B = batch_.B;
+    const View<real, 1> loss = ctx_.arena().make<real, 1>({B});
+    const BiLstmCrf::Crf& crf = model_.network.crf;
+    run(ctx_, CrfLoss{.scores = scores_,
+                      .tags = tags_,
+                      .lengths = batch_.lengths,
+                      .transition = crf.transition.value(),
+                      .first = crf.first.value(),
+                      .last = crf.last.value(),
+                      .weight = upload<real, 1>(ctx_, std::vector<real>(static_cast<std::size_t>(B), 1), {B}),
+                      .loss = loss});
+    return download(ctx_, loss);
+  }
+
+  static Entity entity(const NerModel::Impl& model, const EncodedText& text, const Scored& s) {
+    Entity e;
+    e.begin = text.units[static_cast<std::size_t>(s.span.begin)].begin;
+    e.end = text.units[static_cast<std::size_t>(s.span.end) - 1].end;
+    e.label = model.tags.labels()[static_cast<std::size_t>(s.span.label)];
+    e.score = s.score;
+    return e;
   }
 
  private:
@@ -116,31 +163,15 @@ class NerBatch {
     return out;
   }
 
-  void score_spans(View<const int, 2> tags, BatchResult& r) {
-    std::vector<int> flat, extend;
+  void score_spans(BatchResult& r) const {
+    std::vector<int> flat;
     for (std::size_t b = 0; b < r.spans.size(); ++b) {
       for (const Scored& s : r.spans[b]) flat.insert(flat.end(), {static_cast<int>(b), s.span.begin, s.span.end});
     }
-    if (flat.empty()) return;
-    const int S = static_cast<int>(flat.size() / 3);
-    for (int k = 0; k < model_.tags.size(); ++k) extend.push_back(model_.tags.extend(k));
-    const View<real, 1> probability = ctx_.arena().make<real, 1>({S});
-    const BiLstmCrf::Crf& crf = model_.network.crf;
-    together(ctx_, [&] {
-      run(ctx_, CrfSpanProbability{.scores = scores_,
-                                   .lengths = batch_.lengths,
-                                   .transition = crf.transition.value(),
-                                   .first = crf.first.value(),
-                                   .last = crf.last.value(),
-                                   .tags = tags,
-                                   .extend = upload<int, 1>(ctx_, extend, {model_.tags.size()}),
-                                   .spans = upload<int, 2>(ctx_, flat, {S, 3}),
-                                   .probability = probability});
-    });
-    const std::vector<real> host = download(ctx_, probability);
+    const std::vector<real> probability = probabilities(flat);
     std::size_t i = 0;
     for (std::vector<Scored>& spans : r.spans) {
-      for (Scored& s : spans) s.score = static_cast<double>(host[i++]);
+      for (Scored& s : spans) s.score = static_cast<double>(probability[i++]);
     }
   }
 
@@ -188,16 +219,7 @@ class NerBatch {
   const std::vector<const EncodedText*>& texts_;
   DeviceBatch batch_;
   View<real, 3> scores_;
-
- public:
-  static Entity entity(const NerModel::Impl& model, const EncodedText& text, const Scored& s) {
-    Entity e;
-    e.begin = text.units[static_cast<std::size_t>(s.span.begin)].begin;
-    e.end = text.units[static_cast<std::size_t>(s.span.end) - 1].end;
-    e.label = model.tags.labels()[static_cast<std::size_t>(s.span.label)];
-    e.score = s.score;
-    return e;
-  }
+  View<int, 2> tags_;  // of the best readings
 };
 
 /// The entities that a window answers for: those that begin in the part that counts. One that begins there and runs
@@ -209,6 +231,50 @@ void collect(const NerModel::Impl& model, const Window& window, const std::vecto
     Entity e = NerBatch::entity(model, window.text, s);
     if (!out.entities.empty() && e.begin < out.entities.back().end) continue;
     out.entities.push_back(std::move(e));
+  }
+}
+
+/// The units of a window that a span touches, as a range; empty where the span begins in another window's part.
+std::pair<int, int> units_of(const Window& window, const ByteRange& span) {
+  const std::vector<ByteRange>& units = window.text.units;
+  const auto begin =
+      std::partition_point(units.begin(), units.end(), [&](const ByteRange& unit) { return unit.end <= span.begin; });
+  const auto end =
+      std::partition_point(begin, units.end(), [&](const ByteRange& unit) { return unit.begin < span.end; });
+  const std::size_t at = window.first + static_cast<std::size_t>(begin - units.begin());
+  if (at < window.keep_begin || at >= window.keep_end) return {};
+  return {static_cast<int>(begin - units.begin()), static_cast<int>(end - units.begin())};
+}
+
+/// Fills in span_scores of the documents whose windows these are, for the spans that begin in them.
+void score_given_spans(const NerBatch& batch, const std::vector<const Window*>& windows,
+                       std::span<const Document> documents, std::vector<NerPrediction>& out) {
+  std::vector<int> flat;
+  std::vector<double*> scores;
+  for (std::size_t b = 0; b < windows.size(); ++b) {
+    const std::size_t d = windows[b]->document;
+    for (std::size_t s = 0; s < documents[d].spans.size(); ++s) {
+      const auto [begin, end] = units_of(*windows[b], documents[d].spans[s]);
+      if (begin == end) continue;
+      flat.insert(flat.end(), {static_cast<int>(b), begin, end});
+      scores.push_back(&out[d].span_scores[s]);
+    }
+  }
+  const std::vector<real> probability = batch.probabilities(flat);
+  for (std::size_t i = 0; i < scores.size(); ++i) *scores[i] = static_cast<double>(probability[i]);
+}
+
+/// Over all windows of a text: what two of them read counts twice, above and below.
+void set_confidence(const std::vector<Window>& windows, const std::vector<real>& surprises,
+                    std::vector<NerPrediction>& out) {
+  for (std::size_t w = 0; w < windows.size();) {
+    const std::size_t d = windows[w].document;
+    double surprise = 0, units = 0;
+    for (; w < windows.size() && windows[w].document == d; ++w) {
+      surprise += static_cast<double>(surprises[w]);
+      units += static_cast<double>(windows[w].text.units.size());
+    }
+    out[d].confidence = units > 0 ? std::min(1.0, std::exp(-surprise / units)) : 1;
   }
 }
 
@@ -246,14 +312,19 @@ std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Docum
   }
   clock.encoded();
   std::vector<std::vector<Scored>> spans(windows.size());
+  std::vector<real> surprises(windows.size());
   std::vector<NerPrediction> out(documents.size());
+  if (options.span_scores)
+    for (std::size_t d = 0; d < documents.size(); ++d) out[d].span_scores.resize(documents[d].spans.size());
   const std::vector<Group> groups = batches_for_prediction(ctx, lengths);
   each_apart(ctx, static_cast<int>(groups.size()), [&](Context& one, int g) {
     const Group& group = groups[static_cast<std::size_t>(g)];
     std::vector<const EncodedText*> members;
+    std::vector<const Window*> their_windows;
     std::vector<const std::vector<TermMatch>*> terms_of_members;
     for (std::size_t i : group) {
       members.push_back(&windows[i].text);
+      their_windows.push_back(&windows[i]);
       terms_of_members.push_back(&windows[i].terms);
     }
     PredictClock::Piece piece(clock);
@@ -261,14 +332,18 @@ std::vector<NerPrediction> NerModel::predict(Context& ctx, std::span<const Docum
     if (options.dictionary) batch.add_terms(*options.dictionary, terms_of_members);
     piece.scored();
     BatchResult r = batch.decode(options);
+    if (options.span_scores) score_given_spans(batch, their_windows, documents, out);
+    const std::vector<real> surprise = options.confidence ? batch.surprises() : std::vector<real>(group.size());
     for (std::size_t b = 0; b < group.size(); ++b) {
       const Window& window = windows[group[b]];
       spans[group[b]] = std::move(r.spans[b]);
+      surprises[group[b]] = surprise[b];
       const bool whole = window.keep_begin == 0 && window.keep_end == window.text.units.size();
       if (options.nbest > 0 && whole) out[window.document].alternatives = std::move(r.alternatives[b]);
     }
   });
   for (std::size_t w = 0; w < windows.size(); ++w) collect(model, windows[w], spans[w], out[windows[w].document]);
+  if (options.confidence) set_confidence(windows, surprises, out);
   return out;
 }
 

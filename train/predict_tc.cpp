@@ -27,6 +27,14 @@ TcPrediction answer(const TcModel::Impl& model, const real* probability, const T
       if (probability[k] >= options.threshold) p.labels.push_back(model.labels[k]);
     }
   }
+  p.confidence = static_cast<double>(probability[order.front()]);
+  if (model.config.multilabel) {
+    p.confidence = 1;
+    for (int k : order) {
+      const double yes = static_cast<double>(probability[k]);
+      p.confidence = std::min(p.confidence, std::max(yes, 1 - yes));
+    }
+  }
   const int answers = static_cast<int>(p.labels.size());  // the first of `order`: each has its probability listed
   const int listed = options.top_k <= 0 ? K : std::max(answers, std::min(K, options.top_k));
   for (int i = 0; i < listed; ++i) {

@@ -33,6 +33,10 @@ struct NerAlternative {
 struct NerPrediction {
   std::vector<Entity> entities;              // by position; byte ranges of the text given
   std::vector<NerAlternative> alternatives;  // best first, when nbest > 0
+  // When confidence is asked for: the probability of the best reading, its geometric mean over the units, so that long
+  // texts do not count as doubtful ones (the MNLP of Shen et al., ICLR 2018). 1 of a text without units.
+  std::optional<double> confidence;
+  std::vector<double> span_scores;  // when asked for: of what was read in the place of each span of the document
 };
 
 /// A term that is an entity wherever it stands, as far as its weight says: every unit of it, and that the entity ends
@@ -67,9 +71,11 @@ class NerDictionary {
 };
 
 struct NerPredictOptions {
-  bool scores = true;               // entity probabilities: one forward-backward pass more
-  int nbest = 0;                    // alternatives per text, up to 10,000; a text longer than 1,024 units gets none
-  PredictStages* stages = nullptr;  // where the time goes; added to
+  bool scores = true;        // entity probabilities: one forward-backward pass more
+  bool confidence = false;   // of the whole reading
+  bool span_scores = false;  // how probable what was read is where the document's own spans are, 0 without a unit
+  int nbest = 0;             // alternatives per text, up to 10,000; a text longer than 1,024 units gets none
+  PredictStages* stages = nullptr;            // where the time goes; added to
   const NerDictionary* dictionary = nullptr;  // made for this model; read while the call lasts
 };
 

@@ -24,6 +24,8 @@ struct ClassScore {
 struct TcPrediction {
   std::vector<std::string> labels;  // the answer: the best class, or every class at or above the threshold
   std::vector<ClassScore> classes;  // the top_k classes and all answers, best first
+  // The probability of the best class; multi-label: of the decision, class or not, that is the least sure one.
+  double confidence = 0;
 };
 
 struct TcPredictOptions {
