@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -12,8 +11,8 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "cli/run_table.h"
 #include "models/model_file.h"
-#include "models/number.h"
 #include "train/base.h"
 #include "train/formats/files.h"
 
@@ -80,38 +79,10 @@ std::vector<Run> load(const Config& config, const RepeatOptions& options) {
   return runs;
 }
 
-std::string right(const std::string& text, std::size_t width) {
-  const auto letters = std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; });
-  return std::string(width - std::min(width, static_cast<std::size_t>(letters)), ' ') + text;
-}
-
-/// "85.60 ± 0.57": the mean and, of two or more, the standard deviation of a sample.
-std::string spread(const std::vector<double>& values, int digits) {
-  if (values.empty()) return "-";
-  double mean = 0, squares = 0;
-  for (const double v : values) mean += v / static_cast<double>(values.size());
-  for (const double v : values) squares += (v - mean) * (v - mean);
-  std::string text = fixed_text(mean, digits);
-  if (values.size() > 1)
-    text += " ± " + fixed_text(std::sqrt(squares / static_cast<double>(values.size() - 1)), digits);
-  return text;
-}
-
 std::string table_of(const std::vector<Run>& runs, const std::string& metric) {
-  std::vector<double> scores, seconds;
-  const auto row = [](const std::string& seed, const std::string& score, const std::string& epoch,
-                      const std::string& time) {
-    return seed + right(score, 26 - std::min<std::size_t>(25, seed.size())) + right(epoch, 7) + right(time, 18);
-  };
-  std::string table = row("seed", "dev " + metric, "epoch", "seconds") + "\n";
-  for (const Run& run : runs) {
-    scores.push_back(100 * run.score);
-    if (run.seconds) seconds.push_back(*run.seconds);
-    table += row(std::to_string(run.seed), fixed_text(scores.back(), 2), std::to_string(run.epoch),
-                 run.seconds ? fixed_text(*run.seconds, 1) : "-") +
-             (&run == best_of(runs) ? "  kept\n" : "\n");
-  }
-  return table + row("mean", spread(scores, 2), "", spread(seconds, 1)) + "\n";
+  std::vector<FinishedRun> rows;
+  for (const Run& run : runs) rows.push_back({std::to_string(run.seed), run.score, run.epoch, run.seconds});
+  return run_table("seed", "dev " + metric, rows, static_cast<std::size_t>(best_of(runs) - runs.data()));
 }
 
 }  // namespace
