@@ -3,10 +3,7 @@
 
 #include <algorithm>
 
-#include "bib/ner.h"
-#include "bib/tc.h"
 #include "cli/common.h"
-#include "cli/corpora.h"
 #include "cli/corpus_flags.h"
 #include "cli/dictionary_flag.h"
 #include "cli/output.h"
@@ -80,12 +77,8 @@ void warn_of_other_tokens(const Corpora& gold, const Corpora& predicted) {
 }
 
 void conclude(const Corpora& gold, const Corpora& predicted, Flags flags) {
-  flags.verdict.gold_name = gold.name();
+  set_gold(flags.verdict, gold);
   flags.verdict.predicted_name = predicted.name();
-  if (gold.names.size() > 1) {
-    flags.verdict.file_of = [&](std::size_t i) { return gold.name_of(i); };
-    flags.verdict.gold_parts = " (" + gold.parts() + ")";
-  }
   if (flags.task == Task::tc) {
     conclude_tc(gold.documents, predicted.documents, flags.ner.bootstrap, flags.verdict);
   } else {
@@ -94,22 +87,19 @@ void conclude(const Corpora& gold, const Corpora& predicted, Flags flags) {
   }
 }
 
-/// What the model makes of the gold texts; the documents keep tokens, so that accuracy counts the file's own.
+/// What the model makes of the gold texts.
 Corpora predict(const std::string& model_path, const Corpora& gold, Task task, const Flags& flags) {
   Context ctx(flags.device.options(DeviceUse::predict));
-  Corpora predicted{.names = {model_path}, .begins = {0}, .documents = gold.documents};
+  Corpora predicted{.names = {model_path}, .begins = {0}, .documents = {}};
+  const auto add = [&](const auto& answers) {
+    for (std::size_t i = 0; i < answers.size(); ++i)
+      predicted.documents.push_back(answered(gold.documents[i], answers[i]));
+  };
   if (task == Task::ner) {
     const NerModel model = NerModel::load(model_path, ctx);
     const std::optional<NerDictionary> dictionary = flags.dictionary.load(model);
-    const auto answers = model.predict(
-        ctx, gold.documents, {.scores = flags.verdict.calibration, .dictionary = dictionary ? &*dictionary : nullptr});
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      Document& document = predicted.documents[i];
-      document.tags.clear();
-      document.spans.assign(answers[i].entities.begin(), answers[i].entities.end());
-      document.scores.clear();
-      for (const Entity& e : answers[i].entities) document.scores.push_back(e.score.value_or(0));
-    }
+    add(model.predict(ctx, gold.documents,
+                      {.scores = flags.verdict.calibration, .dictionary = dictionary ? &*dictionary : nullptr}));
   } else {
     const TcModel model = TcModel::load(model_path, ctx);
     if (flags.dictionary.given()) warn("--dict does nothing: " + model_path + " classifies texts");
@@ -117,13 +107,7 @@ Corpora predict(const std::string& model_path, const Corpora& gold, Task task, c
       warn("--threshold does nothing: " + model_path + " gives every text one class");
     TcPredictOptions options;
     options.threshold = flags.threshold.value_or(options.threshold);
-    const auto answers = model.predict(ctx, gold.documents, options);
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      Document& document = predicted.documents[i];
-      document.labels = answers[i].labels;
-      document.scores.clear();
-      for (std::size_t k = 0; k < document.labels.size(); ++k) document.scores.push_back(answers[i].classes[k].score);
-    }
+    add(model.predict(ctx, gold.documents, options));
   }
   return predicted;
 }

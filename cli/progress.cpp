@@ -22,11 +22,6 @@ std::string rate_text(const TrainProgress& p) {
   return text;
 }
 
-/// "run 2/5  " of several.
-std::string run_text(int run, int runs) {
-  return runs > 1 ? "run " + std::to_string(run) + "/" + std::to_string(runs) + "  " : "";
-}
-
 std::string epoch_line(const std::string& metric, const TrainProgress& p) {
   const auto score_text = [&](double score) {
     char text[16];
@@ -46,7 +41,7 @@ class Plain final : public ProgressPrinter {
   explicit Plain(std::string metric) : metric_(std::move(metric)) {}
   void draw(const TrainProgress& p) override {
     if (p.epoch_done)
-      std::fprintf(stderr, "%s  ETA %s\n", (run_text(run_, runs_) + epoch_line(metric_, p)).c_str(),
+      std::fprintf(stderr, "%s  ETA %s\n", (run_text() + epoch_line(metric_, p)).c_str(),
                    duration_text(p.remaining).c_str());
   }
 
@@ -62,14 +57,13 @@ class Bar final : public ProgressPrinter {
   void draw(const TrainProgress& p) override {
     if (p.epoch_done) {
       clear();
-      std::fprintf(stderr, "%s\n", (run_text(run_, runs_) + epoch_line(metric_, p)).c_str());
+      std::fprintf(stderr, "%s\n", (run_text() + epoch_line(metric_, p)).c_str());
       return;
     }
     if (p.seconds - shown_ < 0.1) return;
     shown_ = p.seconds;
     const double share = p.steps ? static_cast<double>(p.step) / p.steps : 0;
-    const std::string head =
-        run_text(run_, runs_) + "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ";
+    const std::string head = run_text() + "epoch " + std::to_string(p.epoch) + "/" + std::to_string(p.epochs) + " ";
     char figures[96];
     std::snprintf(figures, sizeof figures, "%3.0f %%  loss %.4f  %s  ETA %s", 100 * share, p.loss, rate_text(p).c_str(),
                   duration_text(p.remaining).c_str());
@@ -148,13 +142,18 @@ class None final : public ProgressPrinter {
 
 }  // namespace
 
-void ProgressPrinter::begin_run(int run, int runs) {
+void ProgressPrinter::begin_run(int run, int runs, const char* what) {
   run_ = run;
   runs_ = runs;
+  what_ = what;
   units_before_ += last_.units;
   seconds_before_ += last_.seconds;
   last_ = {};
   first_step_.reset();
+}
+
+std::string ProgressPrinter::run_text() const {
+  return runs_ > 1 ? std::string(what_) + " " + std::to_string(run_) + "/" + std::to_string(runs_) + "  " : "";
 }
 
 void ProgressPrinter::show(const TrainProgress& p) {

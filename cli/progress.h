@@ -8,21 +8,23 @@
 
 namespace bib::cli {
 
-/// Of several runs one after another (--repeat) the steps, the time and what is left are those of all, the epochs and
-/// scores the run's own. A run that ends before its last epoch counts in full.
+/// Of several runs one after another (--repeat, --folds) the steps, the time and what is left are those of all, the
+/// epochs and scores the run's own. A run that ends before its last epoch counts in full.
 class ProgressPrinter {
  public:
   virtual ~ProgressPrinter() = default;
-  void begin_run(int run, int runs);  // from 1
+  void begin_run(int run, int runs, const char* what = "run");  // from 1
   void show(const TrainProgress& progress);
   /// The model is written: no step follows, however many were planned.
   virtual void finish() {}
 
  protected:
   virtual void draw(const TrainProgress& progress) = 0;
+  std::string run_text() const;  // "run 2/5  " of several
   int run_ = 1, runs_ = 1;
 
  private:
+  const char* what_ = "run";
   TrainProgress last_;             // of this run
   std::optional<int> first_step_;  // that a run which was resumed had made already
   std::int64_t units_before_ = 0;

@@ -9,6 +9,8 @@
 #include "cli/common.h"
 #include "cli/corpora.h"
 #include "cli/corpus_flags.h"
+#include "cli/folds.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/repeat.h"
 #include "models/model_parts.h"
@@ -48,9 +50,10 @@ struct TrainFlags {
   Task task = Task::ner;
   std::string base, output, config_file, progress = "auto", name, item_id;
   std::vector<std::string> train, dev, set;
-  int repeat = 1;
-  bool print_config = false, resume = false, quiet = false, profile = false;
-  double checkpoint_seconds = 60;
+  int repeat = 1, folds = 0;
+  bool print_config = false, resume = false, quiet = false, profile = false, json = false;
+  std::string errors;
+  std::optional<double> checkpoint_seconds;
   ReadOptions read;
   DeviceFlags device;
 };
@@ -162,7 +165,7 @@ std::string device_text(const TrainFlags& flags) {
 /// What a training says, each thing once however often it runs.
 TrainOptions options_of(const TrainFlags& flags, ProgressPrinter& printer, TrainProfile& profile) {
   TrainOptions options{.output = flags.output, .base = flags.base, .resume = flags.resume};
-  options.checkpoint_seconds = flags.checkpoint_seconds;
+  if (flags.checkpoint_seconds) options.checkpoint_seconds = *flags.checkpoint_seconds;
   const auto once = [said = std::make_shared<std::set<std::string>>()](auto say) {
     return [said, say](const std::string& text) {
       if (said->insert(text).second) say(text);
@@ -222,11 +225,34 @@ TrainResult train_once(const TrainFlags& flags, const Config& config, Corpora do
   return result;
 }
 
+/// What asks for something that cross-validation does not do must not be passed over in silence.
+void check_folds(const TrainFlags& flags) {
+  if (flags.folds == 0 && (flags.json || !flags.errors.empty()))
+    throw UsageError(std::string(flags.json ? "--json" : "--errors") +
+                     " goes with --folds; 'bib evaluate' scores a model that is trained");
+  if (flags.folds == 0) return;
+  struct Refused {
+    bool given;
+    const char *flag, *why;
+  };
+  for (const auto& [given, flag, why] :
+       {Refused{!flags.output.empty(), "--output", "its models are thrown away; train another one without --folds"},
+        Refused{flags.repeat > 1, "--repeat", "another --seed draws other folds"},
+        Refused{flags.resume, "--resume", "what was interrupted has left nothing to go on with"},
+        Refused{flags.checkpoint_seconds.has_value(), "--checkpoint-seconds", "there are no checkpoints"}})
+    if (given) throw UsageError("--folds takes no " + std::string(flag) + ": " + why);
+}
+
 int train_model(TrainFlags& flags) {
   if (flags.output == "-") throw UsageError("--output -: a model cannot go to standard output; name a file");
+  check_folds(flags);
   const Config config = resolve(flags);
-  for (const auto& inputs : {flags.train, flags.dev, {flags.base, flags.config_file, config.vectors}})
-    refuse_overwriting(flags.output, inputs);
+  for (const std::string& written : {flags.output, flags.errors})
+    for (const auto& inputs : {flags.train, flags.dev, {flags.base, flags.config_file, config.vectors}})
+      if (!written.empty()) refuse_overwriting(written, inputs);
+  const Verdict verdict{.json = flags.json, .errors = flags.errors};
+  check(verdict);
+  if (!flags.errors.empty()) refuse_unwritable(flags.errors);
   if (flags.repeat > 1) check_repeat(config, flags.repeat, !flags.dev.empty());
   warn_of_idle_settings(config);
   const std::string device = device_text(flags);  // one that is not there is refused before anything is read
@@ -243,6 +269,14 @@ int train_model(TrainFlags& flags) {
   TrainProfile profile;
   const TrainOptions options = options_of(flags, *printer, profile);
   stop_on_signals();
+  if (flags.folds) {
+    const FoldOptions folds{
+        .folds = flags.folds, .quiet = flags.quiet, .context = flags.device.options(), .verdict = verdict};
+    const bool whole = cross_validate(config, folds, documents, dev, *printer, options);
+    if (whole) printer->finish();
+    if (flags.profile) print_profile(profile, reading);
+    return whole ? exit_code::ok : code_of_stop();
+  }
   const Repeated done =
       flags.repeat > 1 ? repeat(flags, config, documents, dev, *printer, options)
                        : Repeated{.best = train_once(flags, config, std::move(documents), std::move(dev), options)};
@@ -265,6 +299,13 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
         for (CLI::Option* option : {train, output}) option->required(false);  // nothing is trained
       },
       "Print every setting, as --config, --set and the like make it, and stop");
+  verb.add_option("--folds", flags.folds,
+                  "Cross-validate in so many parts, without -o: what models make of unseen texts")
+      ->check(in_range(2, 10000))
+      ->each([output](const std::string&) { output->required(false); });
+  verb.add_flag("--json", flags.json, "With --folds: the report as one JSON object");
+  verb.add_option("--errors", flags.errors,
+                  "With --folds: write the mistakes to FILE.html (a page) or FILE.jsonl, the surest ones first");
   verb.add_option("-c,--config", flags.config_file, "Settings, TOML ('bib train ner --print-config' shows all)");
   verb.add_option("--set", flags.set, "One setting, section.key=value; may be given more than once");
   verb.add_flag("--resume", flags.resume, "Go on from the checkpoint of an interrupted run");
@@ -277,9 +318,8 @@ void add_flags(CLI::App& verb, TrainFlags& flags) {
       ->capture_default_str();
   verb.add_option("--name", flags.name, "Model name in --progress json (default: the file's)");
   verb.add_option("--item-id", flags.item_id, "pipeline_item_id in --progress json");
-  verb.add_option("--checkpoint-seconds", flags.checkpoint_seconds, "Least time between checkpoints")
-      ->check(in_range(0.0, 1e9))
-      ->capture_default_str();
+  verb.add_option("--checkpoint-seconds", flags.checkpoint_seconds, "Least time between checkpoints (60)")
+      ->check(in_range(0.0, 1e9));
   verb.add_flag("--profile", flags.profile, "At the end, print on standard error where the time went");
   verb.add_flag("-q,--quiet", flags.quiet, "Only warnings, errors and the progress that --progress names");
   flags.device.add(verb);

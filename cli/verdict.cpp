@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "cli/common.h"
@@ -60,9 +62,33 @@ void apply_gates(const Verdict& verdict, const std::map<std::string, double>& fi
   if (!missed.empty()) throw GateFailed(missed);
 }
 
+std::size_t text_of(const SpanError& error) { return error.sentence; }
+std::size_t text_of(const TcError& error) { return error.document; }
+
+/// The mistakes of one text stay together.
+template <class Error>
+void put_surest_first(std::vector<Error>& errors, const Certainty<Error>& certainty) {
+  std::map<std::size_t, std::optional<double>> surest;
+  for (Error& error : errors) {
+    error.certainty = certainty(error);
+    surest[text_of(error)] = std::max(surest[text_of(error)], error.certainty);
+  }
+  std::stable_sort(errors.begin(), errors.end(),
+                   [&](const Error& a, const Error& b) { return surest.at(text_of(a)) > surest.at(text_of(b)); });
+}
+
+std::string report_of(const auto& scores, const Verdict& verdict) {
+  using Json = nlohmann::ordered_json;
+  if (!verdict.json) return report_text(scores) + verdict.appendix;
+  if (verdict.appendix.empty()) return report_json(scores);
+  Json json = Json::parse(report_json(scores));
+  json.update(Json::parse(verdict.appendix));
+  return json.dump(2) + "\n";
+}
+
 template <typename Scores>
 void conclude(const Scores& scores, const std::vector<Document>& gold, const Verdict& verdict) {
-  const std::string report = verdict.json ? report_json(scores) : report_text(scores);
+  const std::string report = report_of(scores, verdict);
   std::fwrite(report.data(), 1, report.size(), stdout);
   std::fflush(stdout);
   if (!verdict.errors.empty()) {
@@ -81,6 +107,29 @@ std::string located(const DataError& error, const Verdict& verdict) {
 
 }  // namespace
 
+void set_gold(Verdict& verdict, const Corpora& gold) {
+  verdict.gold_name = gold.name();
+  if (gold.names.size() == 1) return;
+  verdict.file_of = [&gold](std::size_t i) { return gold.name_of(i); };
+  verdict.gold_parts = " (" + gold.parts() + ")";
+}
+
+Document answered(Document gold, const NerPrediction& prediction) {
+  gold.tags.clear();
+  gold.spans.assign(prediction.entities.begin(), prediction.entities.end());
+  gold.scores.clear();
+  for (const Entity& e : prediction.entities)
+    if (e.score) gold.scores.push_back(*e.score);
+  return gold;
+}
+
+Document answered(Document gold, const TcPrediction& prediction) {
+  gold.labels = prediction.labels;
+  gold.scores.clear();
+  for (std::size_t k = 0; k < gold.labels.size(); ++k) gold.scores.push_back(prediction.classes[k].score);
+  return gold;
+}
+
 void check(const Verdict& verdict) {
   for (const std::string& gate : verdict.at_least) parse_gate(gate);
   if (!verdict.errors.empty() && !is_html(verdict.errors) && !ends_with(verdict.errors, ".jsonl")) {
@@ -89,7 +138,7 @@ void check(const Verdict& verdict) {
 }
 
 void conclude_ner(const std::vector<Document>& gold, const std::vector<Document>& predicted, const NerOptions& options,
-                  const Verdict& verdict) {
+                  const Verdict& verdict, const Certainty<SpanError>& certainty) {
   NerScores scores;
   try {
     scores = evaluate_ner(gold, predicted, options);
@@ -101,11 +150,12 @@ void conclude_ner(const std::vector<Document>& gold, const std::vector<Document>
     warn(verdict.gold_name + ": " + std::to_string(scores.ignored_gold_tags) +
          " tags belong to no well-formed entity and are not scored in this mode; --mode conll reads them");
   }
+  if (certainty) put_surest_first(scores.errors, certainty);
   conclude(scores, gold, verdict);
 }
 
 void conclude_tc(const std::vector<Document>& gold, const std::vector<Document>& predicted, Bootstrap bootstrap,
-                 const Verdict& verdict) {
+                 const Verdict& verdict, const Certainty<TcError>& certainty) {
   TcScores scores;
   try {
     scores = evaluate_tc(gold, predicted, bootstrap);
@@ -113,6 +163,7 @@ void conclude_tc(const std::vector<Document>& gold, const std::vector<Document>&
   } catch (const DataError& e) {
     throw DataError(located(e, verdict));
   }
+  if (certainty) put_surest_first(scores.errors, certainty);
   conclude(scores, gold, verdict);
 }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 
@@ -59,9 +60,16 @@ class Command : public testing::Test {
     return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, bytes(".stdout"), bytes(".stderr")};
   }
 
-  /// Starts a training, sends the signal once the checkpoint is there, and returns how it ended. The training cannot be
-  /// over by then, however slow this process is: it waits until its progress is read, of which a pipe holds a page.
+  /// Starts a training, sends the signal once the checkpoint is there, and returns how it ended.
   int interrupt(const std::string& arguments, const std::string& checkpoint, int signal,
+                const std::string& before = "") const {
+    return interrupt(
+        arguments, [&](const std::string&) { return exists(checkpoint); }, signal, before);
+  }
+
+  /// The same once `ready` says so of what was printed. The training cannot be over by then, however slow this process
+  /// is: it waits until its progress is read, of which a pipe holds a page.
+  int interrupt(const std::string& arguments, const std::function<bool(const std::string& log)>& ready, int signal,
                 const std::string& before = "") const {
     int progress[2];
     if (pipe(progress) != 0 || fcntl(progress[1], F_SETPIPE_SZ, 4096) < 0) return -1;
@@ -78,7 +86,7 @@ class Command : public testing::Test {
     std::string log;
     bool sent = false;
     for (char part[256];;) {
-      if (!sent && exists(checkpoint)) sent = kill(child, signal) == 0;
+      if (!sent && ready(log)) sent = kill(child, signal) == 0;
       const ssize_t count = ::read(progress[0], part, sizeof part);
       if (count <= 0) break;
       log.append(part, static_cast<std::size_t>(count));

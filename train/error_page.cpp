@@ -66,6 +66,7 @@ struct Page {
   const char* label_name = "type";
   const Confusion* confusion = nullptr;
   std::string extra;  // HTML before the texts
+  bool surest_first = false;
   std::vector<Card> cards;
   std::size_t texts = 0;  // with a mistake, shown or not
 };
@@ -178,6 +179,10 @@ std::string render(const Page& page, const std::vector<std::string>& labels, con
   html += heading_html(page, options) + scores_html(page) + matrix_html(page) + page.extra;
   html += "<h2>Texts</h2>\n";
   if (page.texts == 0) html += "<p>No mistakes.</p>\n";
+  if (page.surest_first)
+    html +=
+        "<p class=soft>Those of which the model was surest come first: there the annotation is the likeliest to be "
+        "wrong.</p>\n";
   if (page.cards.size() < page.texts) {
     html += "<p class=soft>The first " + std::to_string(page.cards.size()) + " of " + std::to_string(page.texts) +
             " texts with mistakes; JSON lines hold them all.</p>\n";
@@ -238,10 +243,12 @@ std::size_t index_of(const Confusion& confusion, const std::optional<Span>& span
                                   confusion.labels.begin());
 }
 
-std::string position_html(const char* what, std::size_t index, std::size_t line, const FileOf& file_of) {
+std::string position_html(const char* what, std::size_t index, std::size_t line, const FileOf& file_of,
+                          std::optional<double> certainty) {
   std::string html = std::string("<span>") + what + " " + std::to_string(index + 1);
   if (file_of) html += ", " + escaped(file_of(index));
   if (line > 0) html += ", line " + std::to_string(line);
+  if (certainty) html += ", certainty " + percent(*certainty) + " %";
   return html + "</span>";
 }
 
@@ -250,7 +257,10 @@ using ErrorIterator = std::vector<SpanError>::const_iterator;
 Card ner_card(const NerScores& scores, const Document& document, const FileOf& file_of, ErrorIterator first,
               ErrorIterator last) {
   const std::size_t i = first->sentence;
-  Card card{.heading = position_html("sentence", i, document.line, file_of), .body = "", .errors = {}};
+  const auto surest =
+      std::max_element(first, last, [](const auto& a, const auto& b) { return a.certainty < b.certainty; });
+  Card card{
+      .heading = position_html("sentence", i, document.line, file_of, surest->certainty), .body = "", .errors = {}};
   std::map<Span, std::string> wrong_gold, wrong_predicted;
   for (; first != last; ++first) {
     const auto kind = static_cast<std::size_t>(first->kind);
@@ -323,6 +333,7 @@ std::string error_page(const NerScores& scores, const std::vector<Document>& gol
     first = last;
   }
   page.extra = frequent_html(scores, gold);
+  page.surest_first = !scores.errors.empty() && scores.errors.front().certainty;
   return render(page, scores.confusion.labels, options);
 }
 
@@ -351,6 +362,7 @@ std::string error_page(const TcScores& scores, const std::vector<Document>& gold
       {"texts", std::to_string(scores.documents)},
       {"correct", std::to_string(scores.exact)}};
   page.kinds = {{"≠", "wrong class"}, {"−", "missed"}, {"+", "spurious"}};
+  page.surest_first = !scores.errors.empty() && scores.errors.front().certainty;
   std::vector<std::string> labels;
   std::map<std::string, std::size_t> index;
   for (const auto& [label, score] : scores.labels) {
@@ -360,8 +372,9 @@ std::string error_page(const TcScores& scores, const std::vector<Document>& gold
   const std::size_t none = labels.size();
   for (const TcError& error : scores.errors) {
     const Document& document = gold.at(error.document);
-    Card card{
-        .heading = position_html("text", error.document, document.line, options.file_of), .body = "", .errors = {}};
+    Card card{.heading = position_html("text", error.document, document.line, options.file_of, error.certainty),
+              .body = "",
+              .errors = {}};
     if (!scores.multi_label) {
       card.errors.push_back({0, index[error.gold[0]], index[error.predicted[0]]});
     } else {

@@ -110,6 +110,7 @@ struct SpanError {
   SpanErrorKind kind = SpanErrorKind::missed;
   std::size_t sentence = 0;
   std::optional<Span> gold, predicted;
+  std::optional<double> certainty{};  // probability that the model gave to what it read here, where that is known
 };
 
 struct NerScores {
@@ -149,6 +150,7 @@ NerScores evaluate_ner(const std::vector<Document>& gold, const std::vector<Docu
 struct TcError {
   std::size_t document = 0;
   std::vector<std::string> gold, predicted;
+  std::optional<double> certainty{};  // as SpanError's
 };
 
 struct TcScores {

@@ -122,6 +122,7 @@ std::string errors_jsonl(const NerScores& scores, const std::vector<Document>& g
                  {"predicted", json_of(error.predicted, document.text, offsets)},
                  {"text", document.text},
                  {"unit", "codepoint"}});
+    if (error.certainty) json["certainty"] = *error.certainty;
     lines += dump(json, -1) + "\n";
   }
   return lines;
@@ -135,6 +136,7 @@ std::string errors_jsonl(const TcScores& scores, const std::vector<Document>& go
     if (file_of) json["file"] = file_of(error.document);
     json.update(
         {{"line", document.line}, {"gold", error.gold}, {"predicted", error.predicted}, {"text", document.text}});
+    if (error.certainty) json["certainty"] = *error.certainty;
     lines += dump(json, -1) + "\n";
   }
   return lines;
