@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "bib/apart.h"
@@ -13,6 +15,7 @@
 #include "cli/output.h"
 #include "cli/predict_input.h"
 #include "models/model_parts.h"
+#include "models/text.h"
 #include "train/formats/inline.h"
 #include "train/prediction_json.h"
 
@@ -25,6 +28,7 @@ struct PredictFlags {
   std::string model, output = "-", format = "auto", offsets = "codepoint", scores = "entity";
   InputFlags input;
   int nbest = 0, top_k = 1;
+  std::size_t least_sure = 0;  // texts; 0: all are answered, in order
   double threshold = 0.5;
   bool timing = false;
   DictionaryFlag dictionary;
@@ -145,13 +149,55 @@ bool use_colour(const Output& output) {
   return output.terminal() && !(no_colour && *no_colour) && term && std::strcmp(term, "dumb") != 0;
 }
 
+double confidence_of(const NerPrediction& p) { return p.confidence.value_or(1); }
+double confidence_of(const TcPrediction& p) { return p.confidence; }
+
+/// The answers of which the model is least sure. A text that comes twice is there once.
+class LeastSure {
+ public:
+  explicit LeastSure(std::size_t most) : most_(most) {}
+
+  template <class F>
+  void add(double confidence, const std::string& text, F&& line) {
+    const std::pair<double, std::string> key(confidence, text);
+    if (kept_.size() == most_ && key >= kept_.rbegin()->first) return;
+    kept_.try_emplace(key, line());
+    if (kept_.size() > most_) kept_.erase(std::prev(kept_.end()));
+  }
+  /// The least sure first.
+  std::string lines() const {
+    std::string all;
+    for (const auto& [key, line] : kept_) all += line;
+    return all;
+  }
+
+ private:
+  const std::size_t most_;
+  std::map<std::pair<double, std::string>, std::string> kept_;
+};
+
 constexpr std::size_t texts_at_once = 512;
 
-/// Calls answer(records) for batch after batch of the input, of which the first is read, and writes what it returns.
-template <class F>
-void each_batch(std::vector<Record> records, PredictInput& input, Output& output, F&& answer) {
-  for (; !records.empty(); records = input.next(texts_at_once)) output.write(answer(records));
-  input.tell_unread();
+/// Calls predict(records) for batch after batch of the input, of which the first is read, and writes the answers: the
+/// line(record, answer) of each, or of those that the model is least sure of.
+template <class Predict, class Line>
+void answer_all(Context& ctx, std::vector<Record> records, PredictInput& input, Output& output, std::size_t least_sure,
+                Predict&& predict, Line&& line) {
+  LeastSure kept(least_sure);
+  for (; !records.empty(); records = input.next(texts_at_once)) {
+    const auto answers = predict(records);
+    if (least_sure == 0) {
+      output.write(lines_of(ctx, records.size(), [&](std::size_t i) {
+        return records[i].error.empty() ? line(records[i], answers[i]) : error_line(records[i]);
+      }));
+      continue;
+    }
+    for (std::size_t i = 0; i < records.size(); ++i)
+      if (records[i].error.empty() && !words(records[i].document.text).empty())  // in blanks nothing can be annotated
+        kept.add(confidence_of(answers[i]), records[i].document.text, [&] { return line(records[i], answers[i]); });
+  }
+  output.write(kept.lines());
+  input.tell_unread(least_sure == 0 ? "answered by an error" : "left out");
 }
 
 std::vector<Document> documents_of(const std::vector<Record>& records) {
@@ -189,17 +235,18 @@ int predict(const PredictFlags& flags) {
     const std::string format = chosen_format(flags, output, task);
     const bool colour = format == "inline" && use_colour(output);
     const NerPredictOptions options{.scores = flags.scores != "none" && (format == "jsonl" || colour),
+                                    .confidence = flags.least_sure > 0,
                                     .nbest = flags.nbest,
                                     .dictionary = dictionary ? &*dictionary : nullptr};
-    each_batch(std::move(first), input, output, [&](const std::vector<Record>& records) {
-      const std::vector<NerPrediction> answers = model.predict(ctx, documents_of(records), options);
+    const auto predict = [&](const std::vector<Record>& records) {
       watch.count(records.size());
-      return lines_of(ctx, records.size(), [&](std::size_t i) {
-        if (!records[i].error.empty()) return error_line(records[i]);
-        if (format == "jsonl") return ner_json(records[i], answers[i], flags);
-        return colour ? ner_coloured(records[i], answers[i]) : ner_inline(records[i], answers[i]);
-      });
-    });
+      return model.predict(ctx, documents_of(records), options);
+    };
+    answer_all(ctx, std::move(first), input, output, flags.least_sure, predict,
+               [&](const Record& record, const NerPrediction& answer) {
+                 if (format == "jsonl") return ner_json(record, answer, flags);
+                 return colour ? ner_coloured(record, answer) : ner_inline(record, answer);
+               });
   } else {
     const TcModel model = TcModel::load(flags.model, ctx);
     watch.loaded();
@@ -208,14 +255,14 @@ int predict(const PredictFlags& flags) {
     Output output(flags.output);
     const std::string format = chosen_format(flags, output, task);
     const TcPredictOptions options{.top_k = flags.scores == "all" ? 0 : flags.top_k, .threshold = flags.threshold};
-    each_batch(std::move(first), input, output, [&](const std::vector<Record>& records) {
-      const std::vector<TcPrediction> answers = model.predict(ctx, documents_of(records), options);
+    const auto predict = [&](const std::vector<Record>& records) {
       watch.count(records.size());
-      return lines_of(ctx, records.size(), [&](std::size_t i) {
-        if (!records[i].error.empty()) return error_line(records[i]);
-        return format == "jsonl" ? tc_json(records[i], answers[i], flags) : tc_text(records[i], answers[i]);
-      });
-    });
+      return model.predict(ctx, documents_of(records), options);
+    };
+    answer_all(ctx, std::move(first), input, output, flags.least_sure, predict,
+               [&](const Record& record, const TcPrediction& answer) {
+                 return format == "jsonl" ? tc_json(record, answer, flags) : tc_text(record, answer);
+               });
   }
   if (flags.timing) watch.print();
   return exit_code::ok;
@@ -251,6 +298,9 @@ void add_predict(CLI::App& app, Action& action) {
   verb->add_option("--top-k", flags->top_k, "TC: how many classes to list")->check(in_range(1, 1000000));
   verb->add_option("--threshold", flags->threshold, "TC, multi-label: least probability of an answer")
       ->check(in_range(0.0, 1.0));
+  verb->add_option("--least-sure", flags->least_sure,
+                   "Of all texts, the N that the model is least sure of, least sure first: what to annotate next")
+      ->check(in_range<std::size_t>(1, 1'000'000'000));
   verb->add_flag("--timing", flags->timing, "Print the seconds of loading and of predicting on standard error");
   flags->device.add(*verb);
   verb->footer("Example: echo '서울에 사는 김민수' | bib predict ner.bib");

@@ -206,11 +206,11 @@ std::vector<Record> PredictInput::next(std::size_t most) {
   return records;
 }
 
-void PredictInput::tell_unread() const {
+void PredictInput::tell_unread(const char* what) const {
   if (unread_ == 0) return;
   const bool other_key = first_unread_.ends_with("\"text\"");  // the usual reason
-  warn(std::to_string(unread_) + " of " + std::to_string(lines_) + " lines are answered by an error; the first: " +
-       first_unread_ + (other_key ? " (--text-column names another)" : ""));
+  warn(std::to_string(unread_) + " of " + std::to_string(lines_) + " lines are " + what +
+       "; the first: " + first_unread_ + (other_key ? " (--text-column names another)" : ""));
 }
 
 }  // namespace bib::cli

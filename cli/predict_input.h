@@ -44,8 +44,8 @@ class PredictInput {
 
   /// Waits for a text, then takes what else can be had without waiting, from the next files too. Empty at the end.
   std::vector<Record> next(std::size_t most);
-  /// Warns of lines that could not be read. The answers say so, too, but nobody looks at each.
-  void tell_unread() const;
+  /// Warns of lines that could not be read, and that they are `what`. The answers may say so, but nobody looks at each.
+  void tell_unread(const char* what) const;
 
  private:
   class Lines;

@@ -1,6 +1,9 @@
 // `bib predict` from outside: every kind of answer, and inputs whose layout the user has to name.
 #include <gmock/gmock.h>
 
+#include <cmath>
+#include <map>
+
 #include "tests/command.h"
 #include "tests/json_lines.h"
 
@@ -201,6 +204,44 @@ TEST_F(Predict, AnAnswerDoesNotWaitForTheNextText) {
   int status = 0;
   waitpid(child, &status, 0);
   EXPECT_EQ(status, 0);
+}
+
+TEST_F(Predict, TheTextsThatTheModelIsLeastSureOfComeFirst) {
+  train_ner();
+  train_tc();
+  std::string pool;  // more than are read at a time, and the last is the strangest
+  for (int i = 0; i < 700; ++i) pool += i % 2 ? "서울에 간다\n" : "김민수가 왔다\n";
+  pool += "부산에 이영희\n\n \n낯선 박철수 도쿄로 ?!\n서울은 춥다\n";
+  for (const std::string model : {"ner", "tc"}) {
+    const auto confidence = [&](const Json& answer) -> double {
+      if (model == "tc") return answer["classes"][0]["score"];
+      double units = 0;
+      for (const char c : answer["text"].get<std::string>()) units += (c & 0xC0) != 0x80 && c != ' ';
+      return std::pow(answer["alternatives"][0]["probability"].get<double>(), 1 / units);
+    };
+    std::map<double, std::string> all;  // of each text once
+    for (const Json& answer : json_lines(run("predict " + model + (model == "ner" ? " --nbest 1" : ""), pool).out))
+      if (answer["text"] != "" && answer["text"] != " ") all.emplace(confidence(answer), answer["text"]);
+    ASSERT_EQ(all.size(), 5u);
+    const std::vector<Json> least = json_lines(run("predict " + model + " --least-sure 3", pool).out);
+    ASSERT_EQ(least.size(), 3u) << model;
+    auto expected = all.begin();
+    for (const Json& answer : least) EXPECT_EQ(answer["text"], (expected++)->second) << model;
+    EXPECT_EQ(json_lines(run("predict " + model + " --least-sure 100", pool).out).size(), 5u) << "all there are, once";
+  }
+  const Result r = run("predict ner --least-sure 9", "{\"id\":7,\"text\":\"서울에 간다\"}\n[]\n{\"no\":1}\n");
+  const std::vector<Json> usual = json_lines(run("predict ner", "{\"id\":7,\"text\":\"서울에 간다\"}\n").out);
+  EXPECT_EQ(json_lines(r.out), usual);
+  EXPECT_THAT(r.err, HasSubstr("2 of 3 lines are left out; the first: standard input:2: not a JSON object"));
+  EXPECT_EQ(run("predict ner --least-sure 0", pool).code, 2);
+  // What is annotated next, with the model's answers to begin from.
+  file("pool.txt", pool);
+  run("predict ner pool.txt --least-sure 3 -o least.jsonl");
+  for (const std::string format : {"jsonl", "doccano"}) {
+    const Result next = run("convert least.jsonl --to " + format + " -o next.jsonl");
+    ASSERT_EQ(next.code, 0) << next.err;
+    EXPECT_EQ(json_lines(bytes("next.jsonl"))[0]["text"], json_lines(bytes("least.jsonl"))[0]["text"]);
+  }
 }
 
 TEST_F(Predict, ClassesInEveryFormat) {
