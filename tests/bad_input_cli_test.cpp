@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 const std::string ner_text =
     "<서울:LC>에 간다\n<부산:LC>에 산다\n<김민수:PS>가 왔다\n<이영희:PS>가 간다\n<서울:LC>에 사는 <김민수:PS> 씨\n"
@@ -245,6 +246,12 @@ TEST_F(BadInput, SettingsOutOfRange) {
   expect_refused(ner + "--batch many", 3, {"batch must be a whole number"});
   expect_refused(ner + "--threads -1", 2, {"--threads: -1 is no whole number from 0 to 4096"});
   expect_refused(ner + "--set featurs.word=3", 3, {"featurs.word is not a setting; did you mean features.word?"});
+  for (const std::string far : {"foo.bar=1", "bar=1", "xyz=2"}) {
+    const Result r = run(ner + "--set " + far);
+    EXPECT_EQ(r.code, 3);
+    EXPECT_THAT(r.err, AllOf(HasSubstr("is not a setting"), Not(HasSubstr("did you mean")))) << far;
+  }
+  expect_refused(ner + "--set train.rl=1", 3, {"train.rl is not a setting; did you mean train.lr?"});
   expect_refused(ner + "--progress loud", 2, {"--progress: loud not in {auto,bar"});
 }
 
