@@ -150,9 +150,11 @@ int check(const CheckFlags& flags) {
   if (!flags.model.empty()) surveyor.know(Labels::load(read_model(flags.model), "bib.labels").names(), flags.model);
   std::size_t errors = 0;
   Json files = Json::array();
+  std::vector<std::string> formats;
   for (const std::string& path : flags.files) {
     const Checked checked = look(path, flags, surveyor);
     errors += checked.counts[2];
+    if (!checked.corpus.format.empty()) formats.push_back(checked.corpus.format);
     if (flags.json) {
       files.push_back(to_json(checked));
     } else {
@@ -163,6 +165,7 @@ int check(const CheckFlags& flags) {
   if (flags.json)
     std::printf("%s\n",
                 Json{{"files", files}, {"errors", errors}}.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  warn_of_idle_layout(flags.read, std::move(formats));
   return errors > 0 ? exit_code::bad_data : exit_code::ok;
 }
 

@@ -39,6 +39,9 @@ void list_formats() {
 int convert(const ConvertFlags& flags) {
   refuse_overwriting(flags.output, {flags.input});
   const Corpus corpus = read_corpus(flags.input, flags.read);
+  ReadOptions given = flags.read;
+  if (flags.write.format == "fasttext") given.label_prefix = ReadOptions{}.label_prefix;  // it is written, too
+  warn_of_idle_layout(given, {corpus.format});
   print_findings(corpus.path, corpus.diagnostics, flags.limit);
   std::ostringstream converted;  // whole, before a file that may be there is replaced by it
   print_findings(corpus.path, write_corpus(converted, corpus.documents, flags.write, corpus.path), flags.limit);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "bib/document.h"
+#include "train/corpus.h"
 
 namespace bib::cli {
 
@@ -14,6 +14,7 @@ struct Corpora {
   std::vector<std::string> names{};   // of the files
   std::vector<std::size_t> begins{};  // where the documents of each begin
   std::vector<Document> documents{};
+  std::vector<std::string> formats{};  // of the files
 
   std::string name() const { return names.size() == 1 ? names[0] : std::to_string(names.size()) + " corpora"; }
   /// "a.txt: 1 to 3, b.txt: 4 to 9": what a number among all documents means.
@@ -34,15 +35,16 @@ struct Corpora {
   }
 };
 
-/// read_one(path) gives the documents of one.
+/// read_one(path) gives one, as a Corpus.
 template <class Read>
 Corpora read_corpora(const std::vector<std::string>& paths, Read&& read_one) {
   Corpora all;
   for (const std::string& path : paths) {
-    std::vector<Document> documents = read_one(path);
+    Corpus corpus = read_one(path);
     all.names.push_back(path == "-" ? "standard input" : path);
     all.begins.push_back(all.documents.size());
-    std::move(documents.begin(), documents.end(), std::back_inserter(all.documents));
+    std::move(corpus.documents.begin(), corpus.documents.end(), std::back_inserter(all.documents));
+    all.formats.push_back(std::move(corpus.format));
   }
   return all;
 }

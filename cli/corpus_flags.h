@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "train/corpus.h"
 
@@ -46,6 +47,9 @@ inline void add_layout_flags(CLI::App& verb, ReadOptions& read) {
   verb.add_option("--tag-column", read.tag_column, "Column formats: the tag's column; -1 is the last");
   verb.add_option("--label-prefix", read.label_prefix, "fastText: what marks a label")->capture_default_str();
 }
+
+/// Warns of flags of add_layout_flags that none of the formats which were read has a use for.
+void warn_of_idle_layout(const ReadOptions& read, std::vector<std::string> formats);
 
 /// True where a flag of add_layout_flags was given.
 inline bool has_layout_flags(const CLI::App& verb) {

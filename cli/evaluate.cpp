@@ -77,6 +77,7 @@ void warn_of_other_tokens(const Corpora& gold, const Corpora& predicted) {
 }
 
 void conclude(const Corpora& gold, const Corpora& predicted, Flags flags) {
+  warn_of_idle_layout(flags.layout, gold.formats);
   set_gold(flags.verdict, gold);
   flags.verdict.predicted_name = predicted.name();
   if (flags.task == Task::tc) {
@@ -113,7 +114,7 @@ Corpora predict(const std::string& model_path, const Corpora& gold, Task task, c
 }
 
 Corpora read_all(const std::vector<std::string>& paths, const Flags& flags, const ReadOptions& options) {
-  return read_corpora(paths, [&](const std::string& path) { return read(path, flags, options).documents; });
+  return read_corpora(paths, [&](const std::string& path) { return read(path, flags, options); });
 }
 
 /// Without this a file for the other task would score 0, as if the model had missed everything.
@@ -178,7 +179,7 @@ void evaluate_columns(Flags flags) {
         throw DataError(path + ": is read as " + corpus.format +
                         ", which has no two columns of tags to compare; to score a model: bib evaluate MODEL FILE..., "
                         "to score predictions: bib evaluate --gold FILE --pred FILE");
-      return std::move(corpus.documents);
+      return corpus;
     });
   };
   const Corpora gold = column("-2");

@@ -197,7 +197,7 @@ void answer_all(Context& ctx, std::vector<Record> records, PredictInput& input, 
         kept.add(confidence_of(answers[i]), records[i].document.text, [&] { return line(records[i], answers[i]); });
   }
   output.write(kept.lines());
-  input.tell_unread(least_sure == 0 ? "answered by an error" : "left out");
+  input.finish(least_sure == 0 ? "answered by an error" : "left out");
 }
 
 std::vector<Document> documents_of(const std::vector<Record>& records) {

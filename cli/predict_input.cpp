@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/common.h"
+#include "cli/corpus_flags.h"
 #include "cli/line_reader.h"
 #include "train/formats/json_slice.h"
 
@@ -186,7 +187,9 @@ bool PredictInput::open_next(bool may_wait) {
   } else {
     ReadOptions options = flags_.read;
     options.format = flags_.from;
-    source_ = std::make_unique<Documents>(read_corpus(file, options));
+    Corpus corpus = read_corpus(file, options);
+    formats_.push_back(corpus.format);
+    source_ = std::make_unique<Documents>(std::move(corpus));
   }
   return true;
 }
@@ -206,10 +209,11 @@ std::vector<Record> PredictInput::next(std::size_t most) {
   return records;
 }
 
-void PredictInput::tell_unread(const char* what) const {
+void PredictInput::finish(const char* unread_are) const {
+  warn_of_idle_layout(flags_.read, formats_);
   if (unread_ == 0) return;
   const bool other_key = first_unread_.ends_with("\"text\"");  // the usual reason
-  warn(std::to_string(unread_) + " of " + std::to_string(lines_) + " lines are " + what +
+  warn(std::to_string(unread_) + " of " + std::to_string(lines_) + " lines are " + unread_are +
        "; the first: " + first_unread_ + (other_key ? " (--text-column names another)" : ""));
 }
 

@@ -44,8 +44,9 @@ class PredictInput {
 
   /// Waits for a text, then takes what else can be had without waiting, from the next files too. Empty at the end.
   std::vector<Record> next(std::size_t most);
-  /// Warns of lines that could not be read, and that they are `what`. The answers may say so, but nobody looks at each.
-  void tell_unread(const char* what) const;
+  /// Warns of flags that did nothing, and of lines that could not be read: what became of them, "left out". Answers may
+  /// say so, too, but nobody looks at each.
+  void finish(const char* unread_are) const;
 
  private:
   class Lines;
@@ -53,7 +54,8 @@ class PredictInput {
   bool open_next(bool may_wait);
 
   const InputFlags& flags_;
-  std::size_t opened_ = 0;  // files
+  std::size_t opened_ = 0;            // files
+  std::vector<std::string> formats_;  // of those that were read whole
   std::unique_ptr<TextSource> source_;
   std::exception_ptr failure_;  // of a file, to be thrown once the texts before it are answered
   std::size_t lines_ = 0, unread_ = 0;

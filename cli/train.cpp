@@ -109,7 +109,7 @@ void warn_of_idle_settings(const Config& c) {
   }
 }
 
-std::vector<Document> read_one(const std::string& path, const Config& config, const TrainFlags& flags) {
+Corpus read_one(const std::string& path, const Config& config, const TrainFlags& flags) {
   ReadOptions options = flags.read;
   options.task = flags.task;
   Corpus corpus = read_corpus(path, options);
@@ -131,7 +131,7 @@ std::vector<Document> read_one(const std::string& path, const Config& config, co
                                  (config.task == Task::ner ? "entities marked, as in <서울:LC>에 간다" : "its class") +
                                  ". If it is another format, name it with --format"}));
   }
-  return std::move(corpus.documents);
+  return corpus;
 }
 
 Corpora read(const std::vector<std::string>& paths, const Config& config, const TrainFlags& flags) {
@@ -258,6 +258,9 @@ int train_model(TrainFlags& flags) {
   const std::string device = device_text(flags);  // one that is not there is refused before anything is read
   const auto began = std::chrono::steady_clock::now();
   Corpora documents = read(flags.train, config, flags), dev = read(flags.dev, config, flags);
+  std::vector<std::string> formats = documents.formats;
+  formats.insert(formats.end(), dev.formats.begin(), dev.formats.end());
+  warn_of_idle_layout(flags.read, std::move(formats));
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
   if (!flags.quiet)

@@ -30,6 +30,47 @@ TEST_F(Corpora, ConvertSaysInShortWhatEveryTextLoses) {
   EXPECT_THAT(run("convert ner.txt --to conll --unit character -o out").err, Not(HasSubstr("warning")));
 }
 
+TEST_F(Corpora, FlagsThatTheFormatHasNoUseForAreTold) {
+  file("ner.txt", "<서울:LC>에 간다\n<부산:LC>에 산다\n오늘은 춥다\n");
+  file("tc.csv", "글;뜻\n배송이 늦다;배송\n값이 싸다;값\n");
+  file("ft.txt", "#배송 배송이 늦다\n#값 값이 싸다\n");
+  file("ner.conll", "서울 B-LC\n간다 O\n\n부산 B-LC\n산다 O\n");
+  ASSERT_EQ(run("train ner --train ner.txt --train-rate 1 --epochs 1 -o m" + bib_test::small_ner).code, 0);
+  const std::string csv = " --text-column 글 --label-column 뜻 --delimiter ';'";
+  struct Case {
+    std::string arguments, says;  // "": no warning
+  };
+  for (const Case& c : {
+           Case{"check ner.txt --text-column 2 --delimiter ,",
+                "--text-column, --delimiter do nothing for what is read as inline"},
+           Case{"check ner.txt ner.conll --tag-column 2", ""},  // of one of the two
+           Case{"check ner.txt tc.csv --tag-column 2" + csv,
+                "--tag-column does nothing for what is read as csv, inline"},
+           Case{"check tc.csv" + csv, ""},
+           Case{"convert ner.conll --to jsonl --quoting none --offsets-in byte",
+                "--offsets-in, --quoting do nothing for what is read as conll"},
+           Case{"convert tc.csv --to fasttext --label-prefix '#'" + csv, ""},
+           Case{"convert tc.csv --to list --label-prefix '#'" + csv,
+                "--label-prefix does nothing for what is read as csv"},
+           Case{"convert ft.txt --from fasttext --to fasttext --label-prefix '#'", ""},
+           Case{"train ner --train ner.txt --id-column 1 --train-rate 1 --epochs 1 -o n" + bib_test::small_ner,
+                "--id-column does nothing for what is read as inline"},
+           Case{"train tc --train tc.csv --train-rate 1 --epochs 1 -o t" + csv + bib_test::small_tc, ""},
+           Case{"evaluate m ner.txt --token-column 1", "--token-column does nothing for what is read as inline"},
+           Case{"predict m ner.conll --from conll --label-prefix x",
+                "--label-prefix does nothing for what is read as conll"},
+           Case{"predict m ner.conll --from conll --token-column 1", ""},
+       }) {
+    const Result r = run(c.arguments);
+    EXPECT_EQ(r.code, 0) << c.arguments << "\n" << r.err;
+    if (c.says.empty()) {
+      EXPECT_THAT(r.err, Not(HasSubstr("nothing for"))) << c.arguments;
+    } else {
+      EXPECT_THAT(r.err, HasSubstr("bib: warning: " + c.says + "\n")) << c.arguments;
+    }
+  }
+}
+
 TEST_F(Corpora, CheckPrintsStatisticsOfEveryFile) {
   file("train.txt", "<서울:LC>에 <<부산:LC>시청:OG>이 있다\n<김민수:PS>가 왔다\n\n");
   file("test.txt", "<김민수:PS>가 왔다\n");

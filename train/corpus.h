@@ -67,6 +67,9 @@ Corpus read_corpus_text(const std::string& name, std::string content, const Read
 Corpus scan_corpus(const std::string& path, const ReadOptions& options = {});
 Corpus scan_corpus_text(const std::string& name, std::string content, const ReadOptions& options = {});
 
+/// The options that are given and that reading these formats does not look at, by their names in ReadOptions.
+std::vector<std::string> idle_options(const ReadOptions& options, std::span<const std::string> formats);
+
 /// The format that the beginning of a file unmistakably has; empty where it may be any or plain text.
 std::string_view likely_format(const std::string& path, std::string_view begin);
 

@@ -1,6 +1,7 @@
 // The list of formats, and what they share.
 #include <algorithm>
 #include <cstdio>
+#include <tuple>
 
 #include "train/formats/format.h"
 
@@ -22,6 +23,36 @@ std::string_view canonical_name(std::string_view name) {
     if (alias == name) return meant;
   return name;
 }
+
+}  // namespace bib::formats
+
+namespace bib {
+
+std::vector<std::string> idle_options(const ReadOptions& o, std::span<const std::string> read) {
+  using Formats = std::vector<std::string>;
+  static const Formats tables{"csv", "tsv"}, columns{"conll"},
+      records{"jsonl", "doccano", "spacy", "nikl", "csv", "tsv"}, offsets{"jsonl", "doccano", "spacy", "nikl", "brat"},
+      prefixes{"fasttext"};
+  const std::tuple<const char*, bool, const Formats&> layout[] = {
+      {"offsets", o.offsets.has_value(), offsets},
+      {"text_column", !o.text_column.empty(), records},
+      {"label_column", !o.label_column.empty(), records},
+      {"id_column", !o.id_column.empty(), records},
+      {"delimiter", o.delimiter != 0, tables},
+      {"quoting", o.quoting != Quoting::automatic, tables},
+      {"token_column", !o.token_column.empty(), columns},
+      {"tag_column", !o.tag_column.empty(), columns},
+      {"label_prefix", o.label_prefix != ReadOptions{}.label_prefix, prefixes}};
+  std::vector<std::string> idle;
+  for (const auto& [name, given, looking] : layout)
+    if (given && std::find_first_of(read.begin(), read.end(), looking.begin(), looking.end()) == read.end())
+      idle.push_back(name);
+  return idle;
+}
+
+}  // namespace bib
+
+namespace bib::formats {
 
 std::size_t column_at(std::string_view line, std::size_t byte) {
   return 1 + static_cast<std::size_t>(
