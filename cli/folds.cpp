@@ -127,8 +127,10 @@ std::vector<Document> others(const std::vector<Document>& documents, const std::
 
 }  // namespace
 
-bool cross_validate(const Config& config, FoldOptions folds, const Corpora& gold, const Corpora& dev,
+bool cross_validate(const Config& config, FoldOptions folds, Corpora gold, const Corpora& dev,
                     ProgressPrinter& progress, const TrainOptions& options) {
+  for (Document& d : gold.documents)
+    d.annotated = true;  // as training takes it: of many classes none is an answer, too
   const Folds drawn = draw_folds(gold.documents, folds.folds, config);
   warn_of_unseen(drawn.unseen);
   const std::vector<Texts> parts = parts_of(drawn.of_document, folds.folds);

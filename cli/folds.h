@@ -17,7 +17,7 @@ struct FoldOptions {
 
 /// Trains folds.folds models in memory, one after another, each on the other parts; nothing of them stays. False where
 /// options.progress stopped it: nothing is printed then.
-bool cross_validate(const Config& config, FoldOptions folds, const Corpora& gold, const Corpora& dev,
+bool cross_validate(const Config& config, FoldOptions folds, Corpora gold, const Corpora& dev,
                     ProgressPrinter& progress, const TrainOptions& options);
 
 }  // namespace bib::cli

@@ -275,7 +275,7 @@ int train_model(TrainFlags& flags) {
   if (flags.folds) {
     const FoldOptions folds{
         .folds = flags.folds, .quiet = flags.quiet, .context = flags.device.options(), .verdict = verdict};
-    const bool whole = cross_validate(config, folds, documents, dev, *printer, options);
+    const bool whole = cross_validate(config, folds, std::move(documents), dev, *printer, options);
     if (whole) printer->finish();
     if (flags.profile) print_profile(profile, reading);
     return whole ? exit_code::ok : code_of_stop();

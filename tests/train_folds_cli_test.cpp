@@ -140,6 +140,20 @@ TEST_F(TrainFolds, OfClassesToo) {
   }
 }
 
+TEST_F(TrainFolds, OfManyClassesATextMayHaveNone) {
+  std::string lines;
+  for (int i = 0; i < 40; ++i)
+    lines += (i % 4   ? "__label__값 값이 싸다 "
+              : i % 8 ? "__label__값 __label__맛 맛도 좋다 "
+                      : "그저 그렇다 ") +
+             std::to_string(i) + "\n";
+  file("tc.txt", lines);
+  const Result r =
+      run("train tc --train tc.txt --format fasttext --set multilabel=true --epochs 2 --folds 2 --json" + small_tc);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(Json::parse(r.out)["documents"], 40);
+}
+
 TEST_F(TrainFolds, TellsWhichFoldItIsAndWhatNoModelCanKnow) {
   file("dev.txt", first_lines(BIB_SOURCE "/data/tc/test.txt", 30));
   file("tc.txt", bytes("tc.txt") + "['하나뿐인 글','','','','','','','','하나']\n");
