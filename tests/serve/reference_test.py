@@ -24,8 +24,8 @@ def options(*verb):
     for names, rest in re.findall(r'^  ((?:-\w,)?--[a-z-]+)(.*)$', done.stdout, re.M):
         name = names.split(',')[-1]
         if name not in ('--help', '--version'):
-            default = re.search(r'^ \S+?=(\S+)|^ .*?\]=(\S+)', rest.split(' (Env')[0])
-            yield name, (default[1] or default[2]) if default else '', re.search(r'\(Env:(\w+)\)', rest)
+            default = re.match(r' [A-Z]+(?::[^=(]*)?=(\S+)', rest)
+            yield name, default[1] if default else '', re.search(r'\(Env:(\w+)\)', rest)
 
 
 class Reference(ServerTest):
