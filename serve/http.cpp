@@ -2,7 +2,6 @@
 
 #include <httplib.h>
 
-#include <atomic>
 #include <cmath>
 #include <future>
 #include <optional>
@@ -11,7 +10,6 @@
 #include "serve/http_body.h"
 #include "serve/http_refuse.h"
 #include "serve/http_server.h"
-#include "serve/http_threads.h"
 #include "train/prediction_json.h"
 
 namespace bib::serve {
@@ -19,7 +17,6 @@ namespace {
 
 constexpr const char* json_type = "application/json";
 constexpr const char* method = "POST /v1/predict";
-constexpr std::size_t connections = 256;  // served at a time; an idle one keeps its thread for some seconds
 
 int http_code(grpc::StatusCode code) {
   switch (code) {
@@ -43,16 +40,15 @@ struct Http::Impl {
   std::unique_ptr<HttpTls> tls;
   std::unique_ptr<HttpServer> server;
   int port = 0;
-  std::atomic<bool> ended{false};
   std::jthread thread;
 
   explicit Impl(App& a) : app(a) {
     const Settings& s = a.settings;
     if (!s.tls_cert.empty()) tls = std::make_unique<HttpTls>(s.tls_cert, s.tls_key, s.tls_client_ca);
-    server = std::make_unique<HttpServer>(a.draining, tls.get());
-    // Made here: where the system has no thread for it, that is an error of the start.
-    server->new_task_queue = [threads = std::make_shared<std::unique_ptr<HttpThreads>>(
-                                  std::make_unique<HttpThreads>(connections))] { return threads->release(); };
+    server = std::make_unique<HttpServer>(static_cast<std::size_t>(s.http_connections), s.http_seconds, a.draining,
+                                          tls.get());
+    app.metrics.gauge("bib_http_connections", "HTTP connections open.",
+                      [this] { return static_cast<double>(server->connections()); });
     server->set_payload_max_length(s.limits.message_bytes);
     server->set_keep_alive_max_count(1000000);
     server->set_tcp_nodelay(true);
@@ -60,11 +56,13 @@ struct Http::Impl {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     });
-    server->set_pre_routing_handler([predicts = s.predicts()](const httplib::Request& request, httplib::Response& r) {
-      request_id(request, r);
-      return refuse_early(request, r, predicts) ? httplib::Server::HandlerResponse::Handled
-                                                : httplib::Server::HandlerResponse::Unhandled;
-    });
+    server->set_pre_routing_handler(
+        [this, predicts = s.predicts()](const httplib::Request& request, httplib::Response& r) {
+          request_id(request, r);
+          return refuse_early(request, r, predicts) || (request.path == "/v1/predict" && refuse_crowd(request, r))
+                     ? httplib::Server::HandlerResponse::Handled
+                     : httplib::Server::HandlerResponse::Unhandled;
+        });
     server->set_error_handler([](const httplib::Request& request, httplib::Response& r) { explain(request, r); });
     server->Get("/healthz", [](const httplib::Request&, httplib::Response& r) { r.set_content("ok\n", "text/plain"); });
     server->Get("/readyz", [this](const httplib::Request&, httplib::Response& r) {
@@ -88,14 +86,20 @@ struct Http::Impl {
     if (port <= 0)
       throw std::runtime_error("--http " + std::to_string(s.http_port) +
                                ": the port cannot be bound; is it taken by another program?");
-    thread = std::jthread([this] {
-      server->listen_after_bind();
-      ended = true;
-    });
-    while (!server->is_running() && !ended) std::this_thread::yield();  // until then stop() would do nothing
+    thread = std::jthread([this] { server->serve(); });
   }
 
   ~Impl() { server->end(); }
+
+  /// True where too many predictions are asked for, or answered, and `r` says so.
+  bool refuse_crowd(const httplib::Request& request, httplib::Response& r) {
+    if (server->keep()) return false;
+    r.set_header("Retry-After", "1");
+    set_last_error(request, r, 503,
+                   "the server has as many predictions under way by HTTP as --http-connections allows");
+    app.count(method, {grpc::StatusCode::UNAVAILABLE, ""}, request_id(request, r));
+    return true;
+  }
 
   bool may_predict(const std::string& authorization) const {
     try {
@@ -125,9 +129,15 @@ struct Http::Impl {
     const bool large = size > most || r.status == 413;
     if (!complete || large) {
       app.count(method, {grpc::StatusCode::INVALID_ARGUMENT, ""}, request_id(request, r));
-      set_last_error(request, r, large ? 413 : 400,
-                     large ? "the body has more than " + std::to_string(most) + " bytes (--max-message-bytes)"
-                           : "the body is cut short, or not coded as its headers say");
+      const bool late = HttpServer::fault() == 408;
+      if (large) {
+        set_last_error(request, r, 413,
+                       "the body has more than " + std::to_string(most) + " bytes (--max-message-bytes)");
+      } else if (late) {
+        set_last_error(request, r, 408, "the body came too slowly (--http-seconds)");
+      } else {
+        set_last_error(request, r, 400, "the body is cut short, or not coded as its headers say");
+      }
       return {};
     }
     if (form) invalid("body", "is a form of several parts; send JSON alone");

@@ -1,7 +1,6 @@
 #include "serve/http_connection.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -14,9 +13,11 @@
 namespace bib::serve {
 namespace {
 
-constexpr std::chrono::seconds patience{5};  // with a client that sends nothing, or takes nothing
+constexpr std::chrono::seconds silence{5};  // of a client that should send or take something
+constexpr auto of_a_byte = std::chrono::nanoseconds(std::chrono::seconds(1)) / 16384;  // at the slowest
 constexpr std::chrono::seconds farewell{1};
 constexpr std::size_t most_farewell = 1 << 20;  // bytes
+constexpr std::size_t most_head = 1 << 16;      // bytes; httplib has no limit, nor one for the lines among chunks
 
 /// Waits for `events`; false when it is over.
 bool wait_for(int socket, short events, std::chrono::steady_clock::time_point end) {
@@ -44,13 +45,16 @@ void name(int (*get)(int, sockaddr*, socklen_t*), int socket, std::string& ip, i
 
 }  // namespace
 
-HttpConnection::HttpConnection(int socket, SSL_CTX* tls)
-    : socket_(socket), tls_(tls ? SSL_new(tls) : nullptr, SSL_free) {
-  fcntl(socket, F_SETFL, fcntl(socket, F_GETFL) | O_NONBLOCK);
+HttpConnection::HttpConnection(int socket, SSL_CTX* tls, double seconds)
+    : socket_(socket),
+      patience_(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds))),
+      tls_(tls ? SSL_new(tls) : nullptr, SSL_free) {
   if (tls_) SSL_set_fd(tls_.get(), socket);
 }
 
-HttpConnection::~HttpConnection() {
+HttpConnection::~HttpConnection() { close(socket_); }
+
+void HttpConnection::part() {
   if (tls_ && shaken_ && !ended_) SSL_shutdown(tls_.get());
   shutdown(socket_, SHUT_WR);
   const auto end = Clock::now() + farewell;
@@ -59,8 +63,15 @@ HttpConnection::~HttpConnection() {
     if (got > 0) heard += static_cast<std::size_t>(got);
     if (got == 0 || (got < 0 && (errno != EAGAIN || !wait_for(socket_, POLLIN, end)))) break;
   }
-  close(socket_);
 }
+
+void HttpConnection::begin_turn(Turn turn) {
+  turn_ = turn;
+  turn_end_ = Clock::now() + patience_;
+}
+
+/// When the client must have sent, or taken, the next byte.
+HttpConnection::Clock::time_point HttpConnection::latest() const { return std::min(Clock::now() + silence, turn_end_); }
 
 /// Takes `step` until it is done, however often the socket must be waited for: `plain` is what for, where TLS does not
 /// say. What it returned, or -1.
@@ -102,14 +113,19 @@ ssize_t HttpConnection::receive(char* to, std::size_t size, Clock::time_point en
 }
 
 bool HttpConnection::wait_for_request() {
-  const auto end = Clock::now() + patience;
+  const auto end = Clock::now() + silence;
+  fault_ = 0;
   if (!shake_hands(end)) {
     ended_ = true;
     return false;
   }
   for (;;) {
     while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;
-    if (begin_ < end_) return true;
+    if (begin_ < end_) {
+      head_ = 0;
+      begin_turn(Turn::head);
+      return true;
+    }
     const ssize_t got = receive(buffer_.data(), buffer_.size(), end);
     if (got <= 0) return false;
     begin_ = 0;
@@ -118,8 +134,11 @@ bool HttpConnection::wait_for_request() {
 }
 
 ssize_t HttpConnection::read(char* to, size_t size) {
+  if (turn_ == Turn::answer) begin_turn(Turn::body);  // that answer was "100 Continue"
+  if (fault_) return -1;
   if (begin_ == end_) {
-    const ssize_t got = receive(buffer_.data(), buffer_.size(), Clock::now() + patience);
+    const ssize_t got = receive(buffer_.data(), buffer_.size(), latest());
+    if (got < 0 && errno == ETIMEDOUT) fault_ = 408;
     if (got <= 0) return got;
     begin_ = 0;
     end_ = static_cast<std::size_t>(got);
@@ -127,28 +146,39 @@ ssize_t HttpConnection::read(char* to, size_t size) {
   const std::size_t part = std::min(size, end_ - begin_);
   std::memcpy(to, buffer_.data() + begin_, part);
   begin_ += part;
-  return static_cast<ssize_t>(part);
+  // httplib reads lines by the byte, and keeps them.
+  line_ = size == 1 && *to != '\n' ? line_ + 1 : 0;
+  if (turn_ == Turn::head) {
+    head_ += part;
+  } else {
+    turn_end_ += static_cast<std::int64_t>(part) * of_a_byte;
+  }
+  if (std::max(head_, line_) <= most_head) return static_cast<ssize_t>(part);
+  fault_ = turn_ == Turn::head ? 431 : 400;
+  return -1;
 }
 
 /// All of it, or -1.
 ssize_t HttpConnection::write(const char* from, size_t size) {
+  if (turn_ != Turn::answer) begin_turn(Turn::answer);
   for (std::size_t done = 0; done < size;) {
     const std::size_t part = std::min<std::size_t>(size - done, 1 << 20);
-    const ssize_t sent = try_until(Clock::now() + patience, POLLOUT, [&] {
+    const ssize_t sent = try_until(latest(), POLLOUT, [&] {
       return tls_ ? ssize_t{SSL_write(tls_.get(), from + done, static_cast<int>(part))}
                   : send(socket_, from + done, part, MSG_NOSIGNAL);
     });
     if (sent <= 0) return -1;
     done += static_cast<std::size_t>(sent);
+    turn_end_ += sent * of_a_byte;
   }
   return static_cast<ssize_t>(size);
 }
 
 bool HttpConnection::is_readable() const {
-  return begin_ < end_ || (tls_ && SSL_pending(tls_.get()) > 0) || wait_for(socket_, POLLIN, Clock::now() + patience);
+  return begin_ < end_ || (tls_ && SSL_pending(tls_.get()) > 0) || wait_for(socket_, POLLIN, latest());
 }
 
-bool HttpConnection::is_writable() const { return wait_for(socket_, POLLOUT, Clock::now() + patience); }
+bool HttpConnection::is_writable() const { return wait_for(socket_, POLLOUT, latest()); }
 
 void HttpConnection::get_remote_ip_and_port(std::string& ip, int& port) const { name(getpeername, socket_, ip, port); }
 void HttpConnection::get_local_ip_and_port(std::string& ip, int& port) const { name(getsockname, socket_, ip, port); }

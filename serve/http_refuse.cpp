@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include "serve/http_server.h"
 #include "serve/request_id.h"
 #include "train/prediction_json.h"
 
@@ -90,8 +91,11 @@ bool refuse_early(const httplib::Request& request, httplib::Response& r, bool pr
 void explain(const httplib::Request& request, httplib::Response& r) {
   request_id(request, r);
   if (r.has_header("Content-Type")) return;  // it has one
+  if (const int fault = HttpServer::fault(); fault && r.status == 400) r.status = fault;
   set_last_error(request, r, r.status,
-                 r.status == 413   ? "the body is longer than --max-message-bytes"
+                 r.status == 408   ? "the head of the request came too slowly (--http-seconds)"
+                 : r.status == 431 ? "the head of the request is too long"
+                 : r.status == 413 ? "the body is longer than --max-message-bytes"
                  : r.status == 414 ? "the path is too long"
                  : r.status == 400 ? "the request cannot be read; it is cut short, or no HTTP"
                                    : "the request is refused");

@@ -1,41 +1,120 @@
 #include "serve/http_server.h"
 
+#include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 
 #include "serve/http_connection.h"
 
 namespace bib::serve {
+namespace {
 
-HttpServer::HttpServer(const std::atomic<bool>& draining, HttpTls* tls) : draining_(draining) {
+thread_local HttpConnection* connection_here = nullptr;
+
+/// Places that no kept request takes.
+std::size_t spare(std::size_t most) { return std::max<std::size_t>(2, most / 8); }
+
+}  // namespace
+
+HttpServer::HttpServer(std::size_t most, double seconds, const std::atomic<bool>& draining, HttpTls* tls)
+    : most_(most), seconds_(seconds), draining_(draining) {
   if (!tls) return;
   tls_.reset(SSL_CTX_new(TLS_server_method()));
   SSL_CTX_set_mode(tls_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   tls->install(*tls_);
 }
 
-/// What waits for the rest of a request, however slowly it comes, waits no more.
-void HttpServer::end() {
-  stop();
-  const std::lock_guard lock(mutex_);
-  for (const socket_t socket : open_) shutdown(socket, SHUT_RD);
+void HttpServer::serve() {
+  ::listen(svr_sock_, SOMAXCONN);  // httplib lets five wait, and others ask again after a second
+  while (!ending_) {
+    pollfd client{svr_sock_, POLLIN, 0};
+    if (poll(&client, 1, -1) < 1) continue;
+    std::unique_lock lock(mutex_);
+    while (open_.size() >= most_ && !ending_) {
+      give_way();
+      changed_.wait(lock);
+    }
+    const socket_t socket = accept4(svr_sock_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (socket >= 0) {
+      open_.emplace(socket, Guest{});
+      lock.unlock();
+      threads_.enqueue([this, socket] { answer(socket); });
+    } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      give_way();  // what is missing is somebody else's, perhaps, and may come back at any time
+      changed_.wait_for(lock, std::chrono::milliseconds(100));
+    }
+  }
+  close(svr_sock_.exchange(INVALID_SOCKET));
 }
 
-bool HttpServer::process_and_close_socket(socket_t socket) {
-  HttpConnection connection(socket, tls_.get());
-  {
-    const std::lock_guard lock(mutex_);
-    open_.insert(socket);
-  }
-  bool answered = true, last = false;
-  for (std::size_t left = keep_alive_max_count_; answered && !last && left > 0 && svr_sock_ != INVALID_SOCKET; --left) {
-    if (!connection.wait_for_request()) break;
-    const bool close = draining_ || left == 1;
-    answered = process_request(connection, close, last, nullptr);
-    last |= close;
-  }
+/// What waits for the rest of a request, however slowly it comes, waits no more.
+void HttpServer::end() {
   const std::lock_guard lock(mutex_);
+  ending_ = true;
+  shutdown(svr_sock_, SHUT_RDWR);
+  for (const auto& [socket, guest] : open_) shutdown(socket, SHUT_RD);
+  changed_.notify_all();
+}
+
+/// With the mutex. One connection ends soon, unless all are kept.
+void HttpServer::give_way() {
+  if (leaving_ > 0) return;
+  const auto later = [](const auto& a, const auto& b) {
+    const auto key = [](const Guest& g) { return std::pair(g.kept, g.since); };
+    return key(a.second) < key(b.second);
+  };
+  const auto first = std::min_element(open_.begin(), open_.end(), later);
+  if (first == open_.end() || first->second.kept) return;
+  first->second.leaving = true;
+  ++leaving_;
+  shutdown(first->first, SHUT_RDWR);
+}
+
+bool HttpServer::keep() {
+  const std::lock_guard lock(mutex_);
+  Guest& guest = open_.at(connection_here->socket());
+  if (guest.leaving || kept_ + spare(most_) >= most_) return false;
+  ++kept_;
+  return guest.kept = true;
+}
+
+/// The request is answered, or the next one begins.
+void HttpServer::rest(socket_t socket) {
+  const std::lock_guard lock(mutex_);
+  Guest& guest = open_.at(socket);
+  if (guest.kept) --kept_;
+  guest.kept = false;
+  guest.since = Clock::now();
+  changed_.notify_all();
+}
+
+int HttpServer::fault() { return connection_here->fault(); }
+
+std::size_t HttpServer::connections() const {
+  const std::lock_guard lock(mutex_);
+  return open_.size();
+}
+
+void HttpServer::answer(socket_t socket) {
+  HttpConnection connection(socket, tls_.get(), seconds_);
+  connection_here = &connection;
+  bool answered = true, last = false;
+  for (std::size_t left = keep_alive_max_count_; answered && !last && !ending_ && left > 0; --left) {
+    if (!connection.wait_for_request()) break;
+    rest(socket);
+    const bool close = draining_ || left == 1;
+    answered = process_request(connection, close, last, [&](httplib::Request&) { connection.head_is_read(); });
+    last |= close;
+    rest(socket);
+  }
+  connection.part();
+  const std::lock_guard lock(mutex_);
+  if (open_.at(socket).leaving) --leaving_;
   open_.erase(socket);  // before its number may come again
-  return answered;
+  changed_.notify_all();
 }
 
 }  // namespace bib::serve

@@ -1,8 +1,5 @@
-// A thread for each HTTP connection, made when one comes and no thread is free. httplib's own pool has a fixed number:
-// as many clients that keep their connections would leave none for the probes of the orchestrator.
+// A thread for each HTTP connection, made when one comes and no thread is free.
 #pragma once
-#include <httplib.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -14,32 +11,33 @@
 
 namespace bib::serve {
 
-class HttpThreads : public httplib::TaskQueue {
+class HttpThreads {
  public:
-  /// Connections beyond `most` wait until one is closed, as do all beyond those that the system has threads for: at
-  /// least one, which stays.
-  explicit HttpThreads(std::size_t most) : most_(most) { add_thread(); }
-  ~HttpThreads() override { shutdown(); }
+  /// Throws std::system_error where the system has no thread for it: one stays. Connections beyond the threads that it
+  /// has wait until one is closed.
+  HttpThreads() { add_thread(); }
+  /// Waits for the connections.
+  ~HttpThreads() {
+    std::unique_lock lock(mutex_);
+    ending_ = true;
+    changed_.notify_all();
+    none_left_.wait(lock, [&] { return threads_.empty(); });
+    join_ended();
+  }
+  HttpThreads(const HttpThreads&) = delete;
+  HttpThreads& operator=(const HttpThreads&) = delete;
 
-  void enqueue(std::function<void()> connection) override {
+  void enqueue(std::function<void()> connection) {
     const std::lock_guard lock(mutex_);
     join_ended();
     waiting_.push_back(std::move(connection));
-    if (waiting_.size() > free_ && threads_.size() < most_) {
+    if (waiting_.size() > free_) {
       try {
         add_thread();
       } catch (const std::system_error&) {  // it waits for one of the others
       }
     }
     changed_.notify_one();
-  }
-
-  void shutdown() override {
-    std::unique_lock lock(mutex_);
-    ending_ = true;
-    changed_.notify_all();
-    none_left_.wait(lock, [&] { return threads_.empty(); });
-    join_ended();
   }
 
  private:
@@ -78,7 +76,6 @@ class HttpThreads : public httplib::TaskQueue {
     ended_.clear();
   }
 
-  const std::size_t most_;
   std::mutex mutex_;
   std::condition_variable changed_, none_left_;
   std::deque<std::function<void()>> waiting_;  // for a thread

@@ -35,6 +35,15 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--http", s.http_port, "HTTP port for health, metrics and POST /v1/predict; -1: none")
       ->check(cli::in_range(-1, 65535))
       ->group("Network");
+  flag(app, "--http-connections", s.http_connections,
+       "HTTP connections open at a time; seven eighths of them may be predictions, the rest is for probes")
+      ->check(cli::in_range(8, 65536))
+      ->group("Network");
+  flag(app, "--http-seconds", s.http_seconds,
+       "An HTTP client has so long for the head of a request; for its body, and to take the answer, as long and a "
+       "second for every 16 KB")
+      ->check(cli::in_range(0.1, 86'400.0))
+      ->group("Network");
   flag(app, "--listen", s.listen, "Address to listen on")->group("Network");
   flag(app, "--insecure", s.insecure, "Listen beyond this machine without TLS")->group("Network");
   flag(app, "--keepalive-seconds", s.keepalive_seconds,

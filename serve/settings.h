@@ -24,6 +24,8 @@ struct Settings {
   std::string role = "both", models = "models", state, datasets;
   std::string listen = "127.0.0.1";
   int port = 50051, http_port = -1;  // -1: no HTTP; 0: any free port
+  int http_connections = 256;        // open at a time
+  double http_seconds = 10;          // that a client has for each part of a request
   bool insecure = false, no_reflection = false, allow_empty = false, log_texts = false;
   std::string log_format = "text";
   std::string tls_cert, tls_key, tls_client_ca, tokens;
