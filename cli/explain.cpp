@@ -73,8 +73,7 @@ std::string refusal(const CLI::App& verb, const std::string& argument) {
   return "'" + argument + "' is no subcommand" + (close.empty() ? "; there are " + joined(verbs) : close);
 }
 
-int explain(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error);
+Fault fault_of(const CLI::App& app, const CLI::ParseError& error) {
   // What no verb took stays with the program, which had the last look at it where the verbs pass things on.
   const CLI::App& verb = app.remaining(false).empty() || app.get_fallthrough() ? named_verb(app) : app;
   const std::vector<std::string> left = app.remaining(true);
@@ -86,7 +85,13 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
   } else {
     what += variable_behind(app, what);
   }
-  std::cerr << path_of(verb) << ": error: " << what << '\n' << "'" << path_of(verb) << " --help' explains its use\n";
+  return {path_of(verb), what};
+}
+
+int explain(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const auto [verb, what] = fault_of(app, error);
+  std::cerr << verb << ": error: " << what << '\n' << "'" << verb << " --help' explains its use\n";
   return exit_code::usage;
 }
 

@@ -15,6 +15,11 @@ std::vector<std::string> verbs_of(const CLI::App& app);
 /// What is wrong with an argument that nothing took, with the name that was probably meant.
 std::string refusal(const CLI::App& verb, const std::string& argument);
 
+/// What is wrong with the command line of which verb, with the name that was probably meant.
+struct Fault {
+  std::string verb, what;
+};
+Fault fault_of(const CLI::App& app, const CLI::ParseError& error);
 /// Prints what is wrong with the command line, the name that was probably meant, and where help is. Returns the exit
 /// code; 0 for --help and the like, which arrive as errors too.
 int explain(const CLI::App& app, const CLI::ParseError& error);

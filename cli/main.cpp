@@ -1,7 +1,4 @@
 // The bib command: reads the command line, runs one verb, turns errors into one line and an exit code.
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -17,6 +14,7 @@
 #include "bib/error.h"
 #include "cli/explain.h"
 #include "cli/help.h"
+#include "cli/standard_places.h"
 #include "cli/verbs.h"
 
 namespace {
@@ -71,18 +69,9 @@ int run(const cli::Action& action) {
   }
 }
 
-/// Where standard input, output or error is closed, the next file that is opened would take its place, and messages
-/// would go into a file of answers. What holds the place can be written where one reads, and read where one writes, so
-/// that using it stays an error.
-void hold_standard_places() {
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
-    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  hold_standard_places();
   std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is a failed write, with its message
   CLI::App app("bib trains, evaluates, runs and serves named-entity recognition and text classification models.",
                "bib");

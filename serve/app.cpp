@@ -1,11 +1,18 @@
 #include "serve/app.h"
 
+#include <filesystem>
+
 #include "serve/jobs.h"
 #include "serve/log.h"
 
 namespace bib::serve {
 
+namespace fs = std::filesystem;
+
 App::App(Settings s) : settings(std::move(s)), repository(settings.models), access(settings.tokens) {
+  std::error_code ignored;
+  if (fs::exists(settings.models, ignored) && !fs::is_directory(settings.models, ignored))
+    throw std::runtime_error("--models " + settings.models + ": is no folder; name the one that holds the models");
   if (settings.trains()) make_folder(settings.models);
   repository.remove_leftovers();
   if (settings.predicts()) {

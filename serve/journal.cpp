@@ -21,20 +21,21 @@ CREATE TABLE IF NOT EXISTS records(
 
 [[noreturn]] void fail(sqlite3* db, const std::string& path) {
   const int code = sqlite3_errcode(db) & 0xFF;
-  const std::string what = path + ": " + sqlite3_errmsg(db);
+  const bool full = code == SQLITE_FULL;
+  const bool closed = code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_PERM;
+  const bool damaged = code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
+  const std::string what =
+      path + ": " + sqlite3_errmsg(db) +
+      (full      ? "; free some space, then try again"
+       : closed  ? "; the server needs to write there"
+       : damaged ? "; the job journal is damaged: move it away (with its -wal and -shm files) and start again; models "
+                   "and the folders of unfinished jobs are not touched"
+                 : "");
   log(what, Level::error);
-  if (code == SQLITE_FULL) {
-    throw Refusal(grpc::StatusCode::RESOURCE_EXHAUSTED, what + "; free some space, then try again");
-  }
-  if (code == SQLITE_READONLY || code == SQLITE_CANTOPEN || code == SQLITE_PERM) {
-    throw Refusal(grpc::StatusCode::FAILED_PRECONDITION, what + "; the server needs to write there");
-  }
-  if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB) {
-    throw std::runtime_error(what +
-                             "; the job journal is damaged: move it away (with its -wal and -shm files) and start "
-                             "again; models and the folders of unfinished jobs are not touched");
-  }
-  throw std::runtime_error(what);
+  throw LoggedRefusal(full     ? grpc::StatusCode::RESOURCE_EXHAUSTED
+                      : closed ? grpc::StatusCode::FAILED_PRECONDITION
+                               : grpc::StatusCode::INTERNAL,
+                      what);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include <set>
 
+#include "cli/standard_places.h"
 #include "grpc/health/v1/health.pb.h"
 #include "serve/app.h"
 #include "serve/http.h"
@@ -254,7 +255,6 @@ int serve(App& app, std::unique_ptr<Server>& server, std::unique_ptr<Http>& http
 }
 
 int run(const Settings& settings) {
-  set_log_format(settings.log_format == "json" ? LogFormat::json : LogFormat::text);
   catch_signals(settings.drain_seconds + settings.drain_timeout + last_seconds);
   // Memory of freed models goes back instead of staying in many arenas, or in holes of theirs: set by hand, the limit
   // from which memory is the system's own no longer grows to the size of the largest block ever freed.
@@ -284,6 +284,8 @@ int main(int argc, char** argv) {
   if (!bib::serve::read_settings(argc, argv, settings, code)) return code;
   try {
     return bib::serve::run(settings);
+  } catch (const bib::serve::LoggedRefusal&) {
+    return 1;
   } catch (const std::exception& e) {
     bib::serve::log(e.what(), bib::serve::Level::error);
     return 1;

@@ -82,10 +82,10 @@ void check_name(const std::string& name, const std::string& field) {
 
 void cannot_write(const std::string& what, int error) {
   const bool full = error == ENOSPC || error == EDQUOT;
-  log(what + ": " + std::strerror(error), Level::error);  // the client is told, but the operator must act
-  throw Refusal(full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION,
-                what + ": " + std::strerror(error) +
-                    (full ? "; free some space, then try again" : "; the server needs to write there"));
+  const std::string line = what + ": " + std::strerror(error) +
+                           (full ? "; free some space, then try again" : "; the server needs to write there");
+  log(line, Level::error);  // the client is told, but the operator must act
+  throw LoggedRefusal(full ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::FAILED_PRECONDITION, line);
 }
 
 int write_all(int fd, const std::string& data) {

@@ -1,9 +1,12 @@
 #include "serve/settings.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 #include "cli/explain.h"
+#include "serve/log.h"
 #include "train/device_name.h"
 
 namespace bib::serve {
@@ -126,6 +129,19 @@ void add_flags(CLI::App& app, Settings& s, std::string& device, std::string& mat
   flag(app, "--max-streams", s.limits.streams, "Streams open at a time")->check(CLI::PositiveNumber)->group("Limits");
 }
 
+/// The format of the log, as far as it can be told from a command line that may make no sense.
+LogFormat format_of(int argc, char** argv) {
+  const char* variable = std::getenv("BIB_LOG_FORMAT");
+  std::string format = variable ? variable : "";
+  const std::string name = "--log-format";
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument == name && i + 1 < argc) format = argv[++i];
+    if (argument.starts_with(name + "=")) format = argument.substr(name.size() + 1);
+  }
+  return format == "json" ? LogFormat::json : LogFormat::text;
+}
+
 bool is_loopback(const std::string& address) {
   return address == "localhost" || address == "::1" || address.rfind("127.", 0) == 0;
 }
@@ -165,6 +181,17 @@ bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
   app.set_version_flag("--version", "bib " BIB_VERSION);
   app.footer("Example: bib serve --models models --port 50051 --http 8080");
   std::string device = "auto", math = "strict";
+  const LogFormat format = format_of(argc, argv);
+  set_log_format(format);
+  const auto fail = [&](int code, const std::string& what) {
+    if (format == LogFormat::json) {
+      log(what, Level::error);
+    } else {
+      std::cerr << "bib serve: error: " << what << '\n';
+    }
+    exit_code = code;
+    return false;
+  };
   add_flags(app, settings, device, math);
   try {
     app.parse(argc, argv);
@@ -174,16 +201,15 @@ bool read_settings(int argc, char** argv, Settings& settings, int& exit_code) {
     settings.device_line = device_line(device, settings.device);
     settings.device.math = math_of(math);
   } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() != 0 && format == LogFormat::json) {
+      return fail(2, cli::fault_of(app, e).what + "; 'bib serve --help' explains its use");
+    }
     exit_code = cli::explain(app, e);
     return false;
   } catch (const std::invalid_argument& e) {
-    std::cerr << "bib serve: error: " << e.what() << '\n';
-    exit_code = 2;
-    return false;
+    return fail(2, e.what());
   } catch (const DeviceError& e) {
-    std::cerr << "bib serve: error: " << e.what() << '\n';
-    exit_code = 5;
-    return false;
+    return fail(5, e.what());
   }
   return true;
 }

@@ -51,7 +51,8 @@ struct Settings {
   bool trains() const { return role != "predict"; }
 };
 
-/// Reads the command line. Returns false when the program should end with `exit_code` (help, wrong use).
+/// Reads the command line, and sets the format of the log. Returns false when the program should end with `exit_code`
+/// (help, wrong use).
 bool read_settings(int argc, char** argv, Settings& settings, int& exit_code);
 
 }  // namespace bib::serve

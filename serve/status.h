@@ -16,6 +16,11 @@ struct Refusal : std::runtime_error {
       : std::runtime_error(message), code(c), field(std::move(where)), retry_after(retry) {}
 };
 
+/// A refusal that the log has already, as the operator must act.
+struct LoggedRefusal : Refusal {
+  using Refusal::Refusal;
+};
+
 /// "field: why", with BadRequest details.
 [[noreturn]] void invalid(const std::string& field, const std::string& why);
 

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "cli/explain.h"
+#include "cli/standard_places.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "serve/client/client.h"
 
