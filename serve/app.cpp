@@ -33,12 +33,13 @@ void App::count(const char* method, const grpc::Status& status, const std::strin
   const grpc::StatusCode code = status.error_code();
   if (code != grpc::StatusCode::INTERNAL && code != grpc::StatusCode::DATA_LOSS) return;
   constexpr auto again = std::chrono::minutes(1);  // a damaged model fails every request for it
+  constexpr std::size_t most = 100;                // lines of that time
   const std::string line = std::string(method) + " failed: " + status.error_message();
   {
     const std::lock_guard lock(said_mutex_);
-    if (line == said_ && Clock::now() - said_at_ < again) return;
-    said_ = line;
-    said_at_ = Clock::now();
+    const auto now = Clock::now();
+    std::erase_if(said_, [&](const auto& one) { return now - one.second >= again; });
+    if (said_.size() >= most || !said_.emplace(line, now).second) return;
   }
   const LogOfRequest about(id);
   log(line, Level::error);

@@ -1,6 +1,7 @@
 // What the services share.
 #pragma once
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -39,8 +40,7 @@ struct App {
 
  private:
   std::mutex said_mutex_;
-  std::string said_;  // last, and when
-  Clock::time_point said_at_{};
+  std::map<std::string, Clock::time_point> said_;  // lately
 };
 
 /// A call that the server has agreed to answer: counted as in flight until it goes. The constructor throws Refusal

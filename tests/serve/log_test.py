@@ -81,6 +81,19 @@ class LogTest(ServerTest):
                     self.assertRegex(done.stderr, f'error: .*{what}; ')
                     self.assertEqual(done.stderr.count('error: '), 1, done.stderr)
 
+    def test_calls_that_fail_are_each_said_once_a_minute(self):
+        server = self.serve('--preload', 'none', role='predict')
+        for name in ('a', 'b'):
+            publish(self.folder, name, 'ner').write_bytes(b'no model')
+        for _ in range(5):
+            for name in ('a', 'b'):
+                status, answer, _ = server.get('/v1/predict', json.dumps({'model': name, 'text': 'x'}))
+                self.assertEqual(status, 500, answer)
+        self.assertEqual(server.end(), 143)
+        while (line := server._news.get(timeout=PATIENCE)) is not None:
+            server.log.append(line)
+        self.assertEqual(sum('POST /v1/predict failed: ' in line for line in server.log), 2)
+
     def test_a_log_that_nobody_takes_goes_into_no_other_file(self):
         program = str(pathlib.Path(BIB).with_name('bib-serve'))
         with socket.socket() as taken:
