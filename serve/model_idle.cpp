@@ -49,12 +49,14 @@ void ModelStore::drop_idle() {
     } catch (const Refusal&) {  // the volume cannot be looked at; the next time it may
       continue;
     }
+    ModelHandle gone;  // freed without the mutex, which every request takes
     {
       const std::lock_guard lock(mutex_);
       const auto model = served_.find(name);
       if (model == served_.end() || model->second.size() == 1) continue;
       const auto place = model->second.find(selector);
       if (place == model->second.end() || !idle(place->second)) continue;  // asked for meanwhile
+      gone = std::move(place->second.model);
       model->second.erase(place);
     }
     metrics_.idle_unloads.add();

@@ -131,8 +131,10 @@ class ModelService final : public v1::ModelProvider::Service {
     std::map<std::string, ModelHandle> serving;
     if (app_.store) serving = app_.store->serving(name);
     std::vector<int> versions;
+    std::map<std::string, int> aliases;
     try {
       versions = app_.repository.versions(name);
+      aliases = app_.repository.aliases(name);
     } catch (const Refusal& e) {  // the others are listed all the same
       to.set_error(e.what());
     }
@@ -149,9 +151,7 @@ class ModelService final : public v1::ModelProvider::Service {
         v.set_load_seconds(model->load_seconds);
       }
     }
-    for (const auto& [alias, version] : app_.repository.aliases(name)) {
-      (*to.mutable_aliases())[alias] = std::to_string(version);
-    }
+    for (const auto& [alias, version] : aliases) (*to.mutable_aliases())[alias] = std::to_string(version);
     for (const auto& [selector, model] : serving) {
       (*to.mutable_serving())[selector] = std::to_string(model->version);
       to.set_classification(model->task() == Task::ner ? "ner" : "tc");

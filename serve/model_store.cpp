@@ -135,7 +135,7 @@ void ModelStore::run_loads(std::stop_token stop) {
     try {
       if (!model) {
         refuse_at_once(job.name, job.selector);
-        model = load_now(job.name, job.selector);
+        model = load_now(job.name, job.selector, For::request);
       }
     } catch (...) {
       error = std::current_exception();
@@ -158,18 +158,27 @@ ModelHandle ModelStore::load(const std::string& name, const std::string& selecto
     const std::lock_guard lock(mutex_);
     unloaded_.erase(name);
   }
-  return load_now(name, selector, true);
+  return load_now(name, selector, For::hand);
 }
 
-ModelHandle ModelStore::load_now(const std::string& name, const std::string& selector, bool by_hand) {
+/// Whether a look still has to do with it: not where it was unloaded meanwhile. mutex_ is held.
+bool ModelStore::wanted(const std::string& name, const std::string& selector) const {
+  const auto model = served_.find(name);
+  if (model != served_.end() && model->second.contains(selector)) return true;
+  return selector.empty() && !unloaded_.contains(name);
+}
+
+/// Null: a look found it, and it was unloaded meanwhile.
+ModelHandle ModelStore::load_now(const std::string& name, const std::string& selector, For whom) {
   const std::lock_guard loading(loading_);  // before the look, or a slow load would undo a later one
   const std::optional<int> version = repository_.resolve(name, selector);
   if (!version) throw Refusal(grpc::StatusCode::NOT_FOUND, shown(name, selector) + " does not exist");
   ModelHandle model = with_dictionary(read(name, *version)), old;
   {
     const std::lock_guard lock(mutex_);
+    if (whom == For::look && !wanted(name, selector)) return {};
     Place& place = served_[name][selector];
-    place.lent = !by_hand && is_number(selector) && (!place.model || place.lent);
+    place.lent = whom != For::hand && is_number(selector) && (!place.model || place.lent);
     place.asked = Clock::now();
     old = std::exchange(place.model, model);
     awaited_.erase(name);
@@ -222,11 +231,12 @@ ModelHandle ModelStore::read_file(const std::string& name, int version, const st
 }
 
 void ModelStore::drop(const std::string& name, const std::string& selector) {
+  std::map<std::string, Place>::node_type gone;  // freed without the mutex, which every request takes
   {
     const std::lock_guard lock(mutex_);
     const auto model = served_.find(name);
     if (model == served_.end()) return;
-    model->second.erase(selector);
+    gone = model->second.extract(selector);
     if (model->second.empty()) served_.erase(model);
   }
   log("model " + name + (selector.empty() ? "" : " '" + selector + "'") + " is no longer served");
@@ -237,9 +247,10 @@ void ModelStore::unload(const std::string& name, const std::string& selector) {
   if (!selector.empty()) {
     drop(name, selector);
   } else {
+    decltype(served_)::node_type gone;
     {
       const std::lock_guard lock(mutex_);
-      served_.erase(name);
+      gone = served_.extract(name);
       unloaded_.insert(name);
     }
     tell_change();
@@ -310,6 +321,10 @@ void ModelStore::refresh() {
 /// Brings what serves a selector up to date; a version that cannot be loaded leaves the old one serving.
 void ModelStore::update(const std::string& name, const std::string& selector) {
   const ModelHandle now = find(name, selector);
+  {
+    const std::lock_guard lock(mutex_);
+    if (!wanted(name, selector)) return;
+  }
   std::optional<int> version;
   try {
     version = repository_.resolve(name, selector);
@@ -333,7 +348,8 @@ void ModelStore::update(const std::string& name, const std::string& selector) {
   const auto error = refused(name, *version);
   if (error && since(error->when) < retry_polls * settings_.poll_seconds) return;
   try {
-    const ModelHandle model = load_now(name, selector);
+    const ModelHandle model = load_now(name, selector, For::look);
+    if (!model) return;
     log("model " + name + " version " + std::to_string(*version) + " serves" +
         (same  ? " from its new file"
          : now ? " instead of " + std::to_string(now->version)

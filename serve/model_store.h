@@ -86,7 +86,9 @@ class ModelStore {
     std::chrono::steady_clock::time_point asked{};
   };
   ModelHandle ask_for(const std::string& name, const std::string& selector);
-  ModelHandle load_now(const std::string& name, const std::string& selector, bool by_hand = false);
+  enum class For { request, hand, look };
+  ModelHandle load_now(const std::string& name, const std::string& selector, For whom);
+  bool wanted(const std::string& name, const std::string& selector) const;
   ModelHandle read(const std::string& name, int version);
   ModelHandle read_file(const std::string& name, int version, const std::string& file_id);
   ModelHandle with_dictionary(const ModelHandle& model);

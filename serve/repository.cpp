@@ -173,6 +173,7 @@ std::map<std::string, int> Repository::aliases(const std::string& name) const {
       out[it->path().stem().string()] = *version;
     }
   }
+  require_looked(fs::path(root_) / name, error);
   return out;
 }
 
@@ -263,11 +264,12 @@ void Repository::remove(const std::string& name, int version) {
   // Out of sight first, so that nobody sees a half of it.
   const fs::path folder = fs::path(root_) / name, target = folder / std::to_string(version),
                  gone = folder / (".gone-" + std::to_string(version));
+  const std::map<std::string, int> named = aliases(name);
   std::error_code ignored;
   fs::remove_all(gone, ignored);
   if (::rename(target.c_str(), gone.c_str()) != 0) cannot_write(target.string() + " cannot be removed", errno);
   fs::remove_all(gone, ignored);
-  for (const auto& [alias, meant] : aliases(name)) {
+  for (const auto& [alias, meant] : named) {
     if (meant == version) remove_alias(name, alias);
   }
 }

@@ -108,6 +108,41 @@ class ModelsTest(ServerTest):
         self.assertIn('bib_model_versions_loaded 1\n', server.get('/metrics')[1])
         self.assertEqual((server.health(), server.health('bib.model.ner')), (SERVING, SERVING))
 
+    def test_what_an_alias_names_stays_while_the_volume_cannot_be_looked_at(self):
+        for version in range(1, 5):
+            publish(self.folder, 'ner', 'ner', version)
+        (self.folder / 'models/ner/canary.alias').write_text('2')
+        server = self.serve('--idle-unload-seconds', '0.2', '--poll-seconds', '0.02', role='predict')
+        self.assertEqual([ask(server, v).model_version for v in ('2', '3')], ['2', '3'])
+        limit = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+        server.wait_for('stays as it is: .*Too many open files')
+        time.sleep(0.5)  # nothing is to happen, for longer than the versions are idle
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limit)
+        server.wait_for('version 3 leaves memory')
+        self.assertEqual([line for line in server.log if 'version 2 leaves memory' in line], [])
+
+    def test_a_model_that_is_unloaded_during_a_look_stays_unloaded(self):
+        publish(self.folder, 'a', 'ner')
+        publish(self.folder, 'b', 'ner')
+        server = self.serve(role='predict')
+        fifo = self.folder / 'models/a/2/model.bib'
+        fifo.parent.mkdir()
+        os.mkfifo(fifo)
+        tasks = pathlib.Path(f'/proc/{server.process.pid}/task')
+
+        def waits():
+            return any((task / 'wchan').read_text() == 'wait_for_partner' for task in list(tasks.iterdir()))
+        if not pathlib.Path('/proc/self/wchan').exists():
+            self.skipTest('this system does not say what a thread waits for')
+        self.until(waits)  # the look is at a, with b before it
+        server.models.UnloadModel(model_pb2.ModelRequest(model_name='b'))
+        fifo.open('wb').close()
+        server.wait_for('model a version 2 is refused')
+        publish(self.folder, 'a', 'ner', 3)
+        server.wait_for('model a version 3 serves')  # by the next look
+        self.assertEqual(server.health('bib.model.b'), NOT_SERVING)
+
     def test_reflection_resolves_every_service(self):
         server = self.serve()
         database = ProtoReflectionDescriptorDatabase(server.channel)
