@@ -81,9 +81,9 @@ void Jobs::Run::train_model() {
 }
 
 bool Jobs::Run::on_progress(const TrainProgress& p) {
-  if (job_.row.state != v1::RUNNING && !job_.stop) {
-    const std::lock_guard lock(jobs_.mutex_);
-    jobs_.set_state(job_, v1::RUNNING);
+  {
+    const std::lock_guard lock(jobs_.mutex_);  // leave_to_next may write the state
+    if (job_.row.state != v1::RUNNING && !job_.stop) jobs_.set_state(job_, v1::RUNNING);
   }
   const int every = std::max(1, p.steps / most_records);
   if (p.step >= p.steps) {

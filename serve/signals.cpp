@@ -69,7 +69,7 @@ void catch_signals(double seconds_to_end) {
 int wait_signal(double seconds) {
   pollfd pipe{signal_pipe[0], POLLIN, 0};
   unsigned char byte = 0;
-  poll(&pipe, 1, static_cast<int>(seconds * 1000));
+  poll(&pipe, 1, static_cast<int>(std::min(seconds * 1000, 1e9)));
   return read(signal_pipe[0], &byte, 1) == 1 ? byte : 0;
 }
 
