@@ -13,7 +13,7 @@
 namespace bib::serve {
 namespace {
 
-constexpr std::chrono::seconds silence{5};  // of a client that should send or take something
+constexpr std::chrono::seconds idle{5};  // between two requests, or before the first
 constexpr auto of_a_byte = std::chrono::nanoseconds(std::chrono::seconds(1)) / 16384;  // at the slowest
 constexpr std::chrono::seconds farewell{1};
 constexpr std::size_t most_farewell = 1 << 20;  // bytes
@@ -71,7 +71,9 @@ void HttpConnection::begin_turn(Turn turn) {
 }
 
 /// When the client must have sent, or taken, the next byte.
-HttpConnection::Clock::time_point HttpConnection::latest() const { return std::min(Clock::now() + silence, turn_end_); }
+HttpConnection::Clock::time_point HttpConnection::latest() const {
+  return std::min(Clock::now() + patience_ / 2, turn_end_);
+}
 
 /// Takes `step` until it is done, however often the socket must be waited for: `plain` is what for, where TLS does not
 /// say. What it returned, or -1.
@@ -113,7 +115,7 @@ ssize_t HttpConnection::receive(char* to, std::size_t size, Clock::time_point en
 }
 
 bool HttpConnection::wait_for_request() {
-  const auto end = Clock::now() + silence;
+  const auto end = Clock::now() + idle;
   fault_ = 0;
   if (!shake_hands(end)) {
     ended_ = true;

@@ -14,7 +14,7 @@ class HttpConnection final : public httplib::Stream {
  public:
   /// Owns the socket, which does not block. `tls`: null for none, else the handshake is done with the first request
   /// that is waited for. The client has so many `seconds` for the head of a request, and for its body and to take the
-  /// answer as many and what their bytes need at the slowest.
+  /// answer as many and what their bytes need at the slowest; it may be silent for half as many.
   HttpConnection(int socket, SSL_CTX* tls, double seconds);
   ~HttpConnection() override;
   HttpConnection(const HttpConnection&) = delete;

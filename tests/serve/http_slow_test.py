@@ -2,6 +2,7 @@
 import contextlib
 import json
 import re
+import resource
 import socket
 import ssl
 import subprocess
@@ -84,13 +85,13 @@ class SlowTest(ServerTest):
         self.assertIn('bib_calls_total{method="POST /v1/predict",code="3"} 3\n', server.get('/metrics')[1])
 
     def test_a_body_may_take_longer_where_it_is_long(self):
-        server = self.serve('--http-seconds', '1', role='predict')
-        body = json.dumps({'model': 'classes', 'text': 'a ' * 40_000}).encode()
+        server = self.serve('--http-seconds', '4', role='predict')
+        body = json.dumps({'model': 'classes', 'text': 'a ' * 100_000}).encode()
         client = self.connect(server)
         client.sendall(b'POST /v1/predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n' % len(body))
         for at in range(0, len(body), 4000):
             client.sendall(body[at:at + 4000])
-            time.sleep(0.1)  # 40 KB a second, two seconds in all
+            time.sleep(0.1)  # 40 KB a second, five seconds in all
         self.assertIn(b'HTTP/1.1 200 ', self.all_of(client))
 
     def test_who_takes_no_answer_is_given_up(self):
@@ -127,6 +128,17 @@ class SlowTest(ServerTest):
             self.assertEqual(self.all_of(client), b'')
         self.probe(silent[-1])
         self.assertLessEqual(self.gauge(server, 'bib_http_connections'), 16)
+
+    def test_descriptors_that_run_out_come_back(self):
+        server = self.serve(role='predict')
+        idle, new = self.connect(server), self.connect(server)
+        self.probe(idle)
+        limit = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (3, limit[1]))
+        last = self.connect(server)
+        self.assertEqual((self.all_of(idle), self.all_of(new)), (b'', b''))
+        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, limit)
+        self.probe(last)
 
     def test_silence_of_tls_gives_way_too(self):
         subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
