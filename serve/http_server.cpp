@@ -1,5 +1,6 @@
 #include "serve/http_server.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ HttpServer::HttpServer(std::size_t most, double seconds, const std::atomic<bool>
 
 void HttpServer::serve() {
   ::listen(svr_sock_, SOMAXCONN);  // httplib lets five wait, and others ask again after a second
+  fcntl(svr_sock_, F_SETFL, fcntl(svr_sock_, F_GETFL) | O_NONBLOCK);  // who called may have gone
   while (!ending_) {
     pollfd client{svr_sock_, POLLIN, 0};
     if (poll(&client, 1, -1) < 1) continue;
