@@ -13,6 +13,9 @@
 namespace bib::serve {
 namespace {
 
+constexpr std::chrono::milliseconds moment{100};
+constexpr std::chrono::seconds long_enough{1};  // for an answer that waits for nothing but its client
+
 thread_local HttpConnection* connection_here = nullptr;
 
 /// Places that no kept request takes.
@@ -37,7 +40,7 @@ void HttpServer::serve() {
     std::unique_lock lock(mutex_);
     while (open_.size() >= most_ && !ending_) {
       give_way();
-      changed_.wait(lock);
+      changed_.wait_for(lock, moment);
     }
     const socket_t socket = accept4(svr_sock_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (socket >= 0) {
@@ -61,15 +64,22 @@ void HttpServer::end() {
   changed_.notify_all();
 }
 
-/// With the mutex. One connection ends soon, unless all are kept.
+/// With the mutex. One connection ends soon, where one waits for its client: not what has just come, and what has asked
+/// for something only where it takes no answer.
 void HttpServer::give_way() {
   if (leaving_ > 0) return;
-  const auto later = [](const auto& a, const auto& b) {
-    const auto key = [](const Guest& g) { return std::pair(g.kept, g.since); };
-    return key(a.second) < key(b.second);
+  const auto now = Clock::now();
+  const auto may_leave = [&](socket_t socket, const Guest& guest) {
+    pollfd request{socket, POLLIN, 0};
+    const auto age = now - guest.since;
+    return !guest.kept && age > moment && (age > long_enough || poll(&request, 1, 0) == 0);
   };
-  const auto first = std::min_element(open_.begin(), open_.end(), later);
-  if (first == open_.end() || first->second.kept) return;
+  auto first = open_.end();
+  for (auto it = open_.begin(); it != open_.end(); ++it) {
+    const bool longer = first == open_.end() || it->second.since < first->second.since;
+    if (longer && may_leave(it->first, it->second)) first = it;
+  }
+  if (first == open_.end()) return;
   first->second.leaving = true;
   ++leaving_;
   shutdown(first->first, SHUT_RDWR);

@@ -129,6 +129,15 @@ class SlowTest(ServerTest):
         self.probe(silent[-1])
         self.assertLessEqual(self.gauge(server, 'bib_http_connections'), 16)
 
+    def test_who_has_asked_gives_way_to_nobody(self):
+        server = self.serve('--http-connections', '8', role='predict')
+        for _ in range(2):
+            clients = []
+            for _ in range(200):
+                clients.append(self.connect(server))
+                clients[-1].sendall(PROBE.replace(b'Host', b'Connection: close\r\nHost'))
+            self.assertEqual([self.all_of(client)[-3:] for client in clients], [b'ok\n'] * len(clients))
+
     def test_descriptors_that_run_out_come_back(self):
         server = self.serve(role='predict')
         idle, new = self.connect(server), self.connect(server)
