@@ -87,7 +87,10 @@ ssize_t HttpConnection::try_until(Clock::time_point end, short plain, F&& step) 
     if (tls_) {
       const int error = SSL_get_error(tls_.get(), static_cast<int>(done));
       if (error == SSL_ERROR_ZERO_RETURN) return 0;
-      if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) return -1;
+      if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+        errno = EPROTO;  // not what it was before
+        return -1;
+      }
       events = error == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT;
     } else if (done == 0) {
       return 0;
@@ -121,6 +124,7 @@ bool HttpConnection::wait_for_request() {
     ended_ = true;
     return false;
   }
+  std::size_t blank = 0;
   for (;;) {
     while (begin_ < end_ && (buffer_[begin_] == '\r' || buffer_[begin_] == '\n')) ++begin_;
     if (begin_ < end_) {
@@ -129,7 +133,7 @@ bool HttpConnection::wait_for_request() {
       return true;
     }
     const ssize_t got = receive(buffer_.data(), buffer_.size(), end);
-    if (got <= 0) return false;
+    if (got <= 0 || (blank += static_cast<std::size_t>(got)) > most_head) return false;
     begin_ = 0;
     end_ = static_cast<std::size_t>(got);
   }

@@ -189,7 +189,8 @@ class SlowTest(ServerTest):
         server = self.serve(role='predict')
         before = self.gauge(server, 'bib_resident_bytes')
         line = b'X' * (1 << 20)
-        for head, part in ((b'GET /', line),
+        for head, part in ((b'', b'\r\n' * (1 << 19)),
+                           (b'GET /', line),
                            (b'GET /healthz HTTP/1.1\r\nX: ', line),
                            (b'GET /healthz HTTP/1.1\r\n', b'X: y\r\n' * (1 << 17)),
                            (CHUNKED, line),
