@@ -14,7 +14,7 @@ namespace {
 constexpr double least_seconds = 4e-3;  // of a run: far above the cost of starting threads
 constexpr int repeats = 5;
 
-const RoofSimd& simd() { return select(base::roof, avx2::roof, avx512::roof); }
+const RoofSimd& simd() { return BIB_SELECT(roof); }
 
 /// Best rate of f(n), which does `amount` per n, n doubled until it takes long enough.
 template <class F>

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -15,14 +16,6 @@ struct RoofSimd {
   int (*dot[2][2])(std::int64_t rounds);
 };
 
-namespace base {
-extern const RoofSimd roof;
-}
-namespace avx2 {
-extern const RoofSimd roof;
-}
-namespace avx512 {
-extern const RoofSimd roof;
-}
+BIB_TABLES(RoofSimd, roof)
 
 }  // namespace bib

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t grain = 16384;
 
-const AdamSimd& simd() { return select(base::adam, avx2::adam, avx512::adam); }
+const AdamSimd& simd() { return BIB_SELECT(adam); }
 
 /// Powers in double: beta2^step is within 1e-3 of 1 at first, where float would lose the correction's digits.
 AdamFactors factors(const AdamHyper& hyper, real scale) {

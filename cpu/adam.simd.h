@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -17,14 +18,6 @@ struct AdamSimd {
   void (*update)(const AdamFactors& a, std::int64_t n, const real* grad, real* value, real* m, real* v);
 };
 
-namespace base {
-extern const AdamSimd adam;
-}
-namespace avx2 {
-extern const AdamSimd adam;
-}
-namespace avx512 {
-extern const AdamSimd adam;
-}
+BIB_TABLES(AdamSimd, adam)
 
 }  // namespace bib

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int sequences_per_task = 4, filters_per_task = 16;
 
-const ConvPoolSimd& simd() { return select(base::conv_pool, avx2::conv_pool, avx512::conv_pool); }
+const ConvPoolSimd& simd() { return BIB_SELECT(conv_pool); }
 
 /// Sequence b as rows first[b] .. first[b+1]-1 of [.,C]: `pad` rows of zeros, its steps, zeros up to all that groups of
 /// positions read.

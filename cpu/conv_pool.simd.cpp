@@ -13,7 +13,7 @@ using minimal::Product;
 
 // Registers of a tile: rows * vectors sums, `vectors` of w, one of x. 6*4+4+1 of 32, 6*2+2+1 of 16.
 constexpr int most_rows = 6;
-constexpr int most_vectors = vector_bytes == 64 ? 4 : 2;
+constexpr int most_vectors = vector_registers == 32 ? 4 : 2;
 constexpr int panel = most_vectors * lanes;
 constexpr int block_groups = 3 * most_rows;
 

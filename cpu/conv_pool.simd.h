@@ -1,6 +1,7 @@
 // The inner loops of the fused convolution, compiled per instruction set.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -28,14 +29,6 @@ struct ConvPoolSimd {
   void (*turn)(const real* from, int ld_from, int rows, int columns, bool add, real* to, int ld_to);
 };
 
-namespace base {
-extern const ConvPoolSimd conv_pool;
-}
-namespace avx2 {
-extern const ConvPoolSimd conv_pool;
-}
-namespace avx512 {
-extern const ConvPoolSimd conv_pool;
-}
+BIB_TABLES(ConvPoolSimd, conv_pool)
 
 }  // namespace bib

@@ -109,7 +109,7 @@ void finish(const CrfDecode& op, int b) {
 
 void on_cpu(Context& ctx, const CrfDecode& op) {
   const int T = op.scores.dim(0), B = op.scores.dim(1);
-  const CrfDecodeSimd& simd = select(base::crf_decode, avx2::crf_decode, avx512::crf_decode);
+  const CrfDecodeSimd& simd = BIB_SELECT(crf_decode);
   ArenaScope scratch(ctx.arena());
   const Padded padded = pad(ctx, op);
   using Decodings = std::array<Decoding, crf::at_once>;

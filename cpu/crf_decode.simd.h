@@ -1,6 +1,7 @@
 // Inner loops of Viterbi and of its N best, compiled per instruction set.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -25,14 +26,6 @@ struct CrfDecodeSimd {
                 int* from);
 };
 
-namespace base {
-extern const CrfDecodeSimd crf_decode;
-}
-namespace avx2 {
-extern const CrfDecodeSimd crf_decode;
-}
-namespace avx512 {
-extern const CrfDecodeSimd crf_decode;
-}
+BIB_TABLES(CrfDecodeSimd, crf_decode)
 
 }  // namespace bib

@@ -88,7 +88,7 @@ class KBest {
   }
 
   const CrfKBest& op_;
-  const CrfDecodeSimd& simd_ = select(base::crf_decode, avx2::crf_decode, avx512::crf_decode);
+  const CrfDecodeSimd& simd_ = BIB_SELECT(crf_decode);
   int K, N, stride;
   double* into_;  // [K,stride] transitions by the tag they lead to
 };

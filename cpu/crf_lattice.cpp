@@ -34,9 +34,7 @@ double log_sum(int K, F&& term) {
 
 }  // namespace
 
-const LatticeKernels& lattice_kernels() {
-  return select(base::lattice_kernels, avx2::lattice_kernels, avx512::lattice_kernels);
-}
+const LatticeKernels& lattice_kernels() { return BIB_SELECT(lattice_kernels); }
 
 Weights make_weights(Context& ctx, int K, const real* transition, const real* first, const real* last) {
   const LatticeKernels& kernels = lattice_kernels();

@@ -11,6 +11,7 @@
 // A sequence's result depends on that sequence alone: alone or in a batch, on any thread, the bits are the same.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 class Context;
@@ -84,12 +85,6 @@ void add_pairs(const Weights& weights, const Lattice& lattice, int length, doubl
 
 }  // namespace bib::crf
 
-namespace bib::base {
-extern const crf::LatticeKernels lattice_kernels;
-}
-namespace bib::avx2 {
-extern const crf::LatticeKernels lattice_kernels;
-}
-namespace bib::avx512 {
-extern const crf::LatticeKernels lattice_kernels;
-}
+namespace bib {
+BIB_TABLES(crf::LatticeKernels, lattice_kernels)
+}  // namespace bib

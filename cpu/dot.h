@@ -1,6 +1,6 @@
 // Dot products of small integers, exact whichever instructions compute them. Only for *.simd.cpp.
-// The instructions (AVX512-VNNI, AVX-VNNI) are written out: they belong to no x86-64 level, and whether the CPU has
-// them is known at run time only (cpu_has_dot()).
+// The instructions (AVX512-VNNI, AVX-VNNI, SDOT) are written out: they belong to no x86-64 level, nor to ARMv8.0, and
+// whether the CPU has them is known at run time only (has_dot()).
 #pragma once
 #include "cpu/vec.h"
 
@@ -18,7 +18,25 @@ BIB_INLINE ivec splat_codes(const unsigned char* p) {
   return ivec{} + group;
 }
 
-#if defined(__AVX512F__)
+#if defined(__aarch64__)
+/// Sums of the products of neighbouring halves of a lane.
+BIB_INLINE ivec pair_sums(ivec a, ivec b) {
+  const int16x8_t x = (int16x8_t)a, y = (int16x8_t)b;
+  return (ivec)vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
+}
+/// sum + the products of a lane's bytes, of which none may be -128 in both.
+BIB_INLINE ivec add_byte_products(ivec sum, ivec a, ivec b) {
+  const int8x16_t x = (int8x16_t)a, y = (int8x16_t)b;
+  const int16x8_t pairs = vpaddq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y)), vmull_high_s8(x, y));
+  return (ivec)vpadalq_s16((int32x4_t)sum, pairs);
+}
+typedef ivec bits_of_vector;
+#if defined(__ARM_FEATURE_DOTPROD)
+#define BIB_SDOT "sdot"
+#elif !defined(__clang__)  // whose assembler takes no instruction that the compiler may not use
+#define BIB_SDOT ".arch armv8.2-a+dotprod\n\tsdot"
+#endif
+#elif defined(__AVX512F__)
 typedef __m512i bits_of_vector;
 BIB_INLINE __m512i pair_sums(__m512i a, __m512i b) { return _mm512_madd_epi16(a, b); }
 BIB_INLINE __m512i byte_sums(__m512i a, __m512i b) { return _mm512_maddubs_epi16(a, b); }
@@ -52,9 +70,26 @@ struct Codes16 {
   }
 };
 
-/// 8-bit codes: activations are unsigned with zero at 128, weights signed; four to a group.
+/// 8-bit codes, four to a group: weights are signed; activations are what the CPU's instruction takes beside them,
+/// signed on ARM, and on x86-64 unsigned with zero at 128.
 struct Codes8 {
-  static constexpr int per_group = 4, bytes = 1, zero = 128;
+  static constexpr int per_group = 4, bytes = 1;
+#if defined(__aarch64__)
+  static constexpr int zero = 0;
+  typedef signed char narrow __attribute__((vector_size(lanes)));
+
+  template <bool Native>
+  static inline __attribute__((always_inline)) ivec dot(ivec sum, ivec a, ivec b) {
+#if defined(BIB_SDOT)
+    if constexpr (Native) {
+      asm(BIB_SDOT " %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(a), "w"(b));
+      return sum;
+    }
+#endif
+    return add_byte_products(sum, a, b);
+  }
+#else
+  static constexpr int zero = 128;
   typedef unsigned char narrow __attribute__((vector_size(lanes)));
 
   template <bool Native>
@@ -76,6 +111,7 @@ struct Codes8 {
     };
     return sum + part(low) + part(high);
   }
+#endif
 };
 
 /// Nearest integers, |x| < 2^22.

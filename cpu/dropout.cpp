@@ -19,7 +19,7 @@ constexpr std::int64_t grain = 8 * drawn;  // a task
 }  // namespace
 
 void on_cpu(Context& ctx, const Dropout& op) {
-  const DropoutSimd& simd = select(base::dropout, avx2::dropout, avx512::dropout);
+  const DropoutSimd& simd = BIB_SELECT(dropout);
   // uniform >= rate, with uniform = (word >> 8) / 2^24, is word >= threshold: both sides are exact.
   const auto threshold = static_cast<std::uint32_t>(std::ceil(std::ldexp(double{op.rate}, 24))) << 8;
   const real scale = 1 / (1 - real(op.rate));

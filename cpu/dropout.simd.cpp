@@ -1,7 +1,5 @@
 #include "cpu/dropout.simd.h"
 
-#include <immintrin.h>
-
 #include "cpu/vec.h"
 
 namespace bib::BIB_ISA {
@@ -16,6 +14,8 @@ BIB_INLINE wide multiply_low(wide a, wide b) {
   return (wide)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);  // the plain form warns in g++ 12
 #elif defined(__AVX2__)
   return (wide)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__aarch64__)
+  return (wide)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
 #else
   return (wide)_mm_mul_epu32((__m128i)a, (__m128i)b);
 #endif

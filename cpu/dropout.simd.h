@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -15,14 +16,6 @@ struct DropoutSimd {
   void (*keep)(const std::uint32_t* words, std::uint32_t threshold, real scale, int n, const real* x, real* y);
 };
 
-namespace base {
-extern const DropoutSimd dropout;
-}
-namespace avx2 {
-extern const DropoutSimd dropout;
-}
-namespace avx512 {
-extern const DropoutSimd dropout;
-}
+BIB_TABLES(DropoutSimd, dropout)
 
 }  // namespace bib

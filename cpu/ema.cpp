@@ -13,7 +13,7 @@ namespace bib {
 namespace {
 constexpr std::int64_t grain = 16384;
 
-const EmaSimd& simd() { return select(base::ema, avx2::ema, avx512::ema); }
+const EmaSimd& simd() { return BIB_SELECT(ema); }
 }  // namespace
 
 void on_cpu(Context& ctx, const EmaStep& op) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -11,14 +12,6 @@ struct EmaSimd {
   void (*update)(real keep, real add, std::int64_t n, const real* value, real* average);
 };
 
-namespace base {
-extern const EmaSimd ema;
-}
-namespace avx2 {
-extern const EmaSimd ema;
-}
-namespace avx512 {
-extern const EmaSimd ema;
-}
+BIB_TABLES(EmaSimd, ema)
 
 }  // namespace bib

@@ -17,7 +17,7 @@ namespace {
 constexpr int rows_per_block = 192;  // of A, in the second-level cache while a panel goes over them
 constexpr int rows_per_task = 256;   // of the stored A, when it is transposed
 
-const GemmSimd& simd() { return select(base::gemm, avx2::gemm, avx512::gemm); }
+const GemmSimd& simd() { return BIB_SELECT(gemm); }
 int padded(int n) { return (n + simd().lanes - 1) / simd().lanes * simd().lanes; }
 
 /// Chunks of the longer side of C, sums over k whole: the bits do not depend on the threads. A chunk is 4 MFLOP at

@@ -1,6 +1,7 @@
 // The dense product's inner loops, compiled per instruction set.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -24,14 +25,6 @@ struct GemmSimd {
   void (*multiply)(const GemmBlock&);
 };
 
-namespace base {
-extern const GemmSimd gemm;
-}
-namespace avx2 {
-extern const GemmSimd gemm;
-}
-namespace avx512 {
-extern const GemmSimd gemm;
-}
+BIB_TABLES(GemmSimd, gemm)
 
 }  // namespace bib

@@ -1,6 +1,11 @@
 #include "cpu/isa.h"
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#else
 #include <cpuid.h>
+#endif
 
 #include <cstdlib>
 #include <stdexcept>
@@ -10,6 +15,14 @@
 namespace bib {
 namespace {
 
+#define BIB_NAME(isa, ...) #isa,
+constexpr const char* names[] = {BIB_EACH_ISA(BIB_NAME, )};
+constexpr int count = sizeof names / sizeof *names;
+
+#if defined(__aarch64__)
+bool has(Isa) { return true; }
+bool has_dot(Isa) { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
+#else
 bool has(Isa isa) {
   __builtin_cpu_init();
   switch (isa) {
@@ -21,28 +34,39 @@ bool has(Isa isa) {
   }
   return true;
 }
+bool has_dot(Isa isa) {
+  if (isa == Isa::avx512) return __builtin_cpu_supports("avx512vnni");
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return isa == Isa::avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);  // AVX-VNNI
+}
+#endif
+
+/// "base, avx2 or avx512"
+std::string choices() {
+  std::string text = names[0];
+  for (int i = 1; i < count; ++i) text += (i + 1 < count ? ", " : " or ") + std::string(names[i]);
+  return text;
+}
 
 Isa choose() {
   const char* wanted = std::getenv("BIB_CPU_ISA");
-  if (wanted && *wanted) {
-    for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512}) {
-      if (std::string_view(wanted) != isa_name(isa)) continue;
+  for (int i = count; i-- > 0;) {
+    const Isa isa{i};
+    if (!wanted || !*wanted) {
+      if (has(isa)) return isa;
+    } else if (std::string_view(wanted) == names[i]) {
       if (has(isa)) return isa;
       throw std::invalid_argument(std::string("BIB_CPU_ISA=") + wanted + ": this CPU does not have it");
     }
-    throw std::invalid_argument(std::string("BIB_CPU_ISA=") + wanted + ": unknown; use base, avx2 or avx512");
   }
-  return has(Isa::avx512) ? Isa::avx512 : has(Isa::avx2) ? Isa::avx2 : Isa::base;
+  throw std::invalid_argument("BIB_CPU_ISA=" + std::string(wanted) + ": unknown; use " + choices());
 }
 
 }  // namespace
 
 bool has_dot() {
   const char* wanted = std::getenv("BIB_CPU_DOT");
-  if (wanted && *wanted == '0') return false;
-  if (isa() == Isa::avx512) return __builtin_cpu_supports("avx512vnni");
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return isa() == Isa::avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);  // AVX-VNNI
+  return !(wanted && *wanted == '0') && has_dot(isa());
 }
 
 Isa isa() {
@@ -50,13 +74,6 @@ Isa isa() {
   return chosen;
 }
 
-const char* isa_name(Isa isa) {
-  switch (isa) {
-    case Isa::avx512: return "avx512";
-    case Isa::avx2: return "avx2";
-    case Isa::base: break;
-  }
-  return "base";
-}
+const char* isa_name(Isa isa) { return names[static_cast<int>(isa)]; }
 
 }  // namespace bib

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int rows_per_task = 96;
 
-const LinearSimd& simd() { return select(base::linear, avx2::linear, avx512::linear); }
+const LinearSimd& simd() { return BIB_SELECT(linear); }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // The fully connected layer's forward product, compiled per instruction set.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -13,14 +14,6 @@ struct LinearSimd {
   void (*forward)(const real* x, int rows, int I, const real* packed, const real* bias, int O, real* y);
 };
 
-namespace base {
-extern const LinearSimd linear;
-}
-namespace avx2 {
-extern const LinearSimd linear;
-}
-namespace avx512 {
-extern const LinearSimd linear;
-}
+BIB_TABLES(LinearSimd, linear)
 
 }  // namespace bib

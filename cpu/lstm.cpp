@@ -16,7 +16,7 @@ namespace bib {
 
 namespace {
 
-const LstmKernels& kernels() { return select(base::lstm_kernels, avx2::lstm_kernels, avx512::lstm_kernels); }
+const LstmKernels& kernels() { return BIB_SELECT(lstm_kernels); }
 int padded(int n) { return (n + kernels().lanes - 1) / kernels().lanes * kernels().lanes; }
 
 template <class T = real>

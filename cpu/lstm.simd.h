@@ -1,6 +1,7 @@
 // What cpu/lstm.cpp and the kernels of cpu/lstm.simd.cpp share: plain data, so that nothing here becomes code.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -81,14 +82,6 @@ struct LstmKernels {
   void (*weight_gradient)(const LstmWeightGradient&);
 };
 
-namespace base {
-extern const LstmKernels lstm_kernels;
-}
-namespace avx2 {
-extern const LstmKernels lstm_kernels;
-}
-namespace avx512 {
-extern const LstmKernels lstm_kernels;
-}
+BIB_TABLES(LstmKernels, lstm_kernels)
 
 }  // namespace bib

@@ -11,10 +11,10 @@ namespace bib {
 
 namespace {
 
-const LstmIntegerKernels& kernels() { return select(base::lstm_integer, avx2::lstm_integer, avx512::lstm_integer); }
+const LstmIntegerKernels& kernels() { return BIB_SELECT(lstm_integer); }
 int padded(int n) { return (n + kernels().lanes - 1) / kernels().lanes * kernels().lanes; }
 int per_group(Math math) { return math == Math::int8 ? 4 : 2; }
-int zero_point(Math math) { return math == Math::int8 ? 128 : 0; }
+int zero_point(Math math) { return kernels().zero[math == Math::int8]; }
 
 /// The largest code of weights and activations in sums of K products: 16-bit ones must not exceed 32 bits together.
 int levels(Math math, int K) {

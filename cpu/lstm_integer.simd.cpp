@@ -17,6 +17,9 @@ BIB_INLINE vec reciprocal(vec x) {
 #elif defined(__AVX2__)
   const vec r = (vec)_mm256_rcp_ps((__m256)x);
   return r * (2 - x * r);
+#elif defined(__aarch64__)
+  const vec r = (vec)vrecpeq_f32((float32x4_t)x);
+  return r * (2 - x * r);
 #else
   const vec r = (vec)_mm_rcp_ps((__m128)x);
   return r * (2 - x * r);
@@ -188,6 +191,7 @@ void forward(const LstmIntegerUnit& u) {
 
 const LstmIntegerKernels lstm_integer{
     .lanes = lanes,
+    .zero = {Codes16::zero, Codes8::zero},
     .forward = {{forward<Codes16, false>, forward<Codes16, true>}, {forward<Codes8, false>, forward<Codes8, true>}}};
 
 }  // namespace bib::BIB_ISA

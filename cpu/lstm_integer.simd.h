@@ -30,18 +30,11 @@ struct LstmIntegerUnit : LstmUnit {
 
 struct LstmIntegerKernels {
   int lanes;
+  int zero[2];  // the code of 0 in activations; by code: 16 bits, 8 bits
   /// By code (16 bits, 8 bits), and by whether the CPU has an instruction for their dot product: the same bits.
   void (*forward[2][2])(const LstmIntegerUnit&);
 };
 
-namespace base {
-extern const LstmIntegerKernels lstm_integer;
-}
-namespace avx2 {
-extern const LstmIntegerKernels lstm_integer;
-}
-namespace avx512 {
-extern const LstmIntegerKernels lstm_integer;
-}
+BIB_TABLES(LstmIntegerKernels, lstm_integer)
 
 }  // namespace bib

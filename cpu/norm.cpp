@@ -13,7 +13,7 @@ namespace bib {
 
 void on_cpu(Context& ctx, const NormSquared& op) {
   constexpr std::int64_t values = 16384;
-  const NormSimd& simd = select(base::norm, avx2::norm, avx512::norm);
+  const NormSimd& simd = BIB_SELECT(norm);
   const std::int64_t grain = op.d_y ? std::max<std::int64_t>(1, values / op.E) : values,
                      items = op.d_y ? op.rows() : op.x.size();
   ArenaScope scratch(ctx.arena());

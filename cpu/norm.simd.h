@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -10,14 +11,6 @@ struct NormSimd {
   real (*sum_of_squares)(const real* x, std::int64_t n);
 };
 
-namespace base {
-extern const NormSimd norm;
-}
-namespace avx2 {
-extern const NormSimd norm;
-}
-namespace avx512 {
-extern const NormSimd norm;
-}
+BIB_TABLES(NormSimd, norm)
 
 }  // namespace bib

@@ -9,13 +9,14 @@
 namespace bib::BIB_ISA {
 
 // Tile height with 4 vectors across: as many accumulators as the register file holds beside a column and a row value.
-#if defined(__AVX512F__)
-constexpr int tile_rows = 6;
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define BIB_TILE_ROWS 6
 #elif defined(__AVX2__)
-constexpr int tile_rows = 3;
+#define BIB_TILE_ROWS 3
 #else
-constexpr int tile_rows = 2;
+#define BIB_TILE_ROWS 2
 #endif
+constexpr int tile_rows = BIB_TILE_ROWS;
 constexpr int panel_vectors = 4;
 // Rows of a panel taken at a time: 32 KiB, so that they stay in the first-level cache from one tile to the next.
 constexpr int panel_depth = 32768 / (panel_vectors * vector_bytes);
@@ -37,10 +38,10 @@ BIB_INLINE void for_tiles(int rows, F&& f) {
     switch (end - begin) {
       case 1: f(Number<1>{}, begin); break;
       case 2: f(Number<2>{}, begin); break;
-#if defined(__AVX2__)
+#if BIB_TILE_ROWS >= 3
       case 3: f(Number<3>{}, begin); break;
 #endif
-#if defined(__AVX512F__)
+#if BIB_TILE_ROWS == 6
       case 4: f(Number<4>{}, begin); break;
       case 5: f(Number<5>{}, begin); break;
       case 6: f(Number<6>{}, begin); break;

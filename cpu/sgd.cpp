@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t grain = 16384;
 
-const SgdSimd& simd() { return select(base::sgd, avx2::sgd, avx512::sgd); }
+const SgdSimd& simd() { return BIB_SELECT(sgd); }
 
 SgdFactors factors(const SgdHyper& hyper, real scale) {
   return {.scale = scale, .lr = hyper.lr, .momentum = hyper.momentum, .weight_decay = hyper.weight_decay};

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -14,14 +15,6 @@ struct SgdSimd {
   void (*update)(const SgdFactors& a, std::int64_t n, const real* grad, real* value, real* velocity);
 };
 
-namespace base {
-extern const SgdSimd sgd;
-}
-namespace avx2 {
-extern const SgdSimd sgd;
-}
-namespace avx512 {
-extern const SgdSimd sgd;
-}
+BIB_TABLES(SgdSimd, sgd)
 
 }  // namespace bib

@@ -11,6 +11,15 @@ namespace {
 constexpr std::uint32_t inside = (1u << 10) - 1, quit = 1u << 10, open = 1u << 11, generation = 1u << 12;
 constexpr std::chrono::microseconds patience{50};  // about what it costs to sleep and be woken
 
+/// Says to the CPU that this is a loop that waits.
+void relax() {
+#if defined(__aarch64__)
+  asm volatile("yield");
+#else
+  __builtin_ia32_pause();
+#endif
+}
+
 /// Tries for a while; false when `patience` is over.
 template <class F>
 bool spin_until(F&& done) {
@@ -18,7 +27,7 @@ bool spin_until(F&& done) {
   do {
     for (int i = 0; i < 32; ++i) {
       if (done()) return true;
-      __builtin_ia32_pause();
+      relax();
     }
   } while (std::chrono::steady_clock::now() < end);
   return false;

@@ -2,7 +2,11 @@
 // a scalar, and a*b+c becomes one FMA where the set has it. Included only by *.simd.cpp; everything lives in a
 // namespace of the set's name and is always inlined, so that no code of a richer set can leak into another.
 #pragma once
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <utility>
 
@@ -23,6 +27,11 @@ constexpr int vector_bytes = 32;
 constexpr int vector_bytes = 16;
 #endif
 constexpr int lanes = vector_bytes / static_cast<int>(sizeof(real));
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int vector_registers = 32;
+#else
+constexpr int vector_registers = 16;
+#endif
 
 template <int Bytes>
 struct IntegerOf;
@@ -65,7 +74,7 @@ BIB_INLINE vec choose(ivec mask, vec yes, vec no) { return mask ? yes : no; }
     else                                                    \
       return (vec)_mm256_##op##_pd((__m256d)a, (__m256d)b); \
   }
-#else
+#elif !defined(__aarch64__)
 #define BIB_INSTRUCTION(op)                              \
   BIB_INLINE vec op(vec a, vec b) {                      \
     if constexpr (sizeof(real) == 4)                     \
@@ -75,9 +84,14 @@ BIB_INLINE vec choose(ivec mask, vec yes, vec no) { return mask ? yes : no; }
   }
 #endif
 /// With a NaN among them, or two zeros, both give the second.
+#if defined(__aarch64__)  // whose instructions give NaN, and order the zeros
+BIB_INLINE vec max(vec a, vec b) { return a > b ? a : b; }
+BIB_INLINE vec min(vec a, vec b) { return a < b ? a : b; }
+#else
 BIB_INSTRUCTION(max)
 BIB_INSTRUCTION(min)
 #undef BIB_INSTRUCTION
+#endif
 
 /// a*b + c, fused where the set can: for a*b + c*d, where the compiler may fuse either product, and may choose
 /// differently at two places of inlining.
@@ -93,6 +107,12 @@ BIB_INLINE vec fma(vec a, vec b, vec c) {
     return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
   } else {
     return (vec)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+  }
+#elif defined(__aarch64__)
+  if constexpr (sizeof(real) == 4) {
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+  } else {
+    return (vec)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
   }
 #else
   return a * b + c;
@@ -174,6 +194,9 @@ BIB_INLINE unsigned bits(ivec mask) {
 #elif defined(__AVX2__)
   if constexpr (sizeof(real) == 8) return static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<__m256d>(mask)));
   return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
+#elif defined(__aarch64__)
+  if constexpr (sizeof(real) == 8) return static_cast<unsigned>(vaddvq_u64((uint64x2_t)mask & uint64x2_t{1, 2}));
+  return vaddvq_u32((uint32x4_t)mask & uint32x4_t{1, 2, 4, 8});
 #else
   if constexpr (sizeof(real) == 8) return static_cast<unsigned>(_mm_movemask_pd(reinterpret_cast<__m128d>(mask)));
   return static_cast<unsigned>(_mm_movemask_ps(reinterpret_cast<__m128>(mask)));

@@ -36,6 +36,8 @@ BIB_INLINE unsigned lane_bits(wide_mask v) {
   return _mm512_movepi64_mask(reinterpret_cast<__m512i>(v));
 #elif defined(__AVX2__)
   return static_cast<unsigned>(_mm256_movemask_pd(reinterpret_cast<__m256d>(v)));
+#elif defined(__aarch64__)
+  return static_cast<unsigned>(vaddvq_u64((uint64x2_t)v & uint64x2_t{1, 2}));
 #else
   return static_cast<unsigned>(_mm_movemask_pd(reinterpret_cast<__m128d>(v)));
 #endif

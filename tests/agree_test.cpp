@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "cpu/isa.h"
 #include "tests/op_test.h"
 
 namespace bib::test {
@@ -78,9 +79,9 @@ class Agree : public ::testing::Test {};
 TYPED_TEST_SUITE(Agree, AllTypes, OpName);
 
 TYPED_TEST(Agree, with_double) { agree_with<TypeParam>("double", BIB_OP_OUTPUTS_DOUBLE); }
-TYPED_TEST(Agree, with_base) { agree_with<TypeParam>("base", with_isa("base")); }
-TYPED_TEST(Agree, with_avx2) { agree_with<TypeParam>("avx2", with_isa("avx2")); }
-TYPED_TEST(Agree, with_avx512) { agree_with<TypeParam>("avx512", with_isa("avx512")); }
+#define BIB_AGREE(isa, ...) \
+  TYPED_TEST(Agree, with_##isa) { agree_with<TypeParam>(#isa, with_isa(#isa)); }
+BIB_EACH_ISA(BIB_AGREE, )
 
 }  // namespace
 }  // namespace bib::test

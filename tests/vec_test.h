@@ -1,6 +1,7 @@
 // cpu/vec.h as plain functions, one table per instruction set.
 #pragma once
 #include "bib/real.h"
+#include "cpu/isa.h"
 
 namespace bib {
 
@@ -17,14 +18,6 @@ struct VecFunctions {
   real (*largest)(const real* x);
 };
 
-namespace base {
-extern const VecFunctions vec_functions;
-}
-namespace avx2 {
-extern const VecFunctions vec_functions;
-}
-namespace avx512 {
-extern const VecFunctions vec_functions;
-}
+BIB_TABLES(VecFunctions, vec_functions)
 
 }  // namespace bib

@@ -105,7 +105,7 @@ struct DeviceInfo {
 };
 DeviceInfo cuda_info(int device_index = 0);
 
-/// The instruction set the CPU kernels run with: "base" (x86-64-v2), "avx2", "avx512" (BIB_CPU_ISA overrides).
+/// The CPU kernels' instruction set: "base" (x86-64-v2), "avx2" or "avx512", on ARM "neon" (BIB_CPU_ISA overrides).
 const char* cpu_isa_name();
 /// What the CPU's dense products run with: "bib", or "openblas" where BIB_CPU_BLAS asks for it. Throws
 /// std::invalid_argument where it asks for something else, or OpenBLAS cannot be opened.

@@ -94,9 +94,9 @@ class ServerBehaviour(ServerTest):
 
     def test_it_says_what_it_computes_on(self):
         server = self.serve(role='predict')
-        self.assertRegex(server.wait_for('device .*')[0], r'device (cpu \((base|avx2|avx512)|cuda:0)')
+        self.assertRegex(server.wait_for('device .*')[0], r'device (cpu \((base|avx2|avx512|neon)|cuda:0)')
         server = self.serve('--device', 'cpu', role='predict')
-        self.assertRegex(server.wait_for('device .*')[0], r'device cpu \((base|avx2|avx512)\)')
+        self.assertRegex(server.wait_for('device .*')[0], r'device cpu \((base|avx2|avx512|neon)\)')
 
     def test_expired_and_cancelled_requests_leave_the_queue(self):
         # One worker, and a request that keeps it for long in a single batch.
