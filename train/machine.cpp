@@ -32,7 +32,10 @@ Machine this_machine() {
             .gpu = gpu.cuda ? gpu.name : "",
             .why_no_gpu = gpu.why,
             .version = BIB_VERSION};
-  if (m.cpu.empty()) m.cpu = "unknown CPU";
+  if (m.cpu.empty()) {  // ARM gives numbers in place of a name
+    const std::string implementer = value_of("/proc/cpuinfo", "CPU implementer");
+    m.cpu = implementer.empty() ? "unknown CPU" : "ARM " + implementer + " " + value_of("/proc/cpuinfo", "CPU part");
+  }
   return m;
 }
 
