@@ -1,0 +1,15 @@
+# A toolchain file: bib for 64-bit ARM from another Linux, by Debian's cross compiler (scripts/cross-arm64). BIB_SYSROOT is
+# the folder that ARM's packages are unpacked in.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES BIB_SYSROOT)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_SYSROOT ${BIB_SYSROOT})
+set(CMAKE_LIBRARY_ARCHITECTURE aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(ENV{PKG_CONFIG_SYSROOT_DIR} ${BIB_SYSROOT})
+set(ENV{PKG_CONFIG_LIBDIR} ${BIB_SYSROOT}/usr/lib/aarch64-linux-gnu/pkgconfig:${BIB_SYSROOT}/usr/share/pkgconfig)
