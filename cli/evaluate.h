@@ -26,8 +26,8 @@ struct Verdict {
 /// Says in the verdict where the gold documents, which must outlive it, come from.
 void set_gold(Verdict& verdict, const Corpora& gold);
 
-/// The gold document with the answer of a model, and its probabilities, in place of the annotation. It keeps its tokens,
-/// so that accuracy counts those of the file.
+/// The gold document with the answer of a model, and its probabilities, in place of the annotation. It keeps its
+/// tokens, so that accuracy counts those of the file.
 Document answered(Document gold, const NerPrediction& prediction);
 Document answered(Document gold, const TcPrediction& prediction);
 
