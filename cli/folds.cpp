@@ -105,8 +105,10 @@ void warn_of_unseen(const std::vector<std::string>& labels) {
   constexpr std::size_t shown = 10;
   std::string names;
   for (std::size_t i = 0; i < std::min(shown, labels.size()); ++i) names += (i ? ", " : "") + labels[i];
-  warn(std::to_string(labels.size()) + (labels.size() == 1 ? " label stands" : " labels stand") +
-       " in one text alone, whose model cannot know it: " + names + (labels.size() > shown ? ", ..." : ""));
+  warn(std::to_string(labels.size()) +
+       (labels.size() == 1 ? " label stands in one fold alone, whose model cannot know it: "
+                           : " labels stand each in one fold alone, whose model cannot know them: ") +
+       names + (labels.size() > shown ? ", ..." : ""));
 }
 
 /// The texts of every fold.

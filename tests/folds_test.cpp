@@ -79,6 +79,19 @@ TEST(Folds, LabelsAreSpreadAndThoseOfOneTextAreTold) {
   }
 }
 
+TEST(Folds, ALabelOfSeveralTextsInOneFoldIsToldToo) {
+  std::vector<Document> documents = numbered(20);
+  for (Document& d : documents) d.labels = {"하나뿐인 " + d.text};  // by which the folds are drawn
+  const Folds before = draw_folds(documents, 5, seeded(1));
+  std::size_t other = 1;
+  while (before.of_document[other] != before.of_document[0]) ++other;
+  documents[0].labels.push_back("둘");
+  documents[other].labels.push_back("둘");
+  const Folds folds = draw_folds(documents, 5, seeded(1));
+  ASSERT_EQ(folds.of_document, before.of_document) << "else nothing is tested";
+  EXPECT_THAT(folds.unseen, testing::Contains("둘"));
+}
+
 TEST(Folds, NoneIsEmptyAndFewerTextsThanFoldsAreRefused) {
   std::vector<Document> documents = numbered(7);
   documents.insert(documents.end(), 20, documents[0]);

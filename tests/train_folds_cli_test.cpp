@@ -162,7 +162,7 @@ TEST_F(TrainFolds, TellsWhichFoldItIsAndWhatNoModelCanKnow) {
   const Result r = run(loud + " --folds 2 --dev dev.txt --progress plain");
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_THAT(r.err, AllOf(HasSubstr("fold 2/2  epoch 1/3"), HasSubstr("bib: fold 1 of 2: 10"),
-                           HasSubstr("1 label stands in one text alone, whose model cannot know it: 하나"),
+                           HasSubstr("1 label stands in one fold alone, whose model cannot know it: 하나"),
                            HasSubstr("30 documents from dev.txt"), Not(HasSubstr("set aside"))));
   std::vector<Json> records;
   std::istringstream lines(run(tc + " --folds 2 --progress json").err);

@@ -49,16 +49,14 @@ Folds draw_folds(const std::vector<Document>& documents, int folds, const Config
   const std::vector<TextGroup> groups = groups_of(documents);
   const auto count = static_cast<std::size_t>(folds);
   if (groups.size() < count)
-    throw DataError("training data: error: " + std::to_string(groups.size()) + " different texts are too few for " +
-                    std::to_string(folds) + " folds; ask for fewer folds");
+    throw DataError("training data: error: " + std::to_string(groups.size()) +
+                    (groups.size() == 1 ? " different text is" : " different texts are") + " too few for " +
+                    std::to_string(folds) + " folds" + (groups.size() > 1 ? "; ask for fewer folds" : ""));
   std::map<std::string, Spread> labels;
   for (const TextGroup& group : groups)
     for (const std::string& label : group.labels) ++labels[label].texts;
   Folds drawn{.of_document = std::vector<int>(documents.size()), .unseen = {}};
-  for (auto& [label, spread] : labels) {
-    spread.in_fold.resize(count);
-    if (spread.texts == 1) drawn.unseen.push_back(label);
-  }
+  for (auto& [label, spread] : labels) spread.in_fold.resize(count);
   const auto rarest = [&](const TextGroup& group) {
     const Spread* best = nullptr;
     for (const std::string& label : group.labels)
@@ -84,6 +82,8 @@ Folds draw_folds(const std::vector<Document>& documents, int folds, const Config
     for (const std::size_t d : groups[g].documents) drawn.of_document[d] = static_cast<int>(fold);
     sizes[fold] += groups[g].documents.size();
   }
+  for (const auto& [label, spread] : labels)
+    if (*std::max_element(spread.in_fold.begin(), spread.in_fold.end()) == spread.texts) drawn.unseen.push_back(label);
   return drawn;
 }
 

@@ -10,7 +10,7 @@ namespace bib {
 
 struct Folds {
   std::vector<int> of_document;     // 0..folds-1
-  std::vector<std::string> unseen;  // labels of one text alone: the model that answers it cannot know them
+  std::vector<std::string> unseen;  // labels of one fold alone: the model that answers it cannot know them
 };
 
 /// Drawn by split_seed or else the seed. Texts that are equal share a fold, as one would give the other away. Every
