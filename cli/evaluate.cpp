@@ -170,6 +170,8 @@ void evaluate_columns(Flags flags) {
     throw UsageError(flags.files[0] + " is a model; name the corpus to score it on, too: bib evaluate " +
                      flags.files[0] + " FILE...");
   flags.task = Task::ner;
+  if (!flags.layout.tag_column.empty())
+    warn("--tag-column does nothing for one FILE, whose last two columns are compared");
   const auto column = [&](const char* tags) {
     return read_corpora(flags.files, [&](const std::string& path) {
       ReadOptions options = flags.layout;

@@ -35,6 +35,7 @@ TEST_F(Corpora, FlagsThatTheFormatHasNoUseForAreTold) {
   file("tc.csv", "글;뜻\n배송이 늦다;배송\n값이 싸다;값\n");
   file("ft.txt", "#배송 배송이 늦다\n#값 값이 싸다\n");
   file("ner.conll", "서울 B-LC\n간다 O\n\n부산 B-LC\n산다 O\n");
+  file("both.conll", "서울 B-LC B-LC\n간다 O O\n\n부산 B-LC O\n산다 O O\n");
   ASSERT_EQ(run("train ner --train ner.txt --train-rate 1 --epochs 1 -o m" + bib_test::small_ner).code, 0);
   const std::string csv = " --text-column 글 --label-column 뜻 --delimiter ';'";
   struct Case {
@@ -57,6 +58,9 @@ TEST_F(Corpora, FlagsThatTheFormatHasNoUseForAreTold) {
                 "--id-column does nothing for what is read as inline"},
            Case{"train tc --train tc.csv --train-rate 1 --epochs 1 -o t" + csv + bib_test::small_tc, ""},
            Case{"evaluate m ner.txt --token-column 1", "--token-column does nothing for what is read as inline"},
+           Case{"evaluate both.conll --tag-column 2",
+                "--tag-column does nothing for one FILE, whose last two columns are compared"},
+           Case{"evaluate both.conll --token-column 1", ""},
            Case{"predict m ner.conll --from conll --label-prefix x",
                 "--label-prefix does nothing for what is read as conll"},
            Case{"predict m ner.conll --from conll --token-column 1", ""},
