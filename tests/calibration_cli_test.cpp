@@ -87,8 +87,9 @@ TEST_F(Calibration, TrainingSaysTheTemperatureAndMayLeaveItOut) {
   EXPECT_THAT(run("inspect m").out, HasSubstr("bib.temperature = "));
   const Result off = run(train + " -o n --set calibrate=false");
   EXPECT_EQ(off.err.find("probabilities"), std::string::npos) << off.err;
-  EXPECT_EQ(run("predict m tc.txt --from bib-tc --scores none").out,
-            run("predict n tc.txt --from bib-tc --scores none").out);
+  const Result answers = run("predict m tc.txt --from bib-tc --scores none");
+  ASSERT_EQ(answers.code, 0) << answers.err;
+  EXPECT_EQ(answers.out, run("predict n tc.txt --from bib-tc --scores none").out);
 }
 
 }  // namespace

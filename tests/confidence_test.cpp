@@ -68,11 +68,14 @@ TEST_F(Confidence, OfAReadingIsItsProbabilityPerUnit) {
 
 TEST_F(Confidence, OfALongTextIsThatOfItsWindows) {
   const NerModel model = ner();
-  std::string text;
-  for (int i = 0; i < 400; ++i) text += "서울김민수";  // 2,000 units
-  const NerPrediction p = model.predict(ctx_, text, {.confidence = true});
-  EXPECT_GT(*p.confidence, 0);
-  EXPECT_LT(*p.confidence, 1);
+  const auto surprise_of = [&](const std::string& text) {
+    return -std::log(*model.predict(ctx_, text, {.confidence = true}).confidence);
+  };
+  std::string one, other;  // 1,000 units each, of one window
+  for (int i = 0; i < 200; ++i) one += "서울김민수", other += "!!!!!";
+  const double first = surprise_of(one.substr(0, one.size() / 4)), second = surprise_of(other.substr(0, 250));
+  ASSERT_GT(std::abs(first - second), 0.1) << "else one window says as much as all";
+  EXPECT_NEAR(surprise_of(one + other), (first + second) / 2, 0.02);
 }
 
 TEST_F(Confidence, OfASpanIsThatOfAllReadingsWithTheSameThere) {
