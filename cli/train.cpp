@@ -262,7 +262,8 @@ int train_model(TrainFlags& flags) {
   formats.insert(formats.end(), dev.formats.begin(), dev.formats.end());
   warn_of_idle_layout(flags.read, std::move(formats));
   const double reading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  if (flags.name.empty()) flags.name = std::filesystem::path(flags.output).stem().string();
+  if (flags.name.empty())
+    flags.name = std::filesystem::path(flags.folds ? flags.train.front() : flags.output).stem().string();
   if (!flags.quiet)
     note(count_from(documents) + (dev.documents.empty() ? "" : ", " + count_from(dev)) + "; device " + device +
          ", seed" + (flags.repeat > 1 ? "s from " : " ") + std::to_string(config.seed));

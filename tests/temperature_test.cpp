@@ -164,12 +164,13 @@ TEST_F(Calibrated, ClassesToo) {
   }
 }
 
-TEST_F(Calibrated, WithoutADevSetNothingIsDone) {
+TEST_F(Calibrated, WithoutADevSetNothingIsDoneNorWithOneOfUnknownClasses) {
   std::vector<Document> documents;
   for (int i = 0; i < 8; ++i) documents.push_back({.text = "빨라요 배송", .labels = {i % 4 ? "좋음" : "나쁨"}});
   Config config = small(Task::tc);
   config.epochs = 2, config.train_rate = 1;
   EXPECT_EQ(temperature_in(train_model(config, documents, {})), "none");
+  EXPECT_EQ(temperature_in(train_model(config, documents, {{.text = "배송", .labels = {"모름"}}})), "none");
   EXPECT_EQ(notes_.find("probabilities"), std::string::npos) << notes_;
 }
 

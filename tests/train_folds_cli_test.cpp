@@ -169,6 +169,7 @@ TEST_F(TrainFolds, TellsWhichFoldItIsAndWhatNoModelCanKnow) {
   for (std::string line; std::getline(lines, line);)
     if (line.starts_with("{")) records.push_back(Json::parse(line));
   ASSERT_GE(records.size(), 6u);
+  EXPECT_EQ(records.front()["model_name"], "tc") << "the corpus', as there is no model";
   EXPECT_EQ(records.front()["run"], 1);
   EXPECT_EQ(records.back()["run"], 2);
   EXPECT_EQ(records.back()["runs"], 2);

@@ -264,6 +264,7 @@ class Trainer {
     const Phase phase(options_.profile, &TrainProfile::evaluate);
     ctx_.arena().reset();
     const Temperature t = learner_.calibrate(ctx_);
+    if (t.before <= 0) return;  // the dev set has nothing to find one by
     file.metadata["bib.temperature"] = fixed_text(t.value, 4);
     if (options_.note)
       options_.note("probabilities: temperature " + fixed_text(t.value, 2) + ", dev NLL " + fixed_text(t.before, 3) +
