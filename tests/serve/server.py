@@ -236,6 +236,12 @@ def publish(folder, name, task, version=1):
     return target / 'model.bib'
 
 
+def ask(server, version='', **more):
+    """A prediction by the model `ner`."""
+    return server.predict.PredictNamedEntityRecognition(predict_pb2.PredictNamedEntityRecognitionRequest(
+        model_name='ner', version=version, text=['서울'], **more))
+
+
 def ner_json(text, result, unit='codepoint'):
     """A reply as `bib predict` prints it."""
     entities = []
